@@ -1,0 +1,1 @@
+"""Answers: the planner and window aggregates."""

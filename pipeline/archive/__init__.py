@@ -1,0 +1,1 @@
+"""Storage: layout, devices, block index, blocks, summaries, quarantine and transactions."""

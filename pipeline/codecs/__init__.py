@@ -1,0 +1,1 @@
+"""Compression: the filters, the adaptive block codec and their kernels."""

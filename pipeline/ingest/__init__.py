@@ -1,0 +1,1 @@
+"""The place of live streams: write-ahead log, reorder buffer, watermarks, backpressure."""

@@ -1,0 +1,1 @@
+"""The vocabulary: record batches, timestamps and ports; no input or output happens here."""

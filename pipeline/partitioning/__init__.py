@@ -1,0 +1,1 @@
+"""Where a row lives: windows, device blocks, assignment and pruning; pure functions."""

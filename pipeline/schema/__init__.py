@@ -1,0 +1,1 @@
+"""What a fleet measures: channels, their types and the validation of incoming tables."""

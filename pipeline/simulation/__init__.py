@@ -1,0 +1,1 @@
+"""Simulated fleets and disorder, for tests, demos and benchmarks."""

@@ -1,0 +1,1 @@
+"""Mergeable statistics, stated as chunk, combine and finalise."""

@@ -1,0 +1,1 @@
+"""The xarray face: backend entry point and lazy columns."""

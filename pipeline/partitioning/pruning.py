@@ -1,0 +1,115 @@
+"""Partition pruning: which part of the grid a request can touch.
+
+Pruning is arithmetic on window and device-block numbers; nothing is read. Blocks are then
+pruned by the bounds that the block index keeps for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InvalidInputError
+from pipeline.partitioning.device_blocks import device_blocks
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
+
+__all__ = ["Selection", "prune_blocks"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The rows a request asks for.
+
+    Parameters
+    ----------
+    start, stop
+        Half-open time range in microseconds since 1970-01-01 UTC, clipped to the grid.
+    codes
+        Sorted, distinct ``int64`` device codes; None for all devices.
+    """
+
+    start: int = GRID_START
+    stop: int = GRID_STOP
+    codes: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, start: int | None = None, stop: int | None = None, codes: Any = None) -> Selection:
+        """Return a selection with its times clipped to the grid and its codes sorted.
+
+        Raises
+        ------
+        InvalidInputError
+            If `stop` lies before `start`.
+        """
+        begin = GRID_START if start is None else start
+        end = GRID_STOP if stop is None else stop
+        if end < begin:
+            msg = "the time range ends before it starts; give time=(start, stop) with start <= stop"
+            raise InvalidInputError(msg)
+        distinct = None if codes is None else np.unique(np.asarray(codes, np.int64))
+        return cls(
+            min(max(begin, GRID_START), GRID_STOP), min(max(end, GRID_START), GRID_STOP), distinct
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row can match."""
+        return self.start >= self.stop or (self.codes is not None and len(self.codes) == 0)
+
+    def windows(self, scheme: Partitioning) -> range:
+        """Return the numbers of the windows that the time range touches."""
+        if self.is_empty:
+            return range(0)
+        length = scheme.window_length
+        return range(length.number(self.start), length.number(self.stop - 1) + 1)
+
+    def device_blocks(self, scheme: Partitioning) -> NDArray[np.int64] | None:
+        """Return the device blocks of the selected devices without landing; None for all."""
+        if self.codes is None:
+            return None
+        return np.unique(device_blocks(self.codes, scheme.devices_per_block))
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Tell whether all of ``[start, stop)`` lies inside the time range."""
+        return self.start <= start and stop <= self.stop
+
+    def mask(self, codes: NDArray[Any], time: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows match; bool, shape (rows,)."""
+        found: NDArray[np.bool_] = (time >= self.start) & (time < self.stop)
+        if self.codes is not None:
+            found &= np.isin(codes, self.codes)
+        return found
+
+
+def prune_blocks(
+    selection: Selection,
+    time_min: NDArray[np.int64],
+    time_max: NDArray[np.int64],
+    device_min: NDArray[np.int64],
+    device_max: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Return which blocks may hold selected rows, from their inclusive bounds.
+
+    Parameters
+    ----------
+    selection
+        What is asked.
+    time_min, time_max, device_min, device_max
+        ``int64``, shape (blocks,): the bounds that the block index keeps.
+
+    Returns
+    -------
+    ndarray
+        Bool, shape (blocks,).
+    """
+    found: NDArray[np.bool_] = (time_max >= selection.start) & (time_min < selection.stop)
+    if selection.codes is not None:
+        at = np.searchsorted(selection.codes, device_min)
+        inside = at < len(selection.codes)
+        nearest = selection.codes[np.minimum(at, len(selection.codes) - 1)] if inside.any() else at
+        found &= inside & (nearest <= device_max)
+    return found

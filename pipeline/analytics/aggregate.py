@@ -1,0 +1,195 @@
+"""Aggregates answered inside the archive.
+
+Stored summaries answer what they cover, block headers what they cover of the rest, and only
+rows at the ragged edges are decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipeline.analytics.answer import answer_dataset
+from pipeline.analytics.bins import Bins, make_bins
+from pipeline.analytics.groups import Groups, group_devices
+from pipeline.analytics.pieces import Piece, merge_pieces
+from pipeline.analytics.plan import headers_answer, plan_query
+from pipeline.archive.block_index import BlockTable, used_windows
+from pipeline.archive.block_reader import read_block_headers
+from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.read_units import ReadUnit
+from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.codecs.frame import BlockHeader
+from pipeline.errors import InvalidInputError
+from pipeline.model.dtypes import storage_dtype
+from pipeline.partitioning.pruning import Selection
+from pipeline.summaries.statistics import STATISTICS, Statistics
+
+__all__ = ["aggregate"]
+
+
+def aggregate(
+    view: FleetView,
+    statistics: Mapping[str, str | Sequence[str]],
+    selection: Selection,
+    *,
+    every: Any = None,
+    by: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return statistics of channels by device or tag, and by time.
+
+    Parameters
+    ----------
+    view
+        The fleet at a snapshot.
+    statistics
+        For each channel, names out of `pipeline.summaries.statistics.STATISTICS`.
+    selection
+        Times and devices.
+    every
+        Length of the time bins (see `pipeline.analytics.bins.make_bins`); None for the whole
+        range at once. Bins cover the part of the time range in which the fleet has rows.
+    by
+        None for every device on its own, tag names to merge devices with equal tags, or an empty
+        list to merge all.
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable ``<channel>_<statistic>`` each, dimensions (device or tag[, time]); ``time``
+        holds the starts of the bins, UTC. Cells without a reading are missing; their count is 0.
+
+    Raises
+    ------
+    InvalidInputError
+        If a statistic is unknown or makes no sense for the channel or grouping.
+    """
+    wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
+    bounds = view.time_bounds(selection)
+    query = _Query(
+        view,
+        tuple(wanted),
+        selection,
+        bounds,
+        make_bins(every, max(selection.start, bounds[0]), min(selection.stop, bounds[1])),
+        group_devices(view.registry, selection.codes, by),
+    )
+    pieces = list(query.pieces())
+    states = {
+        name: merge_pieces(pieces, name, query.dtype(name), query.groups.size, len(query.bins))
+        for name in wanted
+    }
+    return answer_dataset(view, wanted, states, query.groups, None if every is None else query.bins)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Query:
+    """A checked request, and how its parts are read."""
+
+    view: FleetView
+    channels: tuple[str, ...]
+    selection: Selection
+    bounds: tuple[int, int]
+    bins: Bins
+    groups: Groups
+
+    def dtype(self, channel: str) -> np.dtype[Any]:
+        return storage_dtype(self.view.meta.schema[channel].dtype)
+
+    def pieces(self) -> Iterator[Piece]:
+        view, scheme = self.view, self.view.meta.scheme
+        windows = used_windows(view.store, view.meta.layout, self.selection)
+        plan = plan_query(windows, scheme, self.selection, self.bounds, self.bins)
+        for periods in plan.summaries:
+            yield self._from_summaries(periods)
+        for part in plan.decode:
+            for unit in view.units(part):
+                yield from self._from_unit(unit, part)
+
+    def _from_summaries(self, periods: range) -> Piece:
+        view, layout = self.view, self.view.meta.layout
+        codes = np.flatnonzero(self.groups.of_code >= 0)
+        found = np.nonzero(read_extent(view.store, layout, codes, periods)[0])
+        starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
+        starts = np.maximum(starts, self.bounds[0])
+        states = {
+            name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
+            for name in self.channels
+        }
+        return Piece(
+            self.groups.of_code[codes[found[0]]], self.bins.numbers(starts), starts, states
+        )
+
+    def _from_unit(self, unit: ReadUnit, part: Selection) -> Iterator[Piece]:
+        by_header = headers_answer(unit, part, self.bins, self.groups.dimension is None)
+        if by_header.any():
+            yield self._from_headers(unit.blocks.take(by_header))
+        if not by_header.all():
+            rest = ReadUnit(unit.blocks.take(~by_header), unit.first_code, unit.last_code)
+            rows = self.view.rows(rest, part, self.channels)
+            if len(rows):
+                yield self._from_rows(rows)
+
+    def _from_headers(self, blocks: BlockTable) -> Piece:
+        states = {
+            name: _header_states(
+                read_block_headers(self.view.store, self.view.meta.layout, blocks, name),
+                self.dtype(name),
+            )
+            for name in self.channels
+        }
+        group = self.groups.of_code[blocks.device_min]
+        return Piece(group, self.bins.numbers(blocks.time_min), blocks.time_min, states)
+
+    def _from_rows(self, rows: Rows) -> Piece:
+        bins = self.bins.numbers(rows.time)
+        change = (rows.codes[1:] != rows.codes[:-1]) | (bins[1:] != bins[:-1])
+        starts = np.concatenate([[0], np.flatnonzero(change) + 1])
+        states = {
+            name: Statistics.chunk(column.values, column.valid, starts)
+            for name, column in rows.columns.items()
+        }
+        return Piece(
+            self.groups.of_code[rows.codes[starts]], bins[starts], rows.time[starts], states
+        )
+
+
+def _checked(
+    view: FleetView, channel: str, names: str | Sequence[str], by: Sequence[str] | None
+) -> tuple[str, ...]:
+    wanted = (names,) if isinstance(names, str) else tuple(names)
+    dtype = view.meta.schema[channel].dtype
+    for name in wanted:
+        if name not in STATISTICS:
+            msg = f"channel {channel!r}: unknown statistic {name!r}; use one of {', '.join(STATISTICS)}"
+            raise InvalidInputError(msg)
+        if dtype == "category" and name not in ("count", "first", "last"):
+            msg = f"channel {channel!r} holds categories, which have count, first and last, but no {name}"
+            raise InvalidInputError(msg)
+        if by is not None and name in ("first", "last"):
+            msg = f"{name!r} is kept for each device on its own; leave out by="
+            raise InvalidInputError(msg)
+    return wanted
+
+
+def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) -> Statistics:
+    states = Statistics.empty(len(headers), dtype)
+    for at, header in enumerate(headers):
+        if header is not None and header.statistics.count:
+            found = header.statistics
+            fields = (
+                found.count,
+                found.min,
+                found.max,
+                found.first,
+                found.last,
+                found.sum,
+                found.m2,
+            )
+            for array, value in zip(states.arrays(), fields, strict=True):
+                array[at] = value
+    return states

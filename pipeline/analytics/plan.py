@@ -1,0 +1,132 @@
+"""Planning an aggregate: which periods stored summaries answer, which rows must be decoded.
+
+The planner is pure: it sees which windows hold rows, the bins and the selection, and reads
+nothing. A summary period answers when it lies inside the time range and inside one bin; the
+rest, usually the ragged edges of the range, is decoded. Decoded units are looked at once more:
+a block that lies inside one bin and one group is answered by the statistics in its header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.analytics.bins import Bins
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.read_units import ReadUnit
+from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.scheme import Partitioning
+
+__all__ = ["QueryPlan", "headers_answer", "plan_query"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPlan:
+    """What to read for an aggregate.
+
+    Parameters
+    ----------
+    summaries
+        Runs of summary periods to answer from stored statistics.
+    decode
+        Selections whose rows have to be looked at.
+    """
+
+    summaries: tuple[range, ...]
+    decode: tuple[Selection, ...]
+
+
+def plan_query(
+    windows: Sequence[int],
+    scheme: Partitioning,
+    selection: Selection,
+    bounds: tuple[int, int],
+    bins: Bins,
+) -> QueryPlan:
+    """Split a query into summary periods and ranges to decode.
+
+    Parameters
+    ----------
+    windows
+        Numbers of the windows inside the selection that hold rows, ascending.
+    scheme
+        The fleet's partitioning.
+    selection
+        Times and devices asked for.
+    bounds
+        Half-open range in which the fleet has rows, in microseconds since 1970-01-01 UTC. What a
+        period holds lies inside it.
+    bins
+        Bins that cover the part of the selection inside `bounds`.
+    """
+    period = scheme.summary_length
+    numbers = _periods(np.asarray(windows, np.int64), scheme)
+    starts = np.maximum(period.starts(numbers), bounds[0])
+    stops = np.minimum(period.starts(numbers + 1), bounds[1])
+    touched = (
+        (stops > max(selection.start, bounds[0])) & (starts < selection.stop) & (starts < stops)
+    )
+    numbers, starts, stops = numbers[touched], starts[touched], stops[touched]
+    covered = (starts >= selection.start) & (stops <= selection.stop)
+    covered[covered] = bins.hold_whole(starts[covered], stops[covered])
+    ragged = numbers[~covered]
+    decode = (
+        Selection(
+            max(selection.start, period.start(run.start)),
+            min(selection.stop, period.start(run.stop)),
+            selection.codes,
+        )
+        for run in _runs(ragged)
+    )
+    return QueryPlan(tuple(_runs(numbers[covered])), tuple(decode))
+
+
+def headers_answer(
+    unit: ReadUnit, selection: Selection, bins: Bins, one_group: bool
+) -> NDArray[np.bool_]:
+    """Return which blocks of a unit their header statistics answer; bool, shape (blocks,).
+
+    Parameters
+    ----------
+    unit
+        Blocks that are read together.
+    selection
+        Times and devices asked for.
+    bins
+        Bins that cover the selection's time range.
+    one_group
+        Whether all devices are aggregated together.
+    """
+    blocks = unit.blocks
+    if not unit.is_simple or (one_group and selection.codes is not None):
+        return np.zeros(len(blocks), np.bool_)
+    inside = (blocks.time_min >= selection.start) & (blocks.time_max < selection.stop)
+    inside &= one_group | _single_selected(blocks, selection)
+    inside[inside] = bins.hold_whole(blocks.time_min[inside], blocks.time_max[inside] + 1)
+    return inside
+
+
+def _single_selected(blocks: BlockTable, selection: Selection) -> NDArray[np.bool_]:
+    single = blocks.device_min == blocks.device_max
+    if selection.codes is None:
+        return single
+    return single & np.isin(blocks.device_min, selection.codes)
+
+
+def _periods(windows: NDArray[np.int64], scheme: Partitioning) -> NDArray[np.int64]:
+    window, period = scheme.window_length, scheme.summary_length
+    if window is period or len(windows) == 0:
+        return windows
+    first = period.numbers(window.starts(windows))
+    last = period.numbers(window.starts(windows + 1) - 1)
+    return np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
+
+
+def _runs(numbers: NDArray[np.int64]) -> list[range]:
+    if len(numbers) == 0:
+        return []
+    edges = np.flatnonzero(np.diff(numbers) != 1) + 1
+    return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(numbers, edges)]

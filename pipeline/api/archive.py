@@ -1,0 +1,191 @@
+"""The archive as users meet it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.api.fleet import Fleet
+from pipeline.archive.fleet_meta import (
+    Duplicates,
+    FleetMeta,
+    check_format,
+    create_fleet,
+    fleet_names,
+    initialise,
+    load_fleet,
+)
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.layout import FleetLayout
+from pipeline.archive.locations import Location
+from pipeline.archive.transactions import Commit, Repository
+from pipeline.errors import InvalidInputError
+from pipeline.model.timestamps import from_microseconds, to_microseconds
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.schema.channels import Schema
+
+__all__ = ["Archive"]
+
+
+class Archive:
+    """A set of fleets in one transactional store, on a local folder, an object store or in memory.
+
+    Make one with `create` or `open`.
+    """
+
+    def __init__(self, repository: Repository, at: str | datetime | None = None) -> None:
+        self._repository = repository
+        self._at = at
+
+    @classmethod
+    def create(
+        cls, url: str | Path, *, storage_options: Mapping[str, Any] | None = None
+    ) -> Archive:
+        """Create an empty archive.
+
+        Parameters
+        ----------
+        url
+            A new or empty folder, ``s3://bucket/prefix``, ``gs://…``, ``az://…``, or
+            ``memory://name`` for one that lives as long as the process.
+        storage_options
+            For object stores: region, endpoint_url, credentials and so on, as Icechunk's storage
+            functions name them. Without credentials those of the environment are used.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If there is an archive already, or the folder is not empty.
+        InvalidInputError
+            If the URL or an option makes no sense.
+        StorageError
+            If the place cannot be written.
+        """
+        repository = Repository.create(Location.parse(url), storage_options)
+        repository.commit(initialise, "create archive")
+        return cls(repository)
+
+    @classmethod
+    def open(cls, url: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> Archive:
+        """Open an existing archive.
+
+        Parameters
+        ----------
+        url, storage_options
+            As for `create`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        InvalidInputError
+            If it is another kind of store, or of a newer format.
+        """
+        repository = Repository.open(Location.parse(url), storage_options)
+        check_format(repository.snapshot().store)
+        return cls(repository)
+
+    @property
+    def url(self) -> str:
+        """Where the archive is."""
+        return str(self._repository.location)
+
+    @property
+    def fleets(self) -> list[str]:
+        """Names of the fleets."""
+        return fleet_names(self._repository.snapshot(self._at).store)
+
+    def create_fleet(
+        self,
+        name: str,
+        schema: Schema,
+        partitioning: Partitioning | None = None,
+        *,
+        duplicates: str | Duplicates = Duplicates.KEEP_LAST,
+    ) -> Fleet:
+        """Create an empty fleet.
+
+        Parameters
+        ----------
+        name
+            Letters, digits, ``_``, ``-`` and ``.``.
+        schema
+            What its devices measure.
+        partitioning
+            Windows and device blocks; days and 256 devices by default.
+        duplicates
+            What becomes of rows that repeat a device and time: ``"keep_last"``, ``"keep_first"``,
+            ``"keep_all"`` or ``"error"``.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If the fleet exists.
+        InvalidInputError
+            If the name or policy is not allowed, or the archive was opened at an old snapshot.
+        """
+        self._writable()
+        layout = FleetLayout(name, partitioning or Partitioning())
+        meta = FleetMeta(layout, schema, Duplicates.parse(duplicates))
+        self._repository.commit(lambda store: create_fleet(store, meta), f"create fleet {name}")
+        return Fleet(FleetStore(self._repository, name))
+
+    def fleet(self, name: str) -> Fleet:
+        """Return an existing fleet.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none of that name.
+        """
+        load_fleet(self._repository.snapshot(self._at).store, name)
+        return Fleet(FleetStore(self._repository, name), self._at)
+
+    __getitem__ = fleet
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.fleets
+
+    def history(self) -> Iterator[Commit]:
+        """Yield the archive's commits, newest first."""
+        return self._repository.history()
+
+    def at(self, snapshot_or_time: Any) -> Archive:
+        """Return the archive as it was, for reading.
+
+        Parameters
+        ----------
+        snapshot_or_time
+            A snapshot id from `history`, or a time (``datetime``, ISO 8601 text,
+            ``numpy.datetime64``; naive times are UTC).
+
+        Raises
+        ------
+        NotFoundError
+            If there was no such snapshot.
+        """
+        at = _moment(snapshot_or_time)
+        self._repository.snapshot(at)
+        return Archive(self._repository, at)
+
+    def _writable(self) -> None:
+        if self._at is not None:
+            msg = "this is the archive as of an old snapshot; open it without at() to write"
+            raise InvalidInputError(msg)
+
+    def __repr__(self) -> str:
+        as_of = "" if self._at is None else f" as of {self._at}"
+        return f"<Archive {self.url}{as_of}>"
+
+
+def _moment(value: Any) -> str | datetime:
+    if isinstance(value, str) and not value[:4].isdecimal():
+        return value
+    try:
+        return from_microseconds(to_microseconds(value))
+    except InvalidInputError:
+        if isinstance(value, str):
+            return value
+        raise

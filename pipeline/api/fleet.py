@@ -1,0 +1,249 @@
+"""A fleet as users meet it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.latest import latest
+from pipeline.archive.appending import AppendResult
+from pipeline.archive.arrow_rows import read_arrow
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.quarantine import read_quarantine
+from pipeline.errors import InvalidInputError
+from pipeline.model.rejects import Rejects
+from pipeline.model.tables import to_table
+from pipeline.model.timestamps import TimeFormat, to_microseconds
+from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
+from pipeline.schema.channels import Schema
+from pipeline.schema.validation import validate
+from pipeline.xarray_engine.datasets import open_rows
+
+__all__ = ["Fleet"]
+
+Devices = str | Iterable[str] | None
+TimeRange = tuple[Any, Any] | slice | None
+
+
+class Fleet:
+    """Devices that share a schema. Get one from `pipeline.Archive`.
+
+    Wherever a method takes `devices` and `time`: devices are ids, one or several, None for all;
+    time is ``(start, stop)``, half-open and UTC, of ISO 8601 texts, ``datetime``,
+    ``numpy.datetime64`` or None for an open end. Unknown devices raise ``NotFoundError``.
+    """
+
+    def __init__(self, store: FleetStore, at: str | datetime | None = None) -> None:
+        self._store = store
+        self._at = at
+
+    @property
+    def name(self) -> str:
+        """The fleet's name."""
+        return self._store.name
+
+    @property
+    def schema(self) -> Schema:
+        """The current schema version."""
+        return self._view().meta.schema
+
+    @property
+    def partitioning(self) -> Partitioning:
+        """Windows and device blocks."""
+        return self._view().meta.scheme
+
+    @property
+    def devices(self) -> list[str]:
+        """Ids of all devices, in the order in which they were first seen."""
+        return list(self._view().registry.ids)
+
+    @property
+    def tags(self) -> dict[str, dict[str, str]]:
+        """Tags of every device that has some, by device id."""
+        registry = self._view().registry
+        return {
+            device: {name: texts[code] for name, texts in registry.tags.items() if texts[code]}
+            for code, device in enumerate(registry.ids)
+        }
+
+    def append(
+        self,
+        data: Any,
+        *,
+        time_format: TimeFormat | None = None,
+        tags: Mapping[str, Mapping[str, str]] | None = None,
+        positions: Mapping[str, Any] | None = None,
+        source: str = "",
+        unknown: str = "error",
+    ) -> AppendResult:
+        """Store rows in one commit: all of them or, on an error, none.
+
+        Rows that cannot be stored as they are (no device, impossible time, a value outside the
+        channel's dtype) go to the quarantine with the reason; the others are stored.
+
+        Parameters
+        ----------
+        data
+            Columns ``device``, ``time`` and channels: an Arrow table, pandas frame, xarray
+            dataset, or mapping of arrays (see `pipeline.model.tables.to_table`).
+        time_format
+            How ``time`` is written, where its type does not tell (numbers always need it).
+        tags
+            Tag values to set, by device id.
+        positions
+            Positions of sources, made durable together with the rows.
+        source
+            Where the rows come from, for the quarantine.
+        unknown
+            What to do about columns the schema does not have: ``"error"`` or ``"ignore"``.
+
+        Raises
+        ------
+        SchemaError
+            If columns are unknown or of an impossible type; nothing is stored.
+        DuplicateRowsError
+            If the fleet refuses duplicates and there are some; nothing is stored.
+        """
+        self._writable()
+        if unknown not in ("error", "ignore"):
+            msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
+            raise InvalidInputError(msg)
+        batch, rejects = validate(
+            to_table(data),
+            self.schema,
+            earliest=GRID_START,
+            latest=GRID_STOP,
+            time_format=time_format,
+            source=source,
+            unknown="error" if unknown == "error" else "ignore",
+        )
+        return self._store.append(batch, rejects, tags=tags, positions=positions)
+
+    def set_tags(self, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Set tag values of devices, registering those that are new."""
+        self._writable()
+        self._store.append_prepared((), {}, lambda _: [], Rejects(), tags=tags)
+
+    def read(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: Sequence[str] | None = None,
+    ) -> pa.RecordBatchReader:
+        """Return rows as an Arrow reader, batch by batch.
+
+        Columns are ``device`` (dictionary), ``time`` (``timestamp[us, UTC]``) and the channels;
+        missing values are null. Rows come window by window, then by device and time.
+        """
+        view = self._view()
+        return read_arrow(view, self._selection(view, devices, time), channels)
+
+    def to_xarray(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """Return rows as a lazy dataset: channel values are read when they are used.
+
+        One device (given as a text) has a plain ``time`` dimension; anything else is a CF ragged
+        array along ``row``.
+        """
+        view = self._view()
+        selection = self._selection(view, devices, time)
+        return open_rows(view, selection, channels, one_device=isinstance(devices, str))
+
+    def aggregate(
+        self,
+        statistics: Mapping[str, str | Sequence[str]],
+        every: Any = None,
+        devices: Devices = None,
+        time: TimeRange = None,
+        by: str | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """Return statistics, computed inside the archive.
+
+        Parameters
+        ----------
+        statistics
+            By channel: ``count``, ``min``, ``max``, ``sum``, ``mean``, ``std``, ``var``,
+            ``first``, ``last``. NaN counts as no reading; std and var are of the population.
+        every
+            Length of the time bins: a duration such as ``"1h"`` (aligned to 1970-01-01 UTC),
+            ``"1 month"`` or ``"1 year"``; None for the whole range at once.
+        devices, time
+            What to look at.
+        by
+            Tag names whose equal values are merged, an empty list to merge all devices, None to
+            keep every device on its own.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable ``<channel>_<statistic>`` each.
+
+        Raises
+        ------
+        InvalidInputError
+            If a statistic, duration or grouping makes no sense.
+        NotFoundError
+            If a channel, device or tag does not exist.
+        """
+        view = self._view()
+        groups = [by] if isinstance(by, str) else by
+        selection = self._selection(view, devices, time)
+        return aggregate(view, statistics, selection, every=every, by=groups)
+
+    def latest(self, devices: Devices = None, channels: Sequence[str] | None = None) -> xr.Dataset:
+        """Return each device's newest time and the last known value of each channel."""
+        view = self._view()
+        return latest(view, _codes(view, devices), channels)
+
+    def quarantine(self) -> pa.Table:
+        """Return the rows that could not be stored, with received time, reason and source."""
+        view = self._view()
+        return read_quarantine(view.store, self.name, view.state.quarantined)
+
+    def _view(self) -> FleetView:
+        return self._store.view(self._at)
+
+    def _selection(self, view: FleetView, devices: Devices, time: TimeRange) -> Selection:
+        start, stop = _time_range(time)
+        return Selection.of(start, stop, _codes(view, devices))
+
+    def _writable(self) -> None:
+        if self._at is not None:
+            msg = "this fleet is from an old snapshot; open the archive without at() to write"
+            raise InvalidInputError(msg)
+
+    def __repr__(self) -> str:
+        return f"<Fleet {self.name!r} in {self._store.repository.location}>"
+
+
+def _codes(view: FleetView, devices: Devices) -> NDArray[np.int64] | None:
+    if devices is None:
+        return None
+    wanted = [devices] if isinstance(devices, str) else list(devices)
+    return np.unique(view.registry.codes(wanted))
+
+
+def _time_range(time: TimeRange) -> tuple[int | None, int | None]:
+    if time is None:
+        return None, None
+    if isinstance(time, slice):
+        time = (time.start, time.stop)
+    if not isinstance(time, tuple | list) or len(time) != 2:
+        msg = f"time={time!r}; give (start, stop), either of them None for an open end"
+        raise InvalidInputError(msg)
+    start, stop = (None if bound is None else to_microseconds(bound) for bound in time)
+    return start, stop

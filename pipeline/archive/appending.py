@@ -1,0 +1,224 @@
+"""The write path of one commit: register devices, put blocks, index, summarise, quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+
+from pipeline.archive.block_index import add_blocks
+from pipeline.archive.chunk_io import chunk_key, put_many
+from pipeline.archive.device_registry import DeviceRegistry, save_devices
+from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
+from pipeline.archive.fleet_state import FleetState
+from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
+from pipeline.archive.quarantine import append_quarantine
+from pipeline.archive.summary_tables import SummaryWriter
+from pipeline.errors import DuplicateRowsError
+from pipeline.model.rejects import Rejects
+from pipeline.partitioning.pruning import Selection
+
+__all__ = ["AppendPlan", "AppendResult", "StalePlanError", "commit_prepared", "plan_append"]
+
+
+class StalePlanError(Exception):
+    """Another writer registered devices or categories since the plan was made; plan again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AppendPlan:
+    """The devices and categories that an append needs, with codes for the new ones.
+
+    Parameters
+    ----------
+    meta
+        The fleet's definition, new category texts included.
+    registry
+        The fleet's devices, new ones included.
+    base_registry, base_meta
+        Both as they were in the snapshot the plan was made on.
+    """
+
+    meta: FleetMeta
+    registry: DeviceRegistry
+    base_meta: FleetMeta
+    base_registry: DeviceRegistry
+
+    def device_codes(self, devices: Sequence[str]) -> NDArray[np.int32]:
+        """Return the codes of devices that the plan knows."""
+        return self.registry.codes(devices).astype(np.int32)
+
+    def category_codes(self, texts: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
+        """Return, for each category channel, the fleet's code of each text."""
+        codes: dict[str, NDArray[np.int32]] = {}
+        for channel, wanted in texts.items():
+            position = {text: at for at, text in enumerate(self.meta.categories[channel])}
+            codes[channel] = np.array([position[text] for text in wanted], np.int32)
+        return codes
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """What became of the rows of an append.
+
+    Parameters
+    ----------
+    snapshot
+        Id of the snapshot that holds them.
+    rows
+        Rows stored.
+    duplicates
+        Rows dropped because another row of the same batch has their device and time. Rows that
+        repeat one of an earlier batch are stored and resolved when read.
+    quarantined
+        Rows that went to quarantine.
+    late
+        Devices and periods that got rows older than what they had.
+    blocks
+        Blocks written.
+    bytes
+        Encoded bytes of those blocks.
+    """
+
+    snapshot: str = ""
+    rows: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    late: int = 0
+    blocks: int = 0
+    bytes: int = 0
+
+
+def plan_append(
+    view: FleetView,
+    devices: Sequence[str],
+    categories: Mapping[str, Sequence[str]],
+    tags: Mapping[str, Mapping[str, str]] | None = None,
+) -> AppendPlan:
+    """Give codes to the devices and category texts that a fleet does not know yet."""
+    new = view.registry.unknown([*devices, *(tags or {})])
+    registry = view.registry.extended(new, tags)
+    texts = dict(view.meta.categories)
+    for channel, wanted in categories.items():
+        texts[channel] = tuple(dict.fromkeys([*texts.get(channel, ()), *wanted]))
+    return AppendPlan(replace(view.meta, categories=texts), registry, view.meta, view.registry)
+
+
+def commit_prepared(
+    store: Store,
+    plan: AppendPlan,
+    prepared: Sequence[Prepared],
+    rejects: Rejects,
+    received: datetime,
+) -> AppendResult:
+    """Write prepared batches into a transaction's store.
+
+    Raises
+    ------
+    StalePlanError
+        If the plan's codes are no longer free.
+    DuplicateRowsError
+        If the fleet refuses duplicates and stored rows would be repeated.
+    """
+    meta, layout = plan.meta, plan.meta.layout
+    state = FleetState.load(store, layout)
+    _register(store, plan, state)
+    state = replace(
+        state, devices=len(plan.registry), device_revision=plan.registry.state.device_revision
+    )
+    blocks = _put_blocks(store, meta, prepared, state.sequence)
+    late = _summarise(store, plan, prepared, state)
+    if len(rejects):
+        append_quarantine(store, meta.name, state.quarantined, rejects, received)
+    state.moved(sequence=len(prepared), quarantined=len(rejects)).save(store, layout)
+    return AppendResult(
+        rows=sum(part.rows for part in prepared),
+        duplicates=sum(part.duplicates for part in prepared),
+        quarantined=len(rejects),
+        late=late,
+        blocks=blocks,
+        bytes=sum(entry.bytes for part in prepared for entry in part.entries),
+    )
+
+
+def _register(store: Store, plan: AppendPlan, state: FleetState) -> None:
+    base = plan.base_registry.state
+    if (state.devices, state.device_revision) != (base.devices, base.device_revision):
+        raise StalePlanError
+    current = load_fleet(store, plan.meta.name)
+    if current != plan.base_meta:
+        raise StalePlanError
+    save_devices(store, plan.meta.name, plan.base_registry, plan.registry)
+    if plan.meta.categories != plan.base_meta.categories:
+        plan.meta.save_categories(store)
+
+
+def _put_blocks(store: Store, meta: FleetMeta, prepared: Sequence[Prepared], sequence: int) -> int:
+    entries = [
+        replace(entry, sequence=sequence + at)
+        for at, part in enumerate(prepared)
+        for entry in part.entries
+    ]
+    payloads = [payload for part in prepared for payload in part.payloads]
+    slots = add_blocks(store, meta.layout, entries)
+    chunks = {
+        chunk_key(meta.layout.raw_path(name), (entry.window, entry.device_block, slot)): data
+        for entry, slot, payload in zip(entries, slots, payloads, strict=True)
+        for name, data in payload.items()
+    }
+    put_many(store, chunks)
+    return len(entries)
+
+
+def _summarise(
+    store: Store, plan: AppendPlan, prepared: Sequence[Prepared], state: FleetState
+) -> int:
+    writer = SummaryWriter(store, plan.meta.layout, tuple(plan.meta.schema))
+    updates = [part.statistics for part in prepared]
+    writer.preload(updates)
+    late = [writer.merge(update) for update in updates]
+    cells = _late_cells(updates, late)
+    if cells:
+        view = FleetView(store, "", plan.meta, plan.registry, state)
+        for period, codes in cells.items():
+            for statistics in _recomputed(view, period, codes):
+                writer.replace(statistics)
+    writer.save()
+    return int(sum(np.count_nonzero(mask) for mask in late))
+
+
+def _late_cells(
+    updates: Sequence[PeriodStatistics], late: Sequence[NDArray[np.bool_]]
+) -> dict[int, NDArray[np.int64]]:
+    periods = np.concatenate([u.period[mask] for u, mask in zip(updates, late, strict=True)])
+    devices = np.concatenate([u.device[mask] for u, mask in zip(updates, late, strict=True)])
+    return {int(at): np.unique(devices[periods == at]) for at in np.unique(periods)}
+
+
+def _recomputed(
+    view: FleetView, period: int, codes: NDArray[np.int64]
+) -> Iterator[PeriodStatistics]:
+    length = view.meta.scheme.summary_length
+    selection = Selection.of(length.start(period), length.start(period + 1), codes)
+    for unit in view.units(selection):
+        rows = view.rows(unit, selection, view.meta.schema.names)
+        if view.meta.duplicates is Duplicates.ERROR:
+            _refuse_duplicates(view, rows)
+        yield summarise(length, rows.codes, rows.time, rows.columns)
+
+
+def _refuse_duplicates(view: FleetView, rows: Rows) -> None:
+    repeated = (rows.codes[1:] == rows.codes[:-1]) & (rows.time[1:] == rows.time[:-1])
+    if repeated.any():
+        at = int(np.flatnonzero(repeated)[0])
+        device, moment = view.registry.ids[rows.codes[at]], np.datetime64(int(rows.time[at]), "us")
+        msg = (
+            f"fleet {view.meta.name!r}: device {device!r} has a row at {moment}Z already; "
+            "nothing was stored, drop the repeated rows or use another duplicate policy"
+        )
+        raise DuplicateRowsError(msg)

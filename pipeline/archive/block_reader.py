@@ -1,0 +1,105 @@
+"""Reading blocks: fetch all columns at once, decode on all cores, join."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.chunk_io import chunk_key, get_many, in_threads
+from pipeline.archive.layout import FleetLayout
+from pipeline.codecs.block import HEADER_BYTES, DecodedBlock, decode_block, read_header
+from pipeline.codecs.frame import BlockHeader
+from pipeline.errors import CorruptBlockError
+from pipeline.model.batches import Column
+from pipeline.model.dtypes import fill_value
+
+__all__ = ["read_block_columns", "read_block_headers"]
+
+
+def read_block_columns(
+    store: Store,
+    layout: FleetLayout,
+    blocks: BlockTable,
+    columns: Sequence[tuple[str, np.dtype[Any]]],
+) -> list[Column]:
+    """Return columns with the rows of all blocks, one block after the other.
+
+    Parameters
+    ----------
+    store
+        A snapshot's or a transaction's store.
+    layout
+        The fleet's layout.
+    blocks
+        The blocks, in the order wanted.
+    columns
+        Name and stored dtype of each raw column; where a block has no chunk of a column, the
+        column was added later and its rows are missing.
+
+    Raises
+    ------
+    CorruptBlockError
+        If a block is damaged, or not the one that the index describes.
+    """
+    keys = [key for name, _ in columns for key in _keys(layout, blocks, name)]
+    rows = blocks.rows.tolist() * len(columns)
+    dtypes = [dtype for _, dtype in columns for _ in range(len(blocks))]
+    work = list(zip(keys, get_many(store, keys), rows, dtypes, strict=True))
+    decoded = in_threads(lambda item: _decode(*item), work)
+    size = len(blocks)
+    return [
+        _joined(decoded[at * size : (at + 1) * size], dtype)
+        for at, (_, dtype) in enumerate(columns)
+    ]
+
+
+def read_block_headers(
+    store: Store, layout: FleetLayout, blocks: BlockTable, column: str
+) -> list[BlockHeader | None]:
+    """Return the headers of a column's blocks, which hold its statistics; None without a chunk."""
+    keys = _keys(layout, blocks, column)
+    prefixes = get_many(store, keys, HEADER_BYTES)
+    return [
+        None if prefix is None else read_header(prefix, where=key)
+        for key, prefix in zip(keys, prefixes, strict=True)
+    ]
+
+
+def _keys(layout: FleetLayout, blocks: BlockTable, column: str) -> list[str]:
+    path = layout.raw_path(column)
+    return [chunk_key(path, place) for place in blocks.places.tolist()]
+
+
+def _decode(
+    key: str, data: NDArray[np.uint8] | None, rows: int, dtype: np.dtype[Any]
+) -> DecodedBlock:
+    if data is None:
+        return DecodedBlock(np.full(rows, fill_value(dtype), dtype), np.zeros(rows, np.bool_))
+    block = decode_block(data, where=key)
+    if len(block.values) != rows or block.values.dtype != dtype:
+        msg = (
+            f"{key}: holds {len(block.values)} rows of {block.values.dtype}, "
+            f"the index says {rows} of {dtype}"
+        )
+        raise CorruptBlockError(msg)
+    return block
+
+
+def _joined(blocks: Sequence[DecodedBlock], dtype: np.dtype[Any]) -> Column:
+    if len(blocks) == 1:
+        return Column(blocks[0].values, blocks[0].valid)
+    if not blocks:
+        return Column(np.zeros(0, dtype))
+    values = np.concatenate([block.values for block in blocks])
+    if all(block.valid is None for block in blocks):
+        return Column(values)
+    parts = [
+        np.ones(len(block.values), np.bool_) if block.valid is None else block.valid
+        for block in blocks
+    ]
+    return Column(values, np.concatenate(parts))

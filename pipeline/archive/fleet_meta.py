@@ -1,0 +1,187 @@
+"""What is known of a fleet before any row is read: schema, partitioning, policies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store
+
+from pipeline.archive.chunk_io import get_many
+from pipeline.archive.device_registry import create_registry
+from pipeline.archive.layout import FORMAT_NAME, FORMAT_VERSION, FleetLayout
+from pipeline.archive.quarantine import create_quarantine
+from pipeline.archive.tables import create_array
+from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.schema.channels import Schema
+
+__all__ = [
+    "Duplicates",
+    "FleetMeta",
+    "check_format",
+    "create_fleet",
+    "fleet_names",
+    "initialise",
+    "load_fleet",
+]
+
+
+class Duplicates(Enum):
+    """What becomes of rows that repeat a device and time."""
+
+    KEEP_LAST = "keep_last"
+    KEEP_FIRST = "keep_first"
+    KEEP_ALL = "keep_all"
+    ERROR = "error"
+
+    @classmethod
+    def parse(cls, text: str | Duplicates) -> Duplicates:
+        """Return the policy that `text` names.
+
+        Raises
+        ------
+        InvalidInputError
+            If it names none.
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            known = ", ".join(repr(policy.value) for policy in cls)
+            msg = f"unknown duplicate policy {text!r}; use one of {known}"
+            raise InvalidInputError(msg) from None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetMeta:
+    """A fleet's definition at one snapshot.
+
+    Parameters
+    ----------
+    layout
+        Paths and tables; holds the fleet's name and partitioning.
+    schema
+        The current schema version.
+    duplicates
+        The duplicate policy.
+    categories
+        The texts behind the codes of each category channel, in code order.
+    """
+
+    layout: FleetLayout
+    schema: Schema
+    duplicates: Duplicates
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The fleet's name."""
+        return self.layout.name
+
+    @property
+    def scheme(self) -> Partitioning:
+        """The fleet's partitioning."""
+        return self.layout.scheme
+
+    def save_categories(self, store: Store) -> None:
+        """Write the category texts, for this package and as CF flags on the raw arrays."""
+        group = zarr.open_group(store, path=f"{self.name}/schema", mode="r+")
+        group.attrs["categories"] = {name: list(texts) for name, texts in self.categories.items()}
+        for channel, texts in self.categories.items():
+            array = zarr.open_array(store, path=self.layout.raw_path(channel), mode="r+")
+            flags = {"flag_values": list(range(len(texts))), "categories": list(texts)}
+            meanings = " ".join("_".join(text.split()) or "_" for text in texts)
+            array.attrs.update({**flags, "flag_meanings": meanings})
+
+
+def initialise(store: Store) -> None:
+    """Write the archive's root."""
+    zarr.create_group(store, attributes={"format": FORMAT_NAME, "format_version": FORMAT_VERSION})
+
+
+def check_format(store: Store) -> None:
+    """Refuse a store that this version cannot read.
+
+    Raises
+    ------
+    InvalidInputError
+        If the root is no archive of ours, or one of a newer format.
+    """
+    attributes = _attributes(store, [""])[0] or {}
+    if attributes.get("format") != FORMAT_NAME:
+        msg = "this is a Zarr store, but not an IoT archive; open it with zarr or xarray instead"
+        raise InvalidInputError(msg)
+    version = attributes.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        msg = f"the archive has format {version}, this package reads up to {FORMAT_VERSION}; upgrade iot-archive"
+        raise InvalidInputError(msg)
+
+
+def create_fleet(store: Store, meta: FleetMeta) -> None:
+    """Write an empty fleet.
+
+    Raises
+    ------
+    AlreadyExistsError
+        If the fleet exists.
+    """
+    if _attributes(store, [meta.name])[0] is not None:
+        msg = f"fleet {meta.name!r} exists already; open it with archive.fleet({meta.name!r})"
+        raise AlreadyExistsError(msg)
+    layout, channels = meta.layout, tuple(meta.schema)
+    attributes = {
+        "Conventions": "CF-1.11",
+        "featureType": "timeSeries",
+        "schema_version": meta.schema.version,
+        "partitioning": meta.scheme.to_json(),
+        "duplicates": meta.duplicates.value,
+    }
+    zarr.create_group(store, path=meta.name, attributes=attributes)
+    schema = {"versions": [meta.schema.to_json()], "categories": {}}
+    zarr.create_group(store, path=f"{meta.name}/schema", attributes=schema)
+    tables = [layout.state, layout.index, layout.slots]
+    for table in [*tables, *layout.raw_columns(channels), *layout.summary_tables(channels)]:
+        create_array(store, table)
+    create_registry(store, meta.name)
+    create_quarantine(store, meta.name)
+
+
+def load_fleet(store: Store, name: str) -> FleetMeta:
+    """Read a fleet's definition.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such fleet; the message names those there are.
+    """
+    attributes, schema = _attributes(store, [name, f"{name}/schema"])
+    if attributes is None or schema is None or "partitioning" not in attributes:
+        known = ", ".join(fleet_names(store)) or "none yet"
+        msg = f"no fleet {name!r} in this archive; it has: {known}"
+        raise NotFoundError(msg)
+    categories = {name: tuple(texts) for name, texts in schema["categories"].items()}
+    return FleetMeta(
+        FleetLayout(name, Partitioning.from_json(attributes["partitioning"])),
+        Schema.from_json(schema["versions"][-1]),
+        Duplicates(attributes["duplicates"]),
+        categories,
+    )
+
+
+def fleet_names(store: Store) -> list[str]:
+    """Return the names of the fleets, sorted."""
+    return sorted(name for name, _ in zarr.open_group(store, mode="r").groups())
+
+
+def _attributes(store: Store, groups: list[str]) -> list[dict[str, Any] | None]:
+    keys = [f"{group}/zarr.json".lstrip("/") for group in groups]
+    found = get_many(store, keys)
+    return [
+        None if data is None else json.loads(np.asarray(data).tobytes())["attributes"]
+        for data in found
+    ]

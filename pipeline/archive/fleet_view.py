@@ -1,0 +1,185 @@
+"""A fleet at one snapshot, for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+
+from pipeline.archive.block_index import BlockTable, read_index, used_windows
+from pipeline.archive.block_reader import read_block_columns
+from pipeline.archive.device_registry import DeviceRegistry, load_registry
+from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
+from pipeline.archive.fleet_state import FleetState
+from pipeline.archive.read_units import ReadUnit, read_units
+from pipeline.model.batches import Column
+from pipeline.model.dtypes import storage_dtype
+from pipeline.partitioning.assignment import sort_rows
+from pipeline.partitioning.pruning import Selection
+
+__all__ = ["FleetView", "Rows"]
+
+_KEYS: tuple[tuple[str, np.dtype[Any]], ...] = (
+    ("device_index", np.dtype(np.int32)),
+    ("time", np.dtype(np.int64)),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Selected rows of a unit, sorted by (device, time), duplicates resolved.
+
+    Parameters
+    ----------
+    unit
+        Where they come from.
+    codes
+        ``int32``, shape (rows,): device codes.
+    time
+        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC.
+    order
+        ``int64``, shape (rows,): position of each row among the rows of the unit's blocks; None
+        if the rows are all of them in order.
+    columns
+        The channels that were read along, as they are stored.
+    """
+
+    unit: ReadUnit
+    codes: NDArray[np.int32]
+    time: NDArray[np.int64]
+    order: NDArray[np.int64] | None
+    columns: dict[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FleetView:
+    """Everything needed to read one fleet at one snapshot.
+
+    Parameters
+    ----------
+    store
+        The snapshot's store.
+    snapshot
+        Its id.
+    meta
+        The fleet's definition.
+    registry
+        Its devices.
+    state
+        Its counters.
+    """
+
+    store: Store
+    snapshot: str
+    meta: FleetMeta
+    registry: DeviceRegistry
+    state: FleetState
+
+    @classmethod
+    def load(
+        cls, store: Store, snapshot: str, name: str, known: DeviceRegistry | None = None
+    ) -> FleetView:
+        """Read a fleet's definition, counters and devices (unless `known` is current)."""
+        meta = load_fleet(store, name)
+        state = FleetState.load(store, meta.layout)
+        registry = load_registry(store, name, state, known)
+        return cls(store, snapshot, meta, registry, state)
+
+    def blocks(self, selection: Selection) -> BlockTable:
+        """Return the index entries of blocks that may hold selected rows."""
+        return read_index(self.store, self.meta.layout, selection, len(self.registry))
+
+    def units(self, selection: Selection) -> Iterator[ReadUnit]:
+        """Yield the units to read for a selection, in (window, device) order."""
+        return read_units(self.blocks(selection), self.meta.scheme)
+
+    def time_bounds(self, selection: Selection) -> tuple[int, int]:
+        """Return a half-open time range that holds all rows of the selected windows.
+
+        It is exact at both ends of the data, and empty if there is none. Only the index of the
+        first and the last window is read.
+        """
+        windows = used_windows(self.store, self.meta.layout, selection)
+        if not windows:
+            return selection.start, selection.start
+        length = self.meta.scheme.window_length
+        edges = [
+            self.blocks(Selection(length.start(window), length.start(window + 1)))
+            for window in {windows[0], windows[-1]}
+        ]
+        first = min(int(blocks.time_min.min()) for blocks in edges)
+        return first, max(int(blocks.time_max.max()) for blocks in edges) + 1
+
+    def rows(self, unit: ReadUnit, selection: Selection, channels: Sequence[str] = ()) -> Rows:
+        """Read a unit's selected rows in (device, time) order.
+
+        Parameters
+        ----------
+        unit
+            From `units`.
+        selection
+            Times and devices asked for.
+        channels
+            Channels to read along.
+        """
+        wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
+        found = read_block_columns(self.store, self.meta.layout, unit.blocks, wanted)
+        codes, time = found[0].values, found[1].values
+        order = self._order(unit, selection, codes, time)
+        columns = dict(zip(channels, found[2:], strict=True))
+        if order is None:
+            return Rows(unit, codes, time, None, columns)
+        taken = {name: column.take(order) for name, column in columns.items()}
+        return Rows(unit, codes[order], time[order], order, taken)
+
+    def channel(self, rows: Rows, name: str) -> Column:
+        """Read one channel of rows that were found before."""
+        wanted = [(name, self._dtype(name))]
+        column = read_block_columns(self.store, self.meta.layout, rows.unit.blocks, wanted)[0]
+        return column if rows.order is None else column.take(rows.order)
+
+    def _dtype(self, channel: str) -> np.dtype[Any]:
+        return storage_dtype(self.meta.schema[channel].dtype)
+
+    def _order(
+        self,
+        unit: ReadUnit,
+        selection: Selection,
+        codes: NDArray[np.int32],
+        time: NDArray[np.int64],
+    ) -> NDArray[np.int64] | None:
+        inside = selection.mask(codes, time)
+        inside &= (codes >= unit.first_code) & (codes < unit.last_code)
+        chosen = None if inside.all() else np.flatnonzero(inside)
+        if chosen is not None:
+            codes, time = codes[chosen], time[chosen]
+        order = sort_rows(codes, time)
+        if order is not None:
+            codes, time = codes[order], time[order]
+        kept = self._kept(codes, time)
+        for step in (order, kept):
+            if step is not None:
+                chosen = step if chosen is None else chosen[step]
+        return chosen
+
+    def _kept(self, codes: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the rows that survive the duplicate policy; later writes stand later."""
+        policy = self.meta.duplicates
+        if policy in (Duplicates.KEEP_ALL, Duplicates.ERROR) or len(time) < 2:
+            return None
+        repeated = (codes[1:] == codes[:-1]) & (time[1:] == time[:-1])
+        if not repeated.any():
+            return None
+        ends = (
+            np.append(~repeated, True)
+            if policy is Duplicates.KEEP_LAST
+            else np.append(True, ~repeated)
+        )
+        return np.flatnonzero(ends)

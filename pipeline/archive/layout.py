@@ -1,0 +1,204 @@
+"""Where everything lies inside an archive.
+
+::
+
+    /                          attributes: format, format_version
+    /<fleet>/                  attributes: partitioning, duplicate policy, featureType
+      schema/                  attributes: every schema version, the texts of categories
+      state                    counters: devices, device revision, next sequence, quarantined rows
+      devices/id, first_seen, tags/<tag>                          (device)
+      raw/device_index, time, <channel>                           (window, device_block, row)
+      index/blocks                                                (field, window, device_block, slot)
+      index/slots                                                 (window)
+      summary/<period>/extent, values/<channel>, moments/<channel> (statistic, device, time)
+      quarantine/reason, record, source, received                     (row)
+
+Arrays are pre-sized: the window axis counts from 1900, and absent chunks cost nothing, so no
+append ever resizes an array. The chunk grid of ``raw`` is the partition grid.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import numpy as np
+
+from pipeline.archive.tables import Table
+from pipeline.errors import InvalidInputError
+from pipeline.model.dtypes import fill_value, storage_dtype
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.partitioning.windows import WindowLength
+from pipeline.schema.channels import Channel
+
+__all__ = [
+    "BLOCK_ROWS",
+    "FORMAT_NAME",
+    "FORMAT_VERSION",
+    "INDEX_FIELDS",
+    "STATE_FIELDS",
+    "FleetLayout",
+]
+
+FORMAT_NAME: Final = "iot-archive"
+FORMAT_VERSION: Final = 1
+
+BLOCK_ROWS: Final = 65_536
+"""Rows of a full block."""
+
+INDEX_FIELDS: Final = (
+    "rows",
+    "time_min",
+    "time_max",
+    "device_min",
+    "device_max",
+    "schema_version",
+    "sequence",
+    "level",
+    "bytes",
+)
+"""What the index keeps of every block; an entry with 0 rows is a free slot."""
+
+STATE_FIELDS: Final = ("devices", "device_revision", "sequence", "quarantined")
+"""What a fleet's ``state`` holds."""
+
+_SLOTS: Final = 4096
+_DEVICE_BLOCKS: Final = 4097
+_INDEX_CHUNK: Final = (len(INDEX_FIELDS), 8, 64, 8)
+_SLOTS_CHUNK: Final = 16_384
+_SUMMARY_DEVICES: Final = 256
+_SUMMARY_PERIODS: Final = {
+    WindowLength.HOUR: 24,
+    WindowLength.DAY: 32,
+    WindowLength.MONTH: 24,
+    WindowLength.YEAR: 16,
+}
+_FLEET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+_TIME_ATTRIBUTES: Final = {
+    "units": "microseconds since 1970-01-01",
+    "calendar": "proleptic_gregorian",
+    "standard_name": "time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLayout:
+    """The paths and tables of one fleet.
+
+    Parameters
+    ----------
+    name
+        The fleet's name.
+    scheme
+        Its partitioning.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name has other characters than letters, digits, ``_``, ``-`` and ``.``.
+    """
+
+    name: str
+    scheme: Partitioning
+
+    def __post_init__(self) -> None:
+        if not _FLEET_NAME.fullmatch(self.name):
+            msg = f"fleet name {self.name!r}: use letters, digits, '_', '-' and '.', a letter or digit first"
+            raise InvalidInputError(msg)
+
+    @property
+    def window_dimension(self) -> str:
+        """Name of the window axis; hours have their own, for manifests are split by it."""
+        return "hour_window" if self.scheme.window_length is WindowLength.HOUR else "window"
+
+    @property
+    def state(self) -> Table:
+        """Counters of the fleet, see `STATE_FIELDS`."""
+        return Table(f"{self.name}/state", np.dtype(np.int64), (8,), (8,), ("field",))
+
+    @property
+    def index(self) -> Table:
+        """The block index, see `INDEX_FIELDS`."""
+        shape = (len(INDEX_FIELDS), self.scheme.window_length.count, _DEVICE_BLOCKS, _SLOTS)
+        dimensions = ("field", self.window_dimension, "device_block", "slot")
+        attributes = {"fields": list(INDEX_FIELDS)}
+        path = f"{self.name}/index/blocks"
+        return Table(path, np.dtype(np.int64), shape, _INDEX_CHUNK, dimensions, 0, attributes)
+
+    @property
+    def slots(self) -> Table:
+        """The largest number of slots in use in any partition of each window."""
+        count = self.scheme.window_length.count
+        path = f"{self.name}/index/slots"
+        return Table(path, np.dtype(np.int32), (count,), (_SLOTS_CHUNK,), (self.window_dimension,))
+
+    def raw_path(self, column: str) -> str:
+        """Return the path of a raw column: ``device_index``, ``time`` or a channel."""
+        return f"{self.name}/raw/{_node_name(column)}"
+
+    def raw_columns(self, channels: tuple[Channel, ...]) -> list[Table]:
+        """Return the raw arrays of a schema's channels, with device index and time."""
+        device = {"instance_dimension": "device"}
+        tables = [
+            self._raw("device_index", np.dtype(np.int32), -1, device),
+            self._raw("time", np.dtype(np.int64), np.iinfo(np.int64).min, _TIME_ATTRIBUTES),
+        ]
+        return tables + [self.raw_channel(channel) for channel in channels]
+
+    def raw_channel(self, channel: Channel) -> Table:
+        """Return the raw array of one channel."""
+        dtype = storage_dtype(channel.dtype)
+        fill = -1 if channel.dtype in ("bool", "category") else fill_value(dtype)
+        attributes: dict[str, Any] = {"long_name": channel.description or channel.name}
+        if channel.units:
+            attributes["units"] = channel.units
+        if channel.dtype == "bool":
+            attributes |= {"flag_values": [0, 1], "flag_meanings": "false true"}
+        return self._raw(channel.name, dtype, fill, attributes)
+
+    def summary_tables(self, channels: tuple[Channel, ...]) -> list[Table]:
+        """Return every table of the stored summaries."""
+        per_channel = (self.summary_pair(channel) for channel in channels)
+        return [self.extent, *(table for pair in per_channel for table in pair)]
+
+    @property
+    def extent(self) -> Table:
+        """Rows, first and last time of each device and period."""
+        return self._summary("extent", np.dtype(np.int64), ("rows", "time_min", "time_max"))
+
+    def summary_pair(self, channel: Channel) -> tuple[Table, Table]:
+        """Return a channel's two summary tables: exact values, and moments."""
+        name = _node_name(channel.name)
+        values = ("min", "max", "first", "last")
+        return (
+            self._summary(f"values/{name}", storage_dtype(channel.dtype), values),
+            self._summary(f"moments/{name}", np.dtype(np.float64), ("count", "sum", "m2")),
+        )
+
+    def _raw(
+        self, column: str, dtype: np.dtype[Any], fill: int | float, attributes: dict[str, Any]
+    ) -> Table:
+        shape = (self.scheme.window_length.count, _DEVICE_BLOCKS, _SLOTS * BLOCK_ROWS)
+        dimensions = (self.window_dimension, "device_block", "row")
+        path = self.raw_path(column)
+        return Table(path, dtype, shape, (1, 1, BLOCK_ROWS), dimensions, fill, attributes)
+
+    def _summary(self, path: str, dtype: np.dtype[Any], statistics: tuple[str, ...]) -> Table:
+        period = self.scheme.summary_length
+        devices = (_DEVICE_BLOCKS - 1) * self.scheme.devices_per_block
+        return Table(
+            f"{self.name}/summary/{period.name.lower()}/{path}",
+            dtype,
+            (len(statistics), devices, period.count),
+            (len(statistics), _SUMMARY_DEVICES, _SUMMARY_PERIODS[period]),
+            ("statistic", "device", "time"),
+            0,
+            {"statistics": list(statistics), "period": period.value},
+        )
+
+
+def _node_name(column: str) -> str:
+    quoted = quote(column, safe=" ()+,-_")
+    return quoted if quoted.strip(".") and not quoted.startswith("__") else f"%{quoted}"

@@ -1,0 +1,125 @@
+"""Cutting a read into units of bounded size whose rows can be put in order on their own.
+
+A unit is a run of device blocks of one window, together with the part of the window's landing
+blocks that holds the same devices. Rows of different units never share a device and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.archive.block_index import BlockTable
+from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_range
+from pipeline.partitioning.scheme import Partitioning
+
+__all__ = ["ReadUnit", "read_units"]
+
+_ROWS_PER_UNIT = 1 << 20
+_ALL_CODES = 1 << 31
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadUnit:
+    """Blocks to be read together.
+
+    Parameters
+    ----------
+    blocks
+        Blocks of one window, in the order in which they were written.
+    first_code, last_code
+        Half-open range of device codes that belong to the unit; landing blocks hold others too.
+    """
+
+    blocks: BlockTable
+    first_code: int
+    last_code: int
+
+    @property
+    def window(self) -> int:
+        """Window of the unit."""
+        return int(self.blocks.window[0])
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether all rows belong to the unit, none twice, as the index proves."""
+        blocks = self.blocks
+        inside = (blocks.device_min >= self.first_code) & (blocks.device_max < self.last_code)
+        return bool(inside.all()) and not _may_repeat(blocks)
+
+
+def read_units(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
+    """Yield units in (window, device) order that cover `blocks`.
+
+    Parameters
+    ----------
+    blocks
+        In (window, device block, slot) order.
+    scheme
+        The fleet's partitioning.
+    """
+    edges = np.flatnonzero(np.diff(blocks.window)) + 1
+    for members in np.split(np.arange(len(blocks)), edges):
+        if len(members):
+            yield from _of_window(blocks.take(members), scheme)
+
+
+def _of_window(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
+    landing = blocks.take(blocks.device_block == LANDING_BLOCK)
+    own = blocks.take(blocks.device_block != LANDING_BLOCK)
+    numbers, rows = _rows_per_block(own)
+    first = 0
+    for group in _groups(numbers, rows):
+        is_last = len(numbers) == 0 or group[-1] == numbers[-1]
+        last = _ALL_CODES if is_last else device_range(int(group[-1]), scheme.devices_per_block)[1]
+        chosen = own.take(np.isin(own.device_block, group))
+        shared = landing.take((landing.device_max >= first) & (landing.device_min < last))
+        joined = BlockTable(
+            np.concatenate([chosen.places, shared.places]),
+            np.concatenate([chosen.fields, shared.fields], axis=1),
+        )
+        if len(joined):
+            order = np.lexsort((joined.places[:, 2], joined.places[:, 1], joined.sequence))
+            yield ReadUnit(joined.take(order), first, last)
+        first = last
+
+
+def _rows_per_block(own: BlockTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    numbers, inverse = np.unique(own.device_block, return_inverse=True)
+    return numbers, np.bincount(inverse, weights=own.rows).astype(np.int64)
+
+
+def _groups(numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    if len(numbers) == 0:
+        return [numbers]
+    group = (np.cumsum(rows) - 1) // _ROWS_PER_UNIT
+    return np.split(numbers, np.flatnonzero(np.diff(group)) + 1)
+
+
+def _may_repeat(blocks: BlockTable) -> bool:
+    """Tell whether two blocks of different commits overlap in both time and devices."""
+    if len(blocks) < 2 or len(np.unique(blocks.sequence)) == 1:
+        return False
+    order = np.argsort(blocks.time_min, kind="stable")
+    sorted_blocks = blocks.take(order)
+    reach = np.maximum.accumulate(sorted_blocks.time_max)
+    if bool((sorted_blocks.time_min[1:] > reach[:-1]).all()):
+        return False
+    return _any_boxes_overlap(sorted_blocks)
+
+
+def _any_boxes_overlap(blocks: BlockTable) -> bool:
+    later = np.searchsorted(blocks.time_min, blocks.time_max, side="right")
+    for at, stop in enumerate(later.tolist()):
+        rivals = slice(at + 1, stop)
+        overlap = (
+            (blocks.device_min[rivals] <= blocks.device_max[at])
+            & (blocks.device_max[rivals] >= blocks.device_min[at])
+            & (blocks.sequence[rivals] != blocks.sequence[at])
+        )
+        if overlap.any():
+            return True
+    return False

@@ -1,0 +1,45 @@
+"""Fixtures and hooks shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "thorough", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+_ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real sensor data, with the sub-folders ``parquet`` and ``raw``."""
+    named = os.environ.get("IOT_ARCHIVE_REAL_DATA")
+    folder = Path(named) if named else _ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: set IOT_ARCHIVE_REAL_DATA to its folder ({folder} is none)")
+    return folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
+    """Keep what proves the run, drop what belongs to the machine it ran on."""
+    for key in ("environment", "root", "collectors", "warnings"):
+        json_report.pop(key, None)
+    for test in json_report.get("tests", []):
+        for phase in ("setup", "call", "teardown"):
+            outcome = test.get(phase, {})
+            test[phase] = {
+                key: value for key, value in outcome.items() if key in ("duration", "outcome")
+            }
+        for key in ("lineno", "keywords", "metadata"):
+            test.pop(key, None)

@@ -240,10 +240,9 @@ def _codes(view: FleetView, devices: Devices) -> NDArray[np.int64] | None:
 def _time_range(time: TimeRange) -> tuple[int | None, int | None]:
     if time is None:
         return None, None
-    if isinstance(time, slice):
-        time = (time.start, time.stop)
-    if not isinstance(time, tuple | list) or len(time) != 2:
+    bounds: Any = (time.start, time.stop) if isinstance(time, slice) else time
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
         msg = f"time={time!r}; give (start, stop), either of them None for an open end"
         raise InvalidInputError(msg)
-    start, stop = (None if bound is None else to_microseconds(bound) for bound in time)
+    start, stop = (None if bound is None else to_microseconds(bound) for bound in bounds)
     return start, stop

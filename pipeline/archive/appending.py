@@ -178,6 +178,8 @@ def _put_blocks(store: Store, meta: FleetMeta, prepared: Sequence[Prepared], seq
 def _summarise(
     store: Store, plan: AppendPlan, prepared: Sequence[Prepared], state: FleetState
 ) -> int:
+    if not prepared:
+        return 0
     writer = SummaryWriter(store, plan.meta.layout, tuple(plan.meta.schema))
     updates = [part.statistics for part in prepared]
     writer.preload(updates)

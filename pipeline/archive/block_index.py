@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.layout import INDEX_FIELDS, FleetLayout
+from pipeline.archive.tables import write_chunks
 from pipeline.errors import StorageError
 from pipeline.partitioning.device_blocks import LANDING_BLOCK
 from pipeline.partitioning.pruning import Selection, prune_blocks
@@ -67,7 +68,8 @@ class BlockTable:
     def __getattr__(self, name: str) -> NDArray[np.int64]:
         if name not in INDEX_FIELDS:
             raise AttributeError(name)
-        return self.fields[INDEX_FIELDS.index(name)]
+        values: NDArray[np.int64] = self.fields[INDEX_FIELDS.index(name)]
+        return values
 
     @property
     def window(self) -> NDArray[np.int64]:
@@ -184,8 +186,9 @@ class _Chunks:
         return slot
 
     def save(self) -> None:
-        self._layout.index.write(self._store, {at: self._chunks[at] for at in self._changed})
-        self._layout.slots.write(self._store, self._slots)
+        index, slots = self._layout.index, self._layout.slots
+        changed = [(index, at, self._chunks[at]) for at in self._changed]
+        write_chunks(self._store, [*changed, *((slots, at, c) for at, c in self._slots.items())])
 
     def _used(self, window: int, block: int) -> int:
         used = 0

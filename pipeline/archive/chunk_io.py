@@ -48,12 +48,19 @@ def get_many(
     if not keys:
         return []
     prototype = default_buffer_prototype()
-    wanted = None if prefix_bytes is None else RangeByteRequest(0, prefix_bytes)
+
+    async def get(key: str) -> Buffer | None:
+        if prefix_bytes is not None:
+            try:
+                return await store.get(key, prototype, RangeByteRequest(0, prefix_bytes))
+            except ValueError:  # some stores refuse a range beyond the end of a short value
+                pass
+        return await store.get(key, prototype)
 
     async def fetch() -> list[Buffer | None]:
         found: list[Buffer | None] = []
         for group in batched(keys, _IN_FLIGHT):
-            found += await asyncio.gather(*(store.get(key, prototype, wanted) for key in group))
+            found += await asyncio.gather(*map(get, group))
         return found
 
     buffers: list[Any] = sync(fetch())

@@ -198,7 +198,7 @@ def _tag_path(fleet: str, position: int) -> str:
     return f"{fleet}/devices/tag_{position}"
 
 
-def _create_text(store: Store, path: str, attributes: dict[str, str]) -> None:
+def _create_text(store: Store, path: str, attributes: dict[str, Any]) -> None:
     zarr.create_array(
         store,
         name=path,

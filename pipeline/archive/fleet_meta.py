@@ -94,7 +94,10 @@ class FleetMeta:
         group.attrs["categories"] = {name: list(texts) for name, texts in self.categories.items()}
         for channel, texts in self.categories.items():
             array = zarr.open_array(store, path=self.layout.raw_path(channel), mode="r+")
-            flags = {"flag_values": list(range(len(texts))), "categories": list(texts)}
+            flags: dict[str, Any] = {
+                "flag_values": list(range(len(texts))),
+                "categories": list(texts),
+            }
             meanings = " ".join("_".join(text.split()) or "_" for text in texts)
             array.attrs.update({**flags, "flag_meanings": meanings})
 

@@ -40,7 +40,7 @@ def create_quarantine(store: Store, fleet: str) -> None:
         path = f"{fleet}/quarantine/{name}"
         zarr.create_array(store, name=path, dtype=str, fill_value="", **common)
     path = f"{fleet}/quarantine/received"
-    attributes = {"units": "microseconds since 1970-01-01"}
+    attributes: dict[str, Any] = {"units": "microseconds since 1970-01-01"}
     zarr.create_array(
         store, name=path, dtype="int64", fill_value=0, attributes=attributes, **common
     )

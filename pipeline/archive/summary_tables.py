@@ -16,7 +16,7 @@ from zarr.abc.store import Store
 
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.preparing import PeriodStatistics
-from pipeline.archive.tables import Table
+from pipeline.archive.tables import Table, read_chunks, write_chunks
 from pipeline.schema.channels import Channel
 from pipeline.summaries.statistics import Statistics
 
@@ -69,14 +69,23 @@ class SummaryWriter:
 
     def save(self) -> None:
         """Write every chunk that was touched."""
-        for table in [self._extent, *(table for pair in self._pairs.values() for table in pair)]:
-            table.write(self._store, self._chunks.get(table.path, {}))
+        touched = [
+            (table, at, chunk)
+            for table in self._tables()
+            for at, chunk in self._chunks.get(table.path, {}).items()
+        ]
+        write_chunks(self._store, touched)
 
     def preload(self, updates: Sequence[PeriodStatistics]) -> None:
         """Read all chunks that `updates` will touch at once instead of one by one."""
         wanted = sorted({at for update in updates for at, _ in self._by_chunk(update)})
-        for table in [self._extent, *(table for pair in self._pairs.values() for table in pair)]:
-            self._chunks.setdefault(table.path, {}).update(table.load(self._store, wanted))
+        places = [(table, at) for table in self._tables() for at in wanted]
+        for (table, at), chunk in zip(places, read_chunks(self._store, places), strict=True):
+            chunks = self._chunks.setdefault(table.path, {})
+            chunks[at] = table.blank() if chunk is None else chunk
+
+    def _tables(self) -> list[Table]:
+        return [self._extent, *(table for pair in self._pairs.values() for table in pair)]
 
     def _put(
         self, update: PeriodStatistics, members: NDArray[np.int64], at: tuple[int, ...], merge: bool

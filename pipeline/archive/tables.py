@@ -6,7 +6,7 @@ checksummed. Chunks that were never written cost nothing and read as the fill va
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -21,7 +21,7 @@ from pipeline.codecs.block import decode_block, encode_block
 from pipeline.codecs.zarr_block import BlockCodec
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["Table", "create_array"]
+__all__ = ["Table", "create_array", "read_chunks", "write_chunks"]
 
 Coordinates = tuple[int, ...]
 
@@ -68,41 +68,41 @@ class Table:
         CorruptBlockError
             If a chunk is damaged; the message names it.
         """
-        keys = [chunk_key(self.path, at) for at in coordinates]
-        found = [
-            (at, key, data)
-            for at, key, data in zip(coordinates, keys, get_many(store, keys), strict=True)
-            if data is not None
-        ]
-        arrays = in_threads(lambda item: self._decode(item[2], item[1]), found)
-        return {item[0]: array for item, array in zip(found, arrays, strict=True)}
+        found = read_chunks(store, [(self, at) for at in coordinates])
+        pairs = zip(coordinates, found, strict=True)
+        return {at: chunk for at, chunk in pairs if chunk is not None}
+
+    def load(
+        self, store: Store, coordinates: Sequence[Coordinates]
+    ) -> dict[Coordinates, NDArray[Any]]:
+        """Return all chunks asked for, blank where there is none, ready to be changed."""
+        found = self.read(store, coordinates)
+        return {at: found[at] if at in found else self.blank() for at in coordinates}
 
     def write(self, store: Store, chunks: Mapping[Coordinates, NDArray[Any]]) -> None:
         """Store whole chunks."""
-        encoded = in_threads(self._encode, list(chunks.values()))
-        keys = (chunk_key(self.path, at) for at in chunks)
-        put_many(store, dict(zip(keys, encoded, strict=True)))
+        write_chunks(store, [(self, at, chunk) for at, chunk in chunks.items()])
 
     def blank(self) -> NDArray[Any]:
         """Return a chunk that holds the fill value only."""
         return np.full(self.chunk, self.fill, self.dtype)
 
-    def load(
-        self, store: Store, coordinates: Iterable[Coordinates]
-    ) -> dict[Coordinates, NDArray[Any]]:
-        """Return all chunks asked for, blank where there is none, ready to be changed."""
-        wanted = list(coordinates)
-        found = self.read(store, wanted)
-        return {at: found[at] if at in found else self.blank() for at in wanted}
-
-    def _encode(self, chunk: NDArray[Any]) -> bytes:
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Return a chunk as it is stored."""
         flat = chunk.ravel()
         # Bits are compared, not values: a trailing -0.0 is not the fill value 0.0.
         bits = f"u{self.dtype.itemsize}"
         used = np.flatnonzero(flat.view(bits) != np.array([self.fill], self.dtype).view(bits))
         return encode_block(flat[: int(used[-1]) + 1 if len(used) else 0])
 
-    def _decode(self, data: NDArray[np.uint8], key: str) -> NDArray[Any]:
+    def decode(self, data: NDArray[np.uint8], key: str) -> NDArray[Any]:
+        """Return a stored chunk.
+
+        Raises
+        ------
+        CorruptBlockError
+            If it is damaged, or no chunk of this table; the message names `key`.
+        """
         values = decode_block(data, where=key).values
         if len(values) > prod(self.chunk) or values.dtype != self.dtype:
             msg = f"{key}: holds {len(values)} values of {values.dtype}, not a chunk of {self.path}"
@@ -110,6 +110,25 @@ class Table:
         flat = np.full(prod(self.chunk), self.fill, self.dtype)
         flat[: len(values)] = values
         return flat.reshape(self.chunk)
+
+
+def read_chunks(
+    store: Store, wanted: Sequence[tuple[Table, Coordinates]]
+) -> list[NDArray[Any] | None]:
+    """Return chunks of any tables, all fetched at once; None where there is none."""
+    keys = [chunk_key(table.path, at) for table, at in wanted]
+    stored = get_many(store, keys)
+    work = [(table, key, data) for (table, _), key, data in zip(wanted, keys, stored, strict=True)]
+    return in_threads(
+        lambda item: None if item[2] is None else item[0].decode(item[2], item[1]), work
+    )
+
+
+def write_chunks(store: Store, chunks: Sequence[tuple[Table, Coordinates, NDArray[Any]]]) -> None:
+    """Store whole chunks of any tables, all put at once."""
+    encoded = in_threads(lambda item: item[0].encode(item[2]), chunks)
+    keys = (chunk_key(table.path, at) for table, at, _ in chunks)
+    put_many(store, dict(zip(keys, encoded, strict=True)))
 
 
 def create_array(store: Store, table: Table) -> None:

@@ -12,6 +12,7 @@ format 1 held 0.1 MB of metadata where format 2 kept 91 MB, and commits took 8 m
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,7 +110,6 @@ class Repository:
                 msg = f"{location}: an archive exists already; open it instead"
                 raise AlreadyExistsError(msg)
             repository = ic.Repository.create(storage, config=_config(), spec_version=_FORMAT)
-            repository.save_config()
         made = cls(location, repository)
         if location.scheme == "memory" and location.path:
             _MEMORY[location.path] = made
@@ -256,7 +257,15 @@ def _make_root(root: Path) -> None:
         raise StorageError(msg) from error
 
 
+@cache
+def _hush() -> None:
+    # It warns that local folders are not safe for concurrent commits: here they are, by our lock.
+    if "ICECHUNK_LOG" not in os.environ:
+        ic.set_logs_filter("error")
+
+
 def _storage(location: Location, options: dict[str, Any]) -> ic.Storage:
+    _hush()
     if location.scheme == "file":
         return ic.local_filesystem_storage(location.path)
     if location.scheme == "memory":
@@ -318,7 +327,7 @@ def _translate(location: Location, error: ic.IcechunkError) -> ArchiveError:
     # The first line is the cause; the rest is the library's own trace.
     reason = str(error).strip().splitlines()[0]
     message = f"{location}: {reason}"
-    if isinstance(error, ic.NotFoundError):
+    if isinstance(error, ic.NotFoundError) or error.kind == "object-not-found":
         return NotFoundError(message)
     if isinstance(error, ic.InvalidInputError):
         return NotFoundError(f"{message} (is this a snapshot id from history()?)")

@@ -1,0 +1,119 @@
+"""Byte buffers of a known length, stored as they are, compressed, or as one repeated byte.
+
+A buffer is a tag (LEB128: stored length times four, plus a mode), then the stored bytes:
+
+====  ==================================================================================
+mode  stored bytes
+====  ==================================================================================
+0     the buffer itself
+1     a Zstandard frame that states its content size, without the four magic bytes
+2     one byte that the whole buffer repeats
+====  ==================================================================================
+
+How long the buffer is must follow from what stands before it; nothing is decompressed whose
+stated size is different.
+
+References
+----------
+RFC 8878, Zstandard Compression; section 3.1.1.1 for the frame header.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numcodecs import zstd
+from numpy.typing import NDArray
+
+from pipeline.codecs.cursor import Cursor, varint
+from pipeline.codecs.loader import sample_loops
+from pipeline.errors import CorruptBlockError
+
+__all__ = ["read_buffer", "write_buffer"]
+
+_FAST: Final = 1
+"""Zstandard level for noise: a tenth smaller than levels 3 and up there, and fastest."""
+_THOROUGH: Final = 9
+"""Level for buffers with repeating patterns."""
+
+_PATTERNED: Final = 0.97
+
+_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_STORED, _ZSTD, _REPEATED = 0, 1, 2
+_TINY: Final = 24  # a frame's own header and tables eat what so few bytes could save
+
+
+def write_buffer(buffer: NDArray[np.uint8]) -> bytes:
+    """Return `buffer` with its tag, in the smallest of the modes.
+
+    Parameters
+    ----------
+    buffer : ndarray of uint8
+        Contiguous bytes.
+    """
+    if buffer.size > 1 and buffer[0] == buffer[-1] and not (buffer != buffer[0]).any():
+        return varint(1 << 2 | _REPEATED) + buffer[:1].tobytes()
+    if buffer.size >= _TINY:
+        frame = _compress(buffer)
+        size = len(frame) - len(_MAGIC)
+        if size < buffer.size:
+            return varint(size << 2 | _ZSTD) + frame[len(_MAGIC) :]
+    return varint(buffer.size << 2 | _STORED) + buffer.tobytes()
+
+
+def _compress(buffer: NDArray[np.uint8]) -> bytes:
+    """Compress fast, and thoroughly too if the result shows that there are patterns.
+
+    Byte frequencies alone cannot bring a buffer below its entropy; only repetitions do.
+    """
+    frame: bytes = zstd.compress(buffer, _FAST)
+    if 8 * len(frame) < _PATTERNED * sample_loops().byte_bits(buffer):
+        return min(frame, zstd.compress(buffer, _THOROUGH), key=len)
+    return frame
+
+
+def read_buffer(cursor: Cursor, size: int) -> NDArray[np.uint8]:
+    """Return the next buffer, which must have `size` bytes.
+
+    Raises
+    ------
+    CorruptBlockError
+        If it has another length or cannot be decompressed.
+    """
+    tag = cursor.varint()
+    mode, stored = tag & 3, cursor.take(tag >> 2)
+    if mode == _STORED and len(stored) == size:
+        return np.frombuffer(stored, np.uint8).copy()  # writable, as the others
+    if mode == _REPEATED and len(stored) == 1:
+        return np.full(size, stored[0], np.uint8)
+    if mode == _ZSTD and _content_size(stored) == size and size > 0:
+        return _decompress(stored, size)
+    raise CorruptBlockError(
+        f"a buffer of {size} bytes has mode {mode} and {len(stored)} stored bytes"
+    )
+
+
+def _decompress(stored: memoryview, size: int) -> NDArray[np.uint8]:
+    out = np.empty(size, np.uint8)
+    try:
+        zstd.decompress(_MAGIC + stored, out)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptBlockError(
+            f"a buffer of {size} bytes cannot be decompressed: {error}"
+        ) from error
+    return out
+
+
+def _content_size(frame: memoryview) -> int | None:
+    """Return what a frame without its magic says it holds, None when it does not say."""
+    if len(frame) < 2:
+        return None
+    descriptor = frame[0]
+    single_segment = descriptor >> 5 & 1
+    start = 2 - single_segment + (0, 1, 2, 4)[descriptor & 3]
+    width = (single_segment, 2, 4, 8)[descriptor >> 6]
+    if width == 0 or len(frame) < start + width:
+        return None
+    size = int.from_bytes(frame[start : start + width], "little")
+    return size + 256 if width == 2 else size

@@ -1,0 +1,159 @@
+"""Loops that estimate, from a sample, what residuals will cost.
+
+Estimates are order-0 entropies (what an entropy coder gets from the frequencies alone) plus
+some bits for every symbol that a coder must be told about.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = [
+    "BIT_PLANES",
+    "BYTE_PLANES",
+    "ESTIMATES",
+    "VARINT",
+    "byte_bits",
+    "layout_bits",
+    "predictor_bits",
+]
+
+BYTE_PLANES = 3
+"""Entries 3 to 10 of the estimates: one to eight byte planes."""
+BIT_PLANES = 11
+VARINT = 12
+ESTIMATES = 13
+"""Length of the estimates; entries 0, 1 and 2 are codes of 1, 2 and 4 bits."""
+
+_SYMBOL_BITS = 4.0
+
+
+@njit(nogil=True, cache=True)
+def _bit_length(number: np.uint64) -> int:
+    length = 0
+    for step in (32, 16, 8, 4, 2, 1):
+        if number >> np.uint64(step):
+            number >>= np.uint64(step)
+            length += step
+    return length + (1 if number else 0)
+
+
+@njit(nogil=True, cache=True)
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Return the bits a coder needs for symbols with these counts, and for its table."""
+    total = 0
+    bits = 0.0
+    for i in range(counts.size):
+        if counts[i] > 0:
+            total += counts[i]
+            bits += _SYMBOL_BITS - counts[i] * math.log2(counts[i])
+    return bits + total * math.log2(total) if total else 0.0
+
+
+@njit(nogil=True, cache=True)
+def byte_bits(buffer: NDArray[np.uint8]) -> float:
+    """Return the entropy of a buffer's bytes."""
+    counts = np.zeros(256, np.int64)
+    for i in range(buffer.size):
+        counts[buffer[i]] += 1
+    return _entropy(counts)
+
+
+@njit(nogil=True, cache=True)
+def _count_token(number: np.uint64, signed: bool, counts: NDArray[np.int64]) -> int:
+    """Count `number` as a symbol if it is small, else its size; return its other bits."""
+    if signed:
+        number = (number << np.uint64(1)) ^ (np.uint64(0) - (number >> np.uint64(63)))
+    if number < np.uint64(256):
+        counts[number] += 1
+        return 0
+    length = _bit_length(number)
+    leading = (number >> np.uint64(length - 3)) & np.uint64(3)
+    counts[np.uint64(224 + 4 * (length - 1)) + leading] += 1
+    return length - 3
+
+
+@njit(nogil=True, cache=True)
+def predictor_bits(
+    runs: NDArray[np.uint64], step: np.uint64, estimates: NDArray[np.float64]
+) -> None:
+    """Estimate the bits a row takes under each predictor.
+
+    Small residuals are counted as symbols, large ones by their size and first bits. `runs` is
+    (runs, rows); `step` is the usual difference. Orders without a residual get zero.
+    """
+    rows = runs.shape[1]
+    for order in range(estimates.size):
+        counts = np.zeros(512, np.int64)
+        extra = 0
+        for run in range(runs.shape[0]):
+            row = runs[run]
+            for i in range(order, rows):
+                number = row[i]
+                if order == 1:
+                    number = number - row[i - 1] - step
+                elif order == 2:
+                    number = (number - row[i - 1]) - (row[i - 1] - row[i - 2])
+                extra += _count_token(number, order > 0, counts)
+        estimates[order] = (_entropy(counts) + extra) / max(1, runs.shape[0] * (rows - order))
+
+
+@njit(nogil=True, cache=True)
+def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -> None:
+    """Estimate the bits of every layout; see `BYTE_PLANES` for their order."""
+    small = np.zeros(256, np.int64)
+    planes = np.zeros((8, 256), np.int64)
+    groups = np.zeros(256, np.int64)
+    lengths = np.zeros(65, np.int64)
+    for i in range(residuals.size):
+        residual = residuals[i]
+        length = _bit_length(residual)
+        lengths[length] += 1
+        small[min(residual, np.uint64(255))] += 1
+        for j in range(8):
+            planes[j, (residual >> np.uint64(8 * j)) & np.uint64(255)] += 1
+        while residual >= np.uint64(128):
+            groups[(residual & np.uint64(127)) | np.uint64(128)] += 1
+            residual >>= np.uint64(7)
+        groups[residual] += 1
+    estimates[VARINT] = _entropy(groups)
+    for k in range(3):
+        width = 1 << k
+        top = (1 << width) - 1
+        escaped = small[top:].sum()
+        codes = small[: top + 1].copy()
+        codes[top] = escaped
+        floor = residuals.size * width / 8.0
+        estimates[k] = max(_entropy(codes), floor) + _escape_bits(lengths, width)
+    bits = 0.0
+    for j in range(8):
+        bits += _entropy(planes[j])
+        estimates[BYTE_PLANES + j] = bits + _escape_bits(lengths, 8 * (j + 1))
+    estimates[BIT_PLANES] = _bit_plane_bits(planes)
+
+
+@njit(nogil=True, cache=True)
+def _escape_bits(lengths: NDArray[np.int64], width: int) -> float:
+    """Return what residuals longer than `width` cost when they are listed apart."""
+    bits = 0
+    for length in range(width + 1, 65):
+        bits += lengths[length] * (length + 2)
+    return float(bits)
+
+
+@njit(nogil=True, cache=True)
+def _bit_plane_bits(planes: NDArray[np.int64]) -> float:
+    """Return the entropy of every bit by itself, from the byte counts of eight planes."""
+    bits = 0.0
+    split = np.zeros(2, np.int64)
+    for j in range(8):
+        for k in range(8):
+            split[:] = 0
+            for byte in range(256):
+                split[(byte >> k) & 1] += planes[j, byte]
+            bits += _entropy(split)
+    return bits

@@ -1,0 +1,114 @@
+"""Loops over column values: decimals hidden in floats, and distinct values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["count_exponents", "find_distinct", "to_decimals"]
+
+_EXACT = 9007199254740992.0
+"""2**53: every whole number up to here is exact in float64."""
+
+
+@njit(nogil=True, cache=True)
+def count_exponents(
+    values: NDArray[np.float64],
+    powers: NDArray[np.float64],
+    single: bool,
+    histogram: NDArray[np.int64],
+) -> None:
+    """Count, per value, the smallest exponent at which it is a decimal.
+
+    ``histogram[e]`` counts values equal to ``k / 10**e`` but to no coarser decimal; the last
+    entry counts the values that are no decimal at all. With `single` the quotient is rounded
+    to float32 before it is compared.
+    """
+    for i in range(values.size):
+        value = values[i]
+        found = powers.size
+        for e in range(powers.size):
+            scaled = value * powers[e]
+            if not abs(scaled) < _EXACT:
+                break
+            back = np.rint(scaled) / powers[e]
+            if single:
+                back = np.float64(np.float32(back))
+            if back == value:
+                found = e
+                break
+        histogram[found] += 1
+
+
+@njit(nogil=True, cache=True)
+def to_decimals(
+    values: NDArray[np.float64],
+    bits: NDArray[np.int64],
+    power: float,
+    single: bool,
+    tolerance: float,
+    decimals: NDArray[np.int64],
+    misfits: NDArray[np.int64],
+) -> int:
+    """Write ``rint(value * power)`` and list the rows that do not come back bit for bit.
+
+    A misfit within `tolerance` (relative) keeps its own decimal, so that its correction is a
+    few units in the last place; any other holds the last decimal before it. Returns the number
+    of misfits, or -1 when they outnumber `misfits`.
+    """
+    count = 0
+    held = np.int64(0)
+    for i in range(values.size):
+        value = values[i]
+        scaled = value * power
+        if abs(scaled) < _EXACT:
+            whole = np.rint(scaled)
+            back = whole / power
+            if single:
+                back = np.float64(np.float32(back))
+            if back == value and (whole != 0.0 or bits[i] == 0):
+                held = np.int64(whole)
+                decimals[i] = held
+                continue
+            if abs(back - value) <= abs(value) * tolerance:
+                held = np.int64(whole)
+        if count == misfits.size:
+            return -1
+        decimals[i] = held
+        misfits[count] = i
+        count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def find_distinct(
+    numbers: NDArray[np.uint64],
+    slots: NDArray[np.int32],
+    distinct: NDArray[np.uint64],
+    codes: NDArray[np.uint64],
+) -> int:
+    """Number the distinct values in order of appearance and write every row's number.
+
+    `slots` is an open-addressing hash table of a power-of-two size, filled with -1. Returns
+    the number of distinct values, or -1 when they outnumber `distinct`.
+    """
+    mask = np.uint64(slots.size - 1)
+    one = np.uint64(1)
+    count = 0
+    for i in range(numbers.size):
+        number = numbers[i]
+        slot = ((number * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) & mask
+        code = slots[slot]
+        while code >= 0 and distinct[code] != number:
+            slot = (slot + one) & mask
+            code = slots[slot]
+        if code < 0:
+            if count == distinct.size:
+                return -1
+            code = count
+            slots[slot] = count
+            distinct[count] = number
+            count += 1
+        codes[i] = code
+    return count

@@ -44,12 +44,14 @@ class Bins:
     def numbers(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the bin of each time inside the edges."""
         if self.length is not None:
-            return (time - self.edges[0]) // self.length
+            numbers: NDArray[np.int64] = (time - self.edges[0]) // self.length
+            return numbers
         return np.searchsorted(self.edges, time, side="right").astype(np.int64) - 1
 
     def hold_whole(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell for each half-open period inside the edges whether one bin holds all of it."""
-        return self.numbers(starts) == self.numbers(stops - 1)
+        whole: NDArray[np.bool_] = self.numbers(starts) == self.numbers(stops - 1)
+        return whole
 
 
 def make_bins(every: Any, start: int, stop: int) -> Bins:

@@ -110,10 +110,10 @@ def headers_answer(
 
 
 def _single_selected(blocks: BlockTable, selection: Selection) -> NDArray[np.bool_]:
-    single = blocks.device_min == blocks.device_max
-    if selection.codes is None:
-        return single
-    return single & np.isin(blocks.device_min, selection.codes)
+    single: NDArray[np.bool_] = blocks.device_min == blocks.device_max
+    if selection.codes is not None:
+        single &= np.isin(blocks.device_min, selection.codes)
+    return single
 
 
 def _periods(windows: NDArray[np.int64], scheme: Partitioning) -> NDArray[np.int64]:

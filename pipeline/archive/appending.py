@@ -126,16 +126,18 @@ def commit_prepared(
         If the fleet refuses duplicates and stored rows would be repeated.
     """
     meta, layout = plan.meta, plan.meta.layout
-    state = FleetState.load(store, layout)
-    _register(store, plan, state)
+    before = FleetState.load(store, layout)
+    _register(store, plan, before)
     state = replace(
-        state, devices=len(plan.registry), device_revision=plan.registry.state.device_revision
+        before, devices=len(plan.registry), device_revision=plan.registry.state.device_revision
     )
     blocks = _put_blocks(store, meta, prepared, state.sequence)
     late = _summarise(store, plan, prepared, state)
     if len(rejects):
         append_quarantine(store, meta.name, state.quarantined, rejects, received)
-    state.moved(sequence=len(prepared), quarantined=len(rejects)).save(store, layout)
+    after = state.moved(sequence=len(prepared), quarantined=len(rejects))
+    if after != before:
+        after.save(store, layout)
     return AppendResult(
         rows=sum(part.rows for part in prepared),
         duplicates=sum(part.duplicates for part in prepared),

@@ -171,7 +171,7 @@ class _Chunks:
             msg = f"window {entry.window}, device block {entry.device_block}: no free slot; compact the fleet"
             raise StorageError(msg)
         at = self._chunk_of(*place, slot)
-        chunk = self._chunks.setdefault(at, self._layout.index.blank())
+        chunk = self._chunk(at)
         inner = (
             entry.window % self._windows,
             entry.device_block % self._blocks,
@@ -193,10 +193,15 @@ class _Chunks:
     def _used(self, window: int, block: int) -> int:
         used = 0
         for depth in range(self._window_depth(window)):
-            chunk = self._chunks[self._chunk_of(window, block, depth * self._depth)]
+            chunk = self._chunk(self._chunk_of(window, block, depth * self._depth))
             rows = chunk[0, window % self._windows, block % self._blocks]
             used += int(np.count_nonzero(rows))
         return used
+
+    def _chunk(self, at: tuple[int, ...]) -> NDArray[Any]:
+        if at not in self._chunks:
+            self._chunks.update(self._layout.index.load(self._store, [at]))
+        return self._chunks[at]
 
     def _window_depth(self, window: int) -> int:
         size = self._layout.slots.chunk[0]
@@ -204,7 +209,9 @@ class _Chunks:
 
     def _existing(self, entries: Sequence[IndexEntry]) -> Iterable[tuple[int, ...]]:
         for entry in entries:
-            for depth in range(self._window_depth(entry.window)):
+            # A chunk spans several windows and device blocks, so it may exist although this
+            # partition has no slot in use yet.
+            for depth in range(self._window_depth(entry.window) + 1):
                 yield self._chunk_of(entry.window, entry.device_block, depth * self._depth)
 
     def _chunk_of(self, window: int, block: int, slot: int) -> tuple[int, ...]:

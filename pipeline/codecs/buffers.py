@@ -26,8 +26,8 @@ import numpy as np
 from numcodecs import zstd
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import Cursor, varint
-from pipeline.codecs.loader import sample_loops
 from pipeline.errors import CorruptBlockError
 
 __all__ = ["read_buffer", "write_buffer"]
@@ -68,8 +68,9 @@ def _compress(buffer: NDArray[np.uint8]) -> bytes:
     Byte frequencies alone cannot bring a buffer below its entropy; only repetitions do.
     """
     frame: bytes = zstd.compress(buffer, _FAST)
-    if 8 * len(frame) < _PATTERNED * sample_loops().byte_bits(buffer):
-        return min(frame, zstd.compress(buffer, _THOROUGH), key=len)
+    if 8 * len(frame) < _PATTERNED * kernel("block_sample", "byte_bits")(buffer):
+        thorough: bytes = zstd.compress(buffer, _THOROUGH)
+        return min(frame, thorough, key=len)
     return frame
 
 

@@ -12,22 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = [
-    "BIT_PLANES",
-    "BYTE_PLANES",
-    "ESTIMATES",
-    "VARINT",
-    "byte_bits",
-    "layout_bits",
-    "predictor_bits",
-]
-
-BYTE_PLANES = 3
-"""Entries 3 to 10 of the estimates: one to eight byte planes."""
-BIT_PLANES = 11
-VARINT = 12
-ESTIMATES = 13
-"""Length of the estimates; entries 0, 1 and 2 are codes of 1, 2 and 4 bits."""
+__all__ = ["byte_bits", "layout_bits", "predictor_bits"]
 
 _SYMBOL_BITS = 4.0
 
@@ -43,15 +28,20 @@ def _bit_length(number: np.uint64) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _entropy(counts: NDArray[np.int64]) -> float:
-    """Return the bits a coder needs for symbols with these counts, and for its table."""
+def _entropy(counts: NDArray[np.int64], width: int) -> float:
+    """Return the bits a coder needs for symbols with these counts, and for its table.
+
+    Never more than the symbols' own `width` in bits, because they can be stored as they are.
+    """
     total = 0
     bits = 0.0
     for i in range(counts.size):
         if counts[i] > 0:
             total += counts[i]
             bits += _SYMBOL_BITS - counts[i] * math.log2(counts[i])
-    return bits + total * math.log2(total) if total else 0.0
+    if total == 0:
+        return 0.0
+    return min(bits + total * math.log2(total), float(total * width))
 
 
 @njit(nogil=True, cache=True)
@@ -60,7 +50,7 @@ def byte_bits(buffer: NDArray[np.uint8]) -> float:
     counts = np.zeros(256, np.int64)
     for i in range(buffer.size):
         counts[buffer[i]] += 1
-    return _entropy(counts)
+    return _entropy(counts, 8)
 
 
 @njit(nogil=True, cache=True)
@@ -99,12 +89,15 @@ def predictor_bits(
                 elif order == 2:
                     number = (number - row[i - 1]) - (row[i - 1] - row[i - 2])
                 extra += _count_token(number, order > 0, counts)
-        estimates[order] = (_entropy(counts) + extra) / max(1, runs.shape[0] * (rows - order))
+        estimates[order] = (_entropy(counts, 64) + extra) / max(1, runs.shape[0] * (rows - order))
 
 
 @njit(nogil=True, cache=True)
 def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -> None:
-    """Estimate the bits of every layout; see `BYTE_PLANES` for their order."""
+    """Estimate the bits of 13 layouts.
+
+    In this order: codes of 1, 2 and 4 bits, one to eight byte planes, bit planes, varints.
+    """
     small = np.zeros(256, np.int64)
     planes = np.zeros((8, 256), np.int64)
     groups = np.zeros(256, np.int64)
@@ -120,7 +113,7 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
             groups[(residual & np.uint64(127)) | np.uint64(128)] += 1
             residual >>= np.uint64(7)
         groups[residual] += 1
-    estimates[VARINT] = _entropy(groups)
+    estimates[12] = _entropy(groups, 8)
     for k in range(3):
         width = 1 << k
         top = (1 << width) - 1
@@ -128,12 +121,12 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
         codes = small[: top + 1].copy()
         codes[top] = escaped
         floor = residuals.size * width / 8.0
-        estimates[k] = max(_entropy(codes), floor) + _escape_bits(lengths, width)
+        estimates[k] = max(_entropy(codes, width), floor) + _escape_bits(lengths, width)
     bits = 0.0
     for j in range(8):
-        bits += _entropy(planes[j])
-        estimates[BYTE_PLANES + j] = bits + _escape_bits(lengths, 8 * (j + 1))
-    estimates[BIT_PLANES] = _bit_plane_bits(planes)
+        bits += _entropy(planes[j], 8)
+        estimates[3 + j] = bits + _escape_bits(lengths, 8 * (j + 1))
+    estimates[11] = _bit_plane_bits(planes)
 
 
 @njit(nogil=True, cache=True)
@@ -155,5 +148,5 @@ def _bit_plane_bits(planes: NDArray[np.int64]) -> float:
             split[:] = 0
             for byte in range(256):
                 split[(byte >> k) & 1] += planes[j, byte]
-            bits += _entropy(split)
+            bits += _entropy(split, 1)
     return bits

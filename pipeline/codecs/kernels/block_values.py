@@ -88,7 +88,7 @@ def find_distinct(
     distinct: NDArray[np.uint64],
     codes: NDArray[np.uint64],
 ) -> int:
-    """Number the distinct values in order of appearance and write every row's number.
+    """Write every row's place among the distinct values, in order of appearance.
 
     `slots` is an open-addressing hash table of a power-of-two size, filled with -1. Returns
     the number of distinct values, or -1 when they outnumber `distinct`.

@@ -1,0 +1,206 @@
+"""Blocks: one column of many rows as bytes that tell what they hold.
+
+>>> import numpy as np
+>>> block = encode_block(np.array([20.1, 20.2, 20.2, 20.3]))
+>>> decode_block(block).values
+array([20.1, 20.2, 20.2, 20.3])
+>>> read_header(block[:HEADER_BYTES]).statistics.max
+20.3
+
+A block is a header (`pipeline.codecs.frame`) and a payload (`pipeline.codecs.payload`). Values
+come back bit for bit, NaN payloads and negative zeros included, in a block that is never more
+than some 20 bytes longer than header and raw values. Loops are compiled on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.frame import (
+    DTYPE_CODES,
+    HEADER_BYTES,
+    MAX_ROWS,
+    BlockHeader,
+    join_frame,
+    parse_header,
+    split_frame,
+)
+from pipeline.codecs.payload import (
+    SECTIONS,
+    VALUES,
+    decode_payload,
+    encode_payload,
+    split_payload,
+)
+from pipeline.codecs.statistics import block_statistics
+from pipeline.codecs.streams import describe_stream
+from pipeline.codecs.transforms import read_transform
+from pipeline.errors import CorruptBlockError, InvalidInputError
+
+__all__ = [
+    "HEADER_BYTES",
+    "DecodedBlock",
+    "decode_block",
+    "describe",
+    "encode_block",
+    "read_header",
+]
+
+type BlockData = bytes | memoryview | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DecodedBlock:
+    """The rows of a block.
+
+    Attributes
+    ----------
+    values : ndarray, shape (rows,)
+        In the column's own dtype; missing rows hold `pipeline.model.dtypes.fill_value`.
+    valid : ndarray of bool, shape (rows,), or None
+        False where a row is missing; None when none is.
+    """
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+
+
+def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> bytes:
+    """Encode a column of up to `pipeline.codecs.frame.MAX_ROWS` rows.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,)
+        Bool, integers of 8 to 64 bits, float32 or float64, in any byte order.
+    valid : ndarray of bool, shape (rows,), optional
+        False where a row has no value; what `values` holds there is ignored.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    InvalidInputError
+        If dtype, shape or number of rows is not as above.
+    """
+    dtype = values.dtype.newbyteorder("=")
+    if values.ndim != 1 or values.size > MAX_ROWS or dtype not in DTYPE_CODES:
+        raise InvalidInputError(
+            f"a block holds one dimension of at most {MAX_ROWS} bools, integers, float32 or "
+            f"float64, not shape {values.shape} of {values.dtype}; split or convert the column"
+        )
+    if valid is not None and (valid.shape != values.shape or valid.dtype != np.bool_):
+        raise InvalidInputError(
+            f"the validity of {values.size} rows must be as many bools, "
+            f"not shape {valid.shape} of {valid.dtype}"
+        )
+    column = np.ascontiguousarray(values, dtype)
+    column = column if column.flags.aligned else column.copy()
+    statistics = block_statistics(column, valid)
+    with np.errstate(all="ignore"):  # arithmetic wraps on purpose
+        payload = encode_payload(column, valid, statistics)
+    return join_frame(dtype, statistics, payload.stages, payload.body)
+
+
+def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
+    """Decode a whole block.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or ndarray of uint8
+        Exactly the block; nothing in it is trusted.
+    where : str
+        Name of the chunk for error messages.
+
+    Returns
+    -------
+    DecodedBlock
+
+    Raises
+    ------
+    CorruptBlockError
+        If the block is cut short or too long, fails a checksum, or cannot be.
+    """
+    with _naming(where), np.errstate(all="ignore"):
+        header, payload = split_frame(_view(data))
+        return DecodedBlock(*decode_payload(header, payload))
+
+
+def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
+    """Read and verify a block's header.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or ndarray of uint8
+        The first `HEADER_BYTES` of a block are enough; more, up to all of it, does no harm.
+    where : str
+        Name of the chunk for error messages.
+
+    Raises
+    ------
+    CorruptBlockError
+        If the header is cut short, fails its checksum, or cannot be.
+    """
+    with _naming(where):
+        return parse_header(_view(data))
+
+
+def describe(data: BlockData) -> dict[str, Any]:
+    """Tell in plain words and numbers how a block is stored.
+
+    Returns
+    -------
+    dict
+        Rows, dtype, statistics, the stages with their parameters, and the bytes of each part.
+
+    Raises
+    ------
+    CorruptBlockError
+        As `decode_block`.
+    """
+    with _naming(""):
+        header, payload = split_frame(_view(data))
+        sections = split_payload(payload) if header.rows else {}
+        sizes = {SECTIONS[id]: section.left for id, section in sections.items()}
+        stages = _stages(header, sections[VALUES]) if header.rows else {}
+    total = header.size + header.payload_bytes
+    return {
+        "rows": header.rows,
+        "dtype": str(header.dtype),
+        "bytes": total,
+        "bytes_per_row": total / max(1, header.rows),
+        "header_bytes": header.size,
+        "section_bytes": sizes,
+        "stages": stages,
+        "statistics": asdict(header.statistics),
+    }
+
+
+def _stages(header: BlockHeader, values: Cursor) -> dict[str, Any]:
+    transform = read_transform(header.transform, values, header.rows, header.dtype)
+    stream = describe_stream(header.predictor, header.entropy, values, header.rows)
+    return {"transform": str(transform), **stream}
+
+
+def _view(data: BlockData) -> memoryview:
+    flat = np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data
+    return memoryview(flat).cast("B")
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Name the chunk in the error of a corrupt block."""
+    try:
+        yield
+    except CorruptBlockError as error:
+        raise CorruptBlockError(
+            f"block {where or 'of unknown origin'} is corrupt: {error}"
+        ) from error

@@ -1,0 +1,111 @@
+"""Sections: what a payload says about single rows, beside the values' stream.
+
+A *mask* marks some of a block's rows: the number of marked rows (LEB128), a kind (1 byte) and
+
+====  ==================================================================================
+kind  bytes
+====  ==================================================================================
+0     a buffer (`pipeline.codecs.buffers`) of one bit a row, the first row lowest
+1     a nested stream (`pipeline.codecs.streams`) of the marked rows, ascending
+2     a nested stream of the rows that are not marked, ascending; absent if there are none
+====  ==================================================================================
+
+*Corrections* are a mask of rows, then a nested stream of one number a marked row, zigzagged:
+what must be added, modulo 2**64, to the image of the value that the transform brought back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.buffers import read_buffer, write_buffer
+from pipeline.codecs.cursor import Cursor, varint
+from pipeline.codecs.streams import read_nested, write_nested
+from pipeline.codecs.transforms import from_image, image
+from pipeline.errors import CorruptBlockError
+
+__all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
+
+_BITMAP, _MARKED, _UNMARKED = 0, 1, 2
+
+
+def write_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Return the smaller of a bitmap and a list of rows for `mask`, shape (rows,)."""
+    marked = np.flatnonzero(mask)
+    kind, listed = _MARKED, marked
+    if 2 * marked.size > mask.size:
+        kind, listed = _UNMARKED, np.flatnonzero(~mask)
+    body = bytes((kind,)) + (write_nested(listed, 1) if listed.size else b"")
+    if 16 * listed.size > mask.size:  # a list this long may lose against a bit a row
+        bitmap = write_buffer(np.packbits(mask, bitorder="little"))
+        body = min(body, bytes((_BITMAP,)) + bitmap, key=len)
+    return varint(marked.size) + body
+
+
+def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
+    """Read the mask of a block of `rows` rows.
+
+    Raises
+    ------
+    CorruptBlockError
+        If it marks rows that do not exist, or another number of rows than it says.
+    """
+    count, kind = cursor.varint(rows), cursor.byte()
+    if kind == _BITMAP:
+        bitmap = read_buffer(cursor, -(-rows // 8))
+        mask = np.unpackbits(bitmap, count=rows, bitorder="little").astype(np.bool_)
+    elif kind in (_MARKED, _UNMARKED):
+        listed = _read_rows(cursor, count if kind == _MARKED else rows - count, rows)
+        mask = np.full(rows, kind == _UNMARKED)
+        mask[listed] = kind == _MARKED
+    else:
+        raise CorruptBlockError(f"has a mask of kind {kind}")
+    if np.count_nonzero(mask) != count:
+        raise CorruptBlockError(f"marks {np.count_nonzero(mask)} rows where it says {count}")
+    return mask
+
+
+def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
+    if count == 0:
+        return np.empty(0, np.int64)
+    listed = read_nested(cursor, count)
+    if listed.max() >= rows:
+        raise CorruptBlockError(f"marks row {listed.max()} of {rows}")
+    return listed.view(np.int64)
+
+
+def write_corrections(
+    values: NDArray[Any], restored: NDArray[Any], misfits: NDArray[np.int64]
+) -> bytes:
+    """Return the corrections that make `values` of what a transform restored.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,)
+    restored : ndarray, shape (misfits,)
+        What the transform brings back at the misfits.
+    misfits : ndarray of int64, shape (misfits,)
+        Rows to correct, at least one.
+    """
+    mask = np.zeros(values.size, np.bool_)
+    mask[misfits] = True
+    steps = (image(values[misfits]) - image(restored)).view(np.int64)
+    return write_mask(mask) + write_nested(((steps << 1) ^ (steps >> 63)).view(np.uint64), 0)
+
+
+def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:
+    """Read corrections and mend `values`, shape (rows,), in place.
+
+    Raises
+    ------
+    CorruptBlockError
+        As `read_mask`, or if there are none.
+    """
+    rows = np.flatnonzero(read_mask(cursor, values.size))
+    folded = read_nested(cursor, rows.size)
+    steps = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
+    images = image(values[rows]).view(np.uint64) + steps
+    values[rows] = from_image(images, values.dtype)

@@ -1,0 +1,182 @@
+"""Streams: a series of whole numbers as bytes.
+
+A stream takes numbers through three stages: an offset and scale shared by all of them, a
+predictor (`pipeline.codecs.predictors`) and an entropy stage (`pipeline.codecs.entropy`). The
+ids of the last two stand outside; a stream is then
+
+=========  ===============================================================================
+part       bytes
+=========  ===============================================================================
+offset     zigzag LEB128: the smallest number, as an int64
+scale      LEB128: the greatest common divisor of all distances from the smallest
+predictor  its parameters
+entropy    its parameters and buffers, to the end
+=========  ===============================================================================
+
+Timestamps in microseconds that come once a minute become 0, 1, 2 … that way, and decimals that
+move in steps of a quarter become whole numbers; neither costs the stages behind anything.
+
+A *nested* stream stands inside another part of a block: one byte predictor id, one byte entropy
+id, the length (LEB128) of the stream, and the stream.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import WORD, Cursor, signed_varint, sized, varint
+from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS, is_constant
+from pipeline.codecs.predictors import Predictor
+from pipeline.errors import CorruptBlockError
+
+__all__ = [
+    "EncodedStream",
+    "Scaled",
+    "decode_stream",
+    "describe_stream",
+    "encode_stream",
+    "read_nested",
+    "scale_down",
+    "write_nested",
+]
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Numbers as multiples of a scale above an offset.
+
+    Attributes
+    ----------
+    multiples : ndarray of uint64, shape (rows,)
+        The smallest is 0.
+    offset, scale : int
+        ``number = multiple * scale + offset``, modulo 2**64.
+    """
+
+    multiples: NDArray[np.uint64]
+    offset: int
+    scale: int
+
+
+@dataclass(frozen=True)
+class EncodedStream:
+    """A stream and the ids that must stand outside it."""
+
+    predictor: int
+    entropy: int
+    body: bytes
+
+
+def scale_down(numbers: NDArray[Any]) -> Scaled:
+    """Take the smallest of `numbers` and their common divisor out.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64 or uint64, shape (rows,), at least one row
+
+    Notes
+    -----
+    Distances are unsigned, so nothing overflows whatever the range. The divisor of a few rows
+    is tried on all of them by multiplication, and reduced wherever a row objects.
+    """
+    offset = int(numbers.min())
+    distances = numbers.view(np.uint64) - np.uint64(offset & WORD)
+    farthest = distances.max()
+    if farthest == 0:
+        return Scaled(distances, offset, 1)
+    few = np.ascontiguousarray(distances[:: max(1, distances.size // 256)])
+    divisor = int(kernel("block_numbers", "common_divisor")(few, farthest))
+    quotients = np.empty_like(distances) if divisor > 1 else distances
+    while divisor > 1:
+        objecting = _divide(distances, divisor, quotients)
+        if objecting == distances.size:
+            return Scaled(quotients, offset, divisor)
+        divisor = math.gcd(divisor, int(distances[objecting]))
+    return Scaled(distances, offset, 1)
+
+
+def _divide(distances: NDArray[np.uint64], divisor: int, quotients: NDArray[np.uint64]) -> int:
+    right = (divisor & -divisor).bit_length() - 1
+    inverse = pow(divisor >> right, -1, 1 << 64)
+    words = (np.uint64(n) for n in (inverse, right, (64 - right) % 64, WORD // divisor))
+    return int(kernel("block_numbers", "exact_quotients")(distances, *words, quotients))
+
+
+def encode_stream(
+    scaled: Scaled, predictor: Predictor, entropy: int, residuals: bytes
+) -> EncodedStream:
+    """Put a stream together from its scale, its predictor and its encoded residuals."""
+    head = signed_varint(scaled.offset) + varint(scaled.scale) + predictor.write()
+    return EncodedStream(predictor.order, entropy, head + residuals)
+
+
+def decode_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> NDArray[np.uint64]:
+    """Decode the rest of `cursor` as a stream of `rows` numbers, modulo 2**64.
+
+    Raises
+    ------
+    CorruptBlockError
+        If an id is unknown, or the bytes do not hold exactly so many numbers.
+    """
+    if entropy not in ENTROPY:
+        raise CorruptBlockError(f"has unknown entropy stage {entropy}")
+    offset, scale = cursor.signed_varint(), cursor.varint()
+    stage = Predictor.read(predictor, cursor, rows)
+    residuals = ENTROPY[entropy].decode(cursor, rows - stage.order)
+    cursor.finish()
+    return stage.restore(residuals, scale, offset)
+
+
+def describe_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> dict[str, Any]:
+    """Tell the parameters of the stream in the rest of `cursor` without decoding it.
+
+    Raises
+    ------
+    CorruptBlockError
+        As `decode_stream`, as far as the parameters go.
+    """
+    if entropy not in ENTROPY:
+        raise CorruptBlockError(f"has unknown entropy stage {entropy}")
+    offset, scale = cursor.signed_varint(), cursor.varint()
+    stage = Predictor.read(predictor, cursor, rows)
+    told = {"offset": offset, "scale": scale, "predictor": str(stage)}
+    told["entropy"] = ENTROPY[entropy].name
+    if entropy in (RAW, CODES, BIT_PLANES):
+        told["width"] = cursor.byte()
+    return told
+
+
+def write_nested(numbers: NDArray[Any], order: int) -> bytes:
+    """Return a short list of `numbers` as a nested stream.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64 or uint64
+        At least one.
+    order : int
+        Predictor id: 1 for an ascending list, 0 for any other.
+    """
+    scaled = scale_down(numbers)
+    predictor, residuals = Predictor.forward(order, 0, scaled.multiples)
+    entropy = CONSTANT if is_constant(residuals) else VARINTS
+    body = ENTROPY[entropy].encode(residuals, 0)
+    stream = encode_stream(scaled, predictor, entropy, body)
+    return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+
+
+def read_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:
+    """Read a nested stream of `rows` numbers.
+
+    Raises
+    ------
+    CorruptBlockError
+        As `decode_stream`.
+    """
+    predictor, entropy = cursor.byte(), cursor.byte()
+    return decode_stream(predictor, entropy, cursor.sized(), rows)

@@ -1,0 +1,116 @@
+"""Columns of texts to typed rows, by a declared mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.connectors.mapping.rules import ChannelMapping, DeviceMapping, RowMapping, TimeMapping
+from pipeline.model.number_texts import NumberStyle, parse_numbers
+from pipeline.model.time_columns import parse_times
+
+__all__ = ["MappedRows", "map_rows", "text_devices"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappedRows:
+    """What a mapping made of some rows.
+
+    Parameters
+    ----------
+    table
+        The rows that could be read, in order, with the mapping's Arrow schema.
+    reasons
+        Why, for the other rows, by row number of the input.
+    """
+
+    table: pa.Table
+    reasons: dict[int, str]
+
+
+def map_rows(
+    columns: Mapping[str, pa.Array], mapping: RowMapping, rows: int, decimal: str = "."
+) -> MappedRows:
+    """Read columns of texts as device, time and channels.
+
+    Parameters
+    ----------
+    columns
+        Texts, shape (rows,), at least those of ``mapping.columns``; null or empty is missing,
+        and blanks around a text do not count.
+    mapping
+        What the columns mean.
+    rows
+        Number of rows.
+    decimal
+        The decimal mark of the numbers.
+    """
+    texts = {name: _cleaned(columns[name]) for name in mapping.columns}
+    device = text_devices(texts, mapping.device, rows)
+    missing = np.asarray(device.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    found = [{int(row): "device is missing" for row in np.flatnonzero(missing)}]
+    time, reasons = _read_times(texts, mapping.time)
+    found.append(reasons)
+    arrays = [device, time]
+    for name, rule in mapping.channels.items():
+        array, why = _read_channel(texts[rule.column or name], rule, decimal)
+        found.append({row: f"channel {name!r} {words}" for row, words in why.items()})
+        arrays.append(array)
+    first = {row: why for part in reversed(found) for row, why in part.items()}
+    table = pa.table(arrays, schema=mapping.arrow_schema())
+    if first:
+        keep = np.ones(rows, bool)
+        keep[list(first)] = False
+        table = table.filter(pa.array(keep))
+    return MappedRows(table, first)
+
+
+def _cleaned(texts: pa.Array) -> pa.Array:
+    trimmed = pc.ascii_trim_whitespace(texts)
+    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+
+
+def text_devices(columns: Mapping[str, pa.Array], rule: DeviceMapping, rows: int) -> pa.Array:
+    """Return the device ids of rows as a dictionary of texts, null where a field is missing."""
+    if rule.constant:
+        codes = pa.array(np.zeros(rows, np.int32))
+        return pa.DictionaryArray.from_arrays(codes, pa.array([rule.constant]))
+    if rule.column:
+        column = columns[rule.column]
+        encoded = column.type.equals(pa.dictionary(pa.int32(), pa.string()))
+        return column if encoded else column.cast(pa.string()).dictionary_encode()
+    pieces: list[pa.Array | pa.Scalar] = []
+    for literal, field in rule.parts():
+        pieces.append(pa.scalar(literal, pa.string()))
+        if field:
+            pieces.append(columns[field].cast(pa.string()))
+    joined = pc.binary_join_element_wise(*pieces, pa.scalar("", pa.string()))
+    return joined.dictionary_encode()
+
+
+def _read_times(
+    texts: Mapping[str, pa.Array], rule: TimeMapping
+) -> tuple[pa.Array, dict[int, str]]:
+    joined = texts[rule.columns[0]]
+    if len(rule.columns) > 1:
+        joined = pc.binary_join_element_wise(*(texts[name] for name in rule.columns), " ")
+    parsed = parse_times(joined, rule.format())
+    time = pa.array(parsed.time.astype(np.int64, copy=False))
+    return time.cast(pa.timestamp("us", tz="UTC")), parsed.reasons
+
+
+def _read_channel(
+    texts: pa.Array, rule: ChannelMapping, decimal: str
+) -> tuple[pa.Array, dict[int, str]]:
+    if rule.missing:
+        known = pc.is_in(texts, value_set=pa.array(rule.missing, texts.type))
+        texts = pc.if_else(known, None, texts)
+    if rule.dtype == "category":
+        return texts.cast(pa.string()).dictionary_encode(), {}
+    style = NumberStyle(decimal, rule.base, rule.scale)
+    values, reasons = parse_numbers(texts, rule.dtype, style)
+    return pc.if_else(texts.is_valid(), pa.array(values), None), reasons

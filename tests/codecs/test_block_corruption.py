@@ -1,0 +1,216 @@
+"""Damaged, forged and random blocks raise `CorruptBlockError` and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.codecs.block import HEADER_BYTES, decode_block, describe, encode_block, read_header
+from pipeline.codecs.frame import DTYPES, MAX_ROWS
+from pipeline.errors import CorruptBlockError
+from tests.codecs.block_columns import (
+    DTYPE_NAMES,
+    assemble,
+    bits_column,
+    hard_floats,
+    sensor,
+    times,
+    walk,
+)
+
+
+def small_blocks() -> dict[str, bytes]:
+    gaps = np.arange(60) % 7 != 3
+    misfits = sensor(200)
+    misfits[[20, 21, 90]] = [np.pi, -0.0, np.inf]
+    misfits[150:170] = np.nan
+    return {
+        "empty": encode_block(np.empty(0)),
+        "one": encode_block(np.array([21.5])),
+        "constant": encode_block(np.full(40, True)),
+        "sensor": encode_block(sensor(100)),
+        "times": encode_block(times(3, 20)),
+        "gaps": encode_block(walk(60, "int16"), gaps),
+        "bits": encode_block(bits_column(20, "float32")),
+        "misfits": encode_block(misfits),
+        "dictionary": encode_block(np.tile([0.123456789, 777.1, -3e9 / 7], 30)),
+        "hard": encode_block(hard_floats("float64")),
+    }
+
+
+BLOCKS = small_blocks()
+
+
+def resealed(block: bytes) -> bytes:
+    """Make both checksums of a damaged block good again."""
+    size = 46 + 4 * DTYPES[block[5]].itemsize if block[5] in DTYPES else HEADER_BYTES
+    payload = block[size:]
+    head = block[:18] + struct.pack("<II", len(payload), google_crc32c.value(payload))
+    head += block[26 : size - 4]
+    return head + struct.pack("<I", google_crc32c.value(head)) + payload
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_flipped_bit_is_noticed(name: str) -> None:
+    block = BLOCKS[name]
+    assert resealed(block) == block
+    for bit in range(8 * len(block)):
+        damaged = bytearray(block)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptBlockError, match="block chunk/7 is corrupt"):
+            decode_block(bytes(damaged), where="chunk/7")
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_truncation_and_extension_is_noticed(name: str) -> None:
+    block = BLOCKS[name]
+    for size in range(len(block)):
+        with pytest.raises(CorruptBlockError, match="cut short|checksum|payload"):
+            decode_block(block[:size])
+    for tail in (b"\0", b"IOTB", block):
+        with pytest.raises(CorruptBlockError, match="bytes of payload"):
+            decode_block(block + tail)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_damaged_header_is_noticed_by_itself(name: str) -> None:
+    block = BLOCKS[name]
+    size = read_header(block).size
+    for at in range(size):
+        damaged = bytearray(block[:HEADER_BYTES])
+        damaged[at] ^= 0x40
+        with pytest.raises(CorruptBlockError, match="block c/0 is corrupt"):
+            read_header(bytes(damaged), where="c/0")
+        with pytest.raises(CorruptBlockError):
+            read_header(block[:at])
+
+
+def harmless(decode: Callable[[bytes], Any], block: bytes) -> None:
+    """Decode a block with good checksums: it may be well-formed, or else be called corrupt."""
+    try:
+        decoded = decode(block)
+    except CorruptBlockError:
+        return
+    header = read_header(block)
+    assert decoded.values.shape == (header.rows,)
+    assert decoded.values.dtype == header.dtype
+    if decoded.values.dtype.kind == "b":
+        assert decoded.values.view(np.uint8).max(initial=0) <= 1
+    assert decoded.valid is None or decoded.valid.shape == (header.rows,)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_damage_behind_good_checksums_does_no_harm(name: str) -> None:
+    block = BLOCKS[name]
+    rows_high = range(12, 14)  # a million rows take long where loops are interpreted
+    for at in set(range(4, len(block))) - set(rows_high):
+        for damage in (1, 2, 0x80, 0xFF):
+            damaged = bytearray(block)
+            damaged[at] ^= damage
+            harmless(decode_block, resealed(bytes(damaged)))
+    for at in range(read_header(block).size, len(block)):
+        harmless(decode_block, resealed(block[:at] + block[at + 1 :]))
+        harmless(decode_block, resealed(block[:at] + b"\xff" + block[at:]))
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes(data: bytes) -> None:
+    for decode in (decode_block, read_header, describe):
+        with pytest.raises(CorruptBlockError):
+            decode(data)
+        with pytest.raises(CorruptBlockError):
+            decode(b"IOTB\x01" + data)
+
+
+@given(
+    st.sampled_from(DTYPE_NAMES),
+    st.integers(0, 40),
+    st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(0, 6)),
+    st.lists(st.integers(0, 8) | st.integers(0, 255), max_size=40),
+)
+def test_random_payloads(
+    dtype: str, rows: int, stages: tuple[int, int, int], payload: list[int]
+) -> None:
+    harmless(decode_block, assemble(dtype, rows, stages, bytes(payload)))
+    harmless(decode_block, assemble(dtype, rows, stages, b"\x01" + bytes(payload)))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (0, b"IOTC", "instead of"),
+        (4, b"\x02", "format version 2"),
+        (4, b"\x00", "format version 0"),
+        (5, b"\x00", "dtype code 0"),
+        (5, b"\x0a", "dtype code 10"),
+        (6, b"\x04", "unknown transform 4"),
+        (7, b"\x03", "predictor 3"),
+        (8, b"\x05", "unknown entropy stage 5"),
+        (9, b"\x01", "flags 1"),
+        (10, struct.pack("<I", MAX_ROWS + 1), f"{MAX_ROWS + 1} rows"),
+        (10, b"\xff\xff\xff\xff", "4294967295 rows"),
+        (14, struct.pack("<I", 101), "101 missing"),
+    ],
+)
+def test_headers_that_cannot_be(at: int, value: bytes, says: str) -> None:
+    block = BLOCKS["sensor"]
+    forged = resealed(block[:at] + value + block[at + len(value) :])
+    with pytest.raises(CorruptBlockError, match=says):
+        decode_block(forged)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "stages", "payload", "says"),
+    [
+        ("int8", 0, (0, 0, 0), b"\x00", "1 bytes too many"),
+        ("int8", 3, (0, 0, 0), b"", "needs 1 bytes"),
+        ("int8", 3, (0, 0, 0), b"\x00", "section 0"),
+        ("int8", 3, (0, 0, 0), b"\x05\x00\x01", "section 5"),
+        ("int8", 3, (0, 0, 0), b"\x02\x01\x00\x02\x01\x00\x01", "section 2"),
+        ("int8", 3, (0, 0, 0), b"\x01\x00\x01\x00\x00", "1 bytes too many"),
+        ("int8", 3, (1, 0, 0), b"\x01\x00\x01\x00", "ordered on int8"),
+        ("int8", 3, (2, 0, 0), b"\x01\x01\x00\x00\x01\x00", "decimal on int8"),
+        ("float32", 3, (2, 0, 0), b"\x01\x17\x00\x00\x01\x00", "23 digits"),
+        ("float32", 3, (2, 0, 0), b"\x01\x01\x02\x00\x01\x00", "single 2"),
+        ("int8", 3, (3, 0, 0), b"\x01\x03", "dictionary within"),
+        ("int8", 3, (3, 0, 0), b"\x01\x09", "unknown transform 9"),
+        ("int8", 3, (3, 0, 0), b"\x01\x00\x04", "at most 3"),
+        ("int8", 3, (3, 0, 0), b"\x01\x00\x01\x00\x00\x03\x00\x01\x00\x02\x01\x00", "entry 1 of 1"),
+        ("int8", 3, (0, 2, 0), b"\x01\x00\x01\x00\x00", "needs 1 bytes"),
+        ("int8", 1, (0, 2, 0), b"\x01\x00\x01\x00\x00\x00", "impossible for 1 rows"),
+        ("int8", 3, (0, 0, 0), b"\x03\x02\x02\x00\x01\x00\x01\x00", "repeated value of kind 2"),
+        ("int8", 3, (0, 0, 0), b"\x02\x04\x00\x01\x00\x00\x01\x00\x01\x00", "bytes too many"),
+    ],
+)
+def test_payloads_that_cannot_be(
+    dtype: str, rows: int, stages: tuple[int, int, int], payload: bytes, says: str
+) -> None:
+    with pytest.raises(CorruptBlockError, match=says):
+        decode_block(assemble(dtype, rows, stages, payload))
+
+
+def test_a_few_bytes_never_unpack_into_many() -> None:
+    giant = b"\xa0" + struct.pack("<I", 2**31) + bytes(40)
+    body = b"\x00\x01\x08\x00" + bytes([len(giant) << 2 & 127 | 129, len(giant) >> 5]) + giant
+    with pytest.raises(CorruptBlockError, match="buffer of 50 bytes"):
+        decode_block(assemble("int64", 50, (0, 0, 2), b"\x01" + body))
+
+
+def test_errors_without_a_name_say_so() -> None:
+    with pytest.raises(CorruptBlockError, match="of unknown origin"):
+        decode_block(b"")
+
+
+def test_bools_are_zero_or_one() -> None:
+    repeated = b"\x03\x05\x01\x02\x03\x02" + b""
+    block = assemble("bool", 3, (0, 0, 0), b"\x03\x04\x01\x02\x03\x02\x01\x0a\x01\x00")
+    values: NDArray[Any] = decode_block(block).values
+    assert values.view(np.uint8).tolist() == [1, 1, 1], repeated

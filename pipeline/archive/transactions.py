@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import icechunk as ic
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
 
 from pipeline.archive.durability import commit_lock, sync_file, sync_filesystem
 from pipeline.archive.locations import Location
@@ -33,6 +35,7 @@ from pipeline.errors import (
     AlreadyExistsError,
     ArchiveError,
     ConflictError,
+    CorruptBlockError,
     InvalidInputError,
     NotFoundError,
     StorageError,
@@ -77,6 +80,24 @@ class Snapshot:
 
     id: str
     store: Store
+
+
+class _GuardedStore(WrapperStore[Store]):
+    """A store whose failures are errors of this package, with the archive named."""
+
+    def __init__(self, store: Store, location: Location) -> None:
+        super().__init__(store)
+        self._location = location
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        with _translated(self._location, key):
+            return await super().get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        with _translated(self._location, key):
+            await super().set(key, value)
 
 
 class Repository:
@@ -159,7 +180,7 @@ class Repository:
             else:
                 moment = at if at.tzinfo else at.replace(tzinfo=UTC)
                 session = self._repository.readonly_session(_BRANCH, as_of=moment)
-            return Snapshot(session.snapshot_id, session.store)
+            return Snapshot(session.snapshot_id, _GuardedStore(session.store, self.location))
 
     def history(self) -> Iterator[Commit]:
         """Yield the commits, newest first."""
@@ -202,7 +223,7 @@ class Repository:
         for attempt in range(_ATTEMPTS):
             with self._exclusive(), _translated(self.location):
                 session = self._repository.writable_session(_BRANCH)
-                result = change(session.store)
+                result = change(_GuardedStore(session.store, self.location))
                 if not session.has_uncommitted_changes:
                     return str(session.snapshot_id), result
                 attached = dict(metadata(result)) if metadata else {}
@@ -314,19 +335,21 @@ def _config() -> ic.RepositoryConfig:
 
 
 @contextmanager
-def _translated(location: Location) -> Iterator[None]:
+def _translated(location: Location, key: str = "") -> Iterator[None]:
     try:
         yield
     except ArchiveError:
         raise
     except ic.IcechunkError as error:
-        raise _translate(location, error) from error
+        raise _translate(location, key, error) from error
 
 
-def _translate(location: Location, error: ic.IcechunkError) -> ArchiveError:
+def _translate(location: Location, key: str, error: ic.IcechunkError) -> ArchiveError:
     # The first line is the cause; the rest is the library's own trace.
     reason = str(error).strip().splitlines()[0]
-    message = f"{location}: {reason}"
+    message = f"{location}: {key}: {reason}" if key else f"{location}: {reason}"
+    if key and error.kind == "object-not-found":
+        return CorruptBlockError(f"{message}; the file that held it is gone")
     if isinstance(error, ic.NotFoundError) or error.kind == "object-not-found":
         return NotFoundError(message)
     if isinstance(error, ic.InvalidInputError):

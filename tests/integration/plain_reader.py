@@ -1,35 +1,39 @@
 """Read an archive with zarr, xarray and icechunk alone: no import of the package.
 
-``python plain_reader.py FOLDER OUTPUT``: the codecs come through the package's entry points.
+``python plain_reader.py FOLDER OUTPUT``, the window's number on standard input: the codecs come
+through the package's entry points.
 """
 
 import json
 import sys
+from typing import Any
 
 import icechunk
+import numpy as np
 import xarray as xr
 import zarr
 
 folder, output = sys.argv[1:]
+window = int(sys.stdin.readline())
 storage = icechunk.local_filesystem_storage(folder)
 store = icechunk.Repository.open(storage).readonly_session("main").store
 
-group = zarr.open_group(store, mode="r")
-raw = group["fleet/raw"]
-index = group["fleet/index/blocks"]
-fields = index.attrs["fields"]
-window = int(sys.stdin.readline())
-slots = index[:, window, 1, :4]
-rows = slots[fields.index("rows")]
-found = {"values": [], "times": [], "devices": []}
+raw = {
+    name: zarr.open_array(store, path=f"fleet/raw/{name}", mode="r")
+    for name in ("t", "time", "device_index")
+}
+index = zarr.open_array(store, path="fleet/index/blocks", mode="r")
+fields: Any = index.attrs["fields"]
+rows = np.asarray(index[fields.index("rows"), window, 1, :4])
+found: dict[str, list[Any]] = {name: [] for name in raw}
 for slot in range(4):
     start, stop = slot * 65_536, slot * 65_536 + int(rows[slot])
-    found["values"] += raw["t"][window, 1, start:stop].tolist()
-    found["times"] += raw["time"][window, 1, start:stop].tolist()
-    found["devices"] += raw["device_index"][window, 1, start:stop].tolist()
-tail = raw["t"][window, 1, int(rows[0]) : int(rows[0]) + 3].tolist()
-absent = raw["t"][window + 1, 1, :3].tolist()
+    for name, array in raw.items():
+        found[name] += np.asarray(array[window, 1, start:stop]).tolist()
+beyond = np.asarray(raw["t"][window, 1, int(rows[0]) : int(rows[0]) + 3])
+absent = np.asarray(raw["t"][window + 1, 1, :3])
 
+# Without chunks=None xarray would make a Dask task for each of the many absent chunks.
 plain = xr.open_zarr(store, group="fleet/raw", consolidated=False, chunks=None)
 lazy = plain["t"].isel({plain["t"].dims[0]: window, "device_block": 1}).isel(row=slice(0, 50))
 engine = xr.open_dataset(folder, engine="iot_archive", fleet="fleet", devices="a")
@@ -39,10 +43,10 @@ with open(output, "w") as file:
         {
             **found,
             "units": raw["t"].attrs["units"],
-            "tail_is_nan": [value != value for value in tail + absent],
+            "nothing": np.isnan([*beyond, *absent]).tolist(),
             "xarray": lazy.values.tolist(),
             "engine": engine["t"].values.tolist(),
-            "ids": group["fleet/devices/id"][:2].tolist(),
+            "ids": np.asarray(zarr.open_array(store, path="fleet/devices/id")[:2]).tolist(),
         },
         file,
     )

@@ -36,11 +36,11 @@ def test_a_script_without_the_package_reads_a_raw_column(tmp_path: Path) -> None
         timeout=120,
     )
     found = json.loads(output.read_text())
-    assert found["values"] == values.tolist() + values[:100].tolist()
-    assert found["times"] == times.astype(int).tolist() + times[:100].astype(int).tolist()
-    assert found["devices"] == [0] * count + [1] * 100
+    assert found["t"] == values.tolist() + values[:100].tolist()
+    assert found["time"] == times.astype(int).tolist() + times[:100].astype(int).tolist()
+    assert found["device_index"] == [0] * count + [1] * 100
     assert found["units"] == "degC"
-    assert all(found["tail_is_nan"])
+    assert all(found["nothing"])
     assert found["xarray"] == values[:50].tolist()
     assert found["engine"] == values.tolist()
     assert found["ids"] == ["a", "b"]

@@ -62,7 +62,7 @@ class Model:
 
 
 def columns(rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
-    table = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))
+    table: dict[str, Any] = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))
     table["time"] = np.array(table["time"], np.int64).astype("M8[us]")
     return table
 

@@ -1,0 +1,103 @@
+"""An archive on an S3-protocol server: same behaviour, conditional commits instead of a lock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from moto.server import ThreadedMotoServer
+
+import pipeline
+from pipeline.errors import AlreadyExistsError, NotFoundError
+from tests.support import minutes, rows_of
+
+SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64")])
+
+
+@pytest.fixture(scope="module")
+def options() -> Iterator[dict[str, Any]]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    request = urllib.request.Request(f"{endpoint}/bucket", method="PUT")
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+    yield {
+        "endpoint_url": endpoint,
+        "region": "us-east-1",
+        "allow_http": True,
+        "force_path_style": True,
+        "access_key_id": "test",
+        "secret_access_key": "test",
+    }
+    server.stop()
+
+
+def test_write_reopen_and_query(options: dict[str, Any]) -> None:
+    url = "s3://bucket/first"
+    archive = pipeline.Archive.create(url, storage_options=options)
+    fleet = archive.create_fleet("fleet", SCHEMA)
+    fleet.append({"device": ["a", "b"], "time": minutes(0, 1), "t": [1.5, 2.5]})
+    again = pipeline.Archive.open(url, storage_options=options)
+    assert rows_of(again.fleet("fleet").read())["t"].tolist() == [1.5, 2.5]
+    assert again.fleet("fleet").aggregate({"t": "mean"}, by=[])["t_mean"] == 2.0
+    assert again.url == url
+    with xr.open_dataset(
+        url, engine="iot_archive", fleet="fleet", devices="b", storage_options=options
+    ) as dataset:
+        assert dataset["t"].values.tolist() == [2.5]
+    with pytest.raises(AlreadyExistsError):
+        pipeline.Archive.create(url, storage_options=options)
+    with pytest.raises(NotFoundError):
+        pipeline.Archive.open("s3://bucket/second", storage_options=options)
+
+
+def test_writers_that_meet_try_again_and_lose_nothing(options: dict[str, Any]) -> None:
+    url = "s3://bucket/busy"
+    pipeline.Archive.create(url, storage_options=options).create_fleet("fleet", SCHEMA)
+
+    def append(worker: int) -> None:
+        fleet = pipeline.Archive.open(url, storage_options=options).fleet("fleet")
+        for step in range(4):
+            rows = {"device": [f"d{worker}"], "time": minutes(step), "t": [float(step)]}
+            fleet.append(rows)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(append, range(4)))
+    fleet = pipeline.Archive.open(url, storage_options=options).fleet("fleet")
+    frame = rows_of(fleet.read())
+    assert sorted(zip(frame["device"], frame["t"], strict=True)) == [
+        (f"d{worker}", float(step)) for worker in range(4) for step in range(4)
+    ]
+    assert fleet.aggregate({"t": "count"}, by=[])["t_count"] == 16
+
+
+def test_processes_on_one_bucket(options: dict[str, Any]) -> None:
+    url = "s3://bucket/processes"
+    pipeline.Archive.create(url, storage_options=options).create_fleet("fleet", SCHEMA)
+    script = (
+        "import json,sys,numpy as np,pipeline\n"
+        "url,worker,options=sys.argv[1],int(sys.argv[2]),json.loads(sys.argv[3])\n"
+        "fleet=pipeline.Archive.open(url,storage_options=options).fleet('fleet')\n"
+        "for step in range(5):\n"
+        "    time=np.array(['2024-01-01'],'M8[us]')+np.timedelta64(step,'m')\n"
+        "    fleet.append({'device':[f'd{worker}'],'time':time,'t':[float(step)]})\n"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", script, url, str(at), json.dumps(options)])
+        for at in range(2)
+    ]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    fleet = pipeline.Archive.open(url, storage_options=options).fleet("fleet")
+    counts = fleet.aggregate({"t": ["count", "sum"]})
+    np.testing.assert_array_equal(counts["t_count"], [5, 5])
+    np.testing.assert_array_equal(counts["t_sum"], [10.0, 10.0])

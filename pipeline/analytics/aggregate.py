@@ -70,13 +70,19 @@ def aggregate(
     """
     wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
     bounds = view.time_bounds(selection)
+    groups = group_devices(view.registry, selection.codes, by)
     query = _Query(
         view,
         tuple(wanted),
         selection,
         bounds,
-        make_bins(every, max(selection.start, bounds[0]), min(selection.stop, bounds[1])),
-        group_devices(view.registry, selection.codes, by),
+        make_bins(
+            every,
+            max(selection.start, bounds[0]),
+            min(selection.stop, bounds[1]),
+            max(groups.size, 1),
+        ),
+        groups,
     )
     pieces = list(query.pieces())
     states = {

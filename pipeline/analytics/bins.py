@@ -14,7 +14,7 @@ from pipeline.partitioning.windows import WindowLength
 
 __all__ = ["Bins", "make_bins"]
 
-_MAX_BINS: Final = 50_000_000
+_MAX_CELLS: Final = 50_000_000
 _CALENDAR: Final = {"month": WindowLength.MONTH, "year": WindowLength.YEAR}
 
 
@@ -54,7 +54,7 @@ class Bins:
         return whole
 
 
-def make_bins(every: Any, start: int, stop: int) -> Bins:
+def make_bins(every: Any, start: int, stop: int, groups: int = 1) -> Bins:
     """Return the bins that cover ``[start, stop)``.
 
     Parameters
@@ -64,6 +64,8 @@ def make_bins(every: Any, start: int, stop: int) -> Bins:
         ``"1 month"``, ``"1 year"``, aligned to the calendar.
     start, stop
         Microseconds since 1970-01-01 UTC.
+    groups
+        Number of groups that have those bins each.
 
     Raises
     ------
@@ -78,8 +80,8 @@ def make_bins(every: Any, start: int, stop: int) -> Bins:
         return Bins(calendar.starts(numbers), None)
     length = parse_duration(every)
     first, last = start // length, -(-stop // length)
-    if last - first > _MAX_BINS:
-        msg = f"every={every!r} makes {last - first} bins; ask for longer bins or a shorter time range"
+    if (last - first) * groups > _MAX_CELLS:
+        msg = f"every={every!r} makes {last - first} bins for each of {groups} groups; ask for longer bins or a shorter time range"
         raise InvalidInputError(msg)
     return Bins(np.arange(first, last + 1, dtype=np.int64) * length, length)
 

@@ -20,9 +20,9 @@ from pipeline.archive.fleet_meta import (
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.locations import Location
+from pipeline.archive.requests import moment
 from pipeline.archive.transactions import Commit, Repository
 from pipeline.errors import InvalidInputError
-from pipeline.model.timestamps import from_microseconds, to_microseconds
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.schema.channels import Schema
 
@@ -166,7 +166,7 @@ class Archive:
         NotFoundError
             If there was no such snapshot.
         """
-        at = _moment(snapshot_or_time)
+        at = moment(snapshot_or_time)
         self._repository.snapshot(at)
         return Archive(self._repository, at)
 
@@ -178,14 +178,3 @@ class Archive:
     def __repr__(self) -> str:
         as_of = "" if self._at is None else f" as of {self._at}"
         return f"<Archive {self.url}{as_of}>"
-
-
-def _moment(value: Any) -> str | datetime:
-    if isinstance(value, str) and not value[:4].isdecimal():
-        return value
-    try:
-        return from_microseconds(to_microseconds(value))
-    except InvalidInputError:
-        if isinstance(value, str):
-            return value
-        raise

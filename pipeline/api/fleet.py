@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import xarray as xr
-from numpy.typing import NDArray
 
 from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.latest import latest
@@ -18,11 +16,17 @@ from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.quarantine import read_quarantine
+from pipeline.archive.requests import (
+    Devices,
+    TimeRange,
+    channel_names,
+    device_codes,
+    selection_of,
+)
 from pipeline.errors import InvalidInputError
 from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
-from pipeline.model.timestamps import TimeFormat, to_microseconds
-from pipeline.partitioning.pruning import Selection
+from pipeline.model.timestamps import TimeFormat
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
 from pipeline.schema.channels import Schema
@@ -30,9 +34,6 @@ from pipeline.schema.validation import validate
 from pipeline.xarray_engine.datasets import open_rows
 
 __all__ = ["Fleet"]
-
-Devices = str | Iterable[str] | None
-TimeRange = tuple[Any, Any] | slice | None
 
 
 class Fleet:
@@ -138,7 +139,7 @@ class Fleet:
         self,
         devices: Devices = None,
         time: TimeRange = None,
-        channels: Sequence[str] | None = None,
+        channels: str | Sequence[str] | None = None,
     ) -> pa.RecordBatchReader:
         """Return rows as an Arrow reader, batch by batch.
 
@@ -146,13 +147,14 @@ class Fleet:
         missing values are null. Rows come window by window, then by device and time.
         """
         view = self._view()
-        return read_arrow(view, self._selection(view, devices, time), channels)
+        names = channel_names(view.meta.schema, channels)
+        return read_arrow(view, selection_of(view.registry, devices, time), names)
 
     def to_xarray(
         self,
         devices: Devices = None,
         time: TimeRange = None,
-        channels: Sequence[str] | None = None,
+        channels: str | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Return rows as a lazy dataset: channel values are read when they are used.
 
@@ -160,8 +162,9 @@ class Fleet:
         array along ``row``.
         """
         view = self._view()
-        selection = self._selection(view, devices, time)
-        return open_rows(view, selection, channels, one_device=isinstance(devices, str))
+        selection = selection_of(view.registry, devices, time)
+        names = channel_names(view.meta.schema, channels)
+        return open_rows(view, selection, names, one_device=isinstance(devices, str))
 
     def aggregate(
         self,
@@ -201,13 +204,17 @@ class Fleet:
         """
         view = self._view()
         groups = [by] if isinstance(by, str) else by
-        selection = self._selection(view, devices, time)
+        selection = selection_of(view.registry, devices, time)
         return aggregate(view, statistics, selection, every=every, by=groups)
 
-    def latest(self, devices: Devices = None, channels: Sequence[str] | None = None) -> xr.Dataset:
+    def latest(
+        self, devices: Devices = None, channels: str | Sequence[str] | None = None
+    ) -> xr.Dataset:
         """Return each device's newest time and the last known value of each channel."""
         view = self._view()
-        return latest(view, _codes(view, devices), channels)
+        return latest(
+            view, device_codes(view.registry, devices), channel_names(view.meta.schema, channels)
+        )
 
     def quarantine(self) -> pa.Table:
         """Return the rows that could not be stored, with received time, reason and source."""
@@ -217,10 +224,6 @@ class Fleet:
     def _view(self) -> FleetView:
         return self._store.view(self._at)
 
-    def _selection(self, view: FleetView, devices: Devices, time: TimeRange) -> Selection:
-        start, stop = _time_range(time)
-        return Selection.of(start, stop, _codes(view, devices))
-
     def _writable(self) -> None:
         if self._at is not None:
             msg = "this fleet is from an old snapshot; open the archive without at() to write"
@@ -228,21 +231,3 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name!r} in {self._store.repository.location}>"
-
-
-def _codes(view: FleetView, devices: Devices) -> NDArray[np.int64] | None:
-    if devices is None:
-        return None
-    wanted = [devices] if isinstance(devices, str) else list(devices)
-    return np.unique(view.registry.codes(wanted))
-
-
-def _time_range(time: TimeRange) -> tuple[int | None, int | None]:
-    if time is None:
-        return None, None
-    bounds: Any = (time.start, time.stop) if isinstance(time, slice) else time
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        msg = f"time={time!r}; give (start, stop), either of them None for an open end"
-        raise InvalidInputError(msg)
-    start, stop = (None if bound is None else to_microseconds(bound) for bound in bounds)
-    return start, stop

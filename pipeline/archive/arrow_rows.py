@@ -19,7 +19,7 @@ _ARROW_TYPES = {"bool": pa.bool_(), "category": pa.dictionary(pa.int32(), pa.str
 
 
 def read_arrow(
-    view: FleetView, selection: Selection, channels: Sequence[str] | None = None
+    view: FleetView, selection: Selection, channels: Sequence[str]
 ) -> pa.RecordBatchReader:
     """Return a reader of the selected rows; batches are read as the reader is consumed.
 
@@ -33,9 +33,9 @@ def read_arrow(
     selection
         Times and devices.
     channels
-        Channel names; None for all.
+        Channel names.
     """
-    chosen = [view.meta.schema[name] for name in (channels or view.meta.schema.names)]
+    chosen = [view.meta.schema[name] for name in channels]
     schema = arrow_schema(chosen)
     return pa.RecordBatchReader.from_batches(schema, _batches(view, selection, chosen, schema))
 

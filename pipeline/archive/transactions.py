@@ -248,6 +248,8 @@ class Repository:
         ref = root / "refs" / f"branch.{_BRANCH}"
         sync_file(ref / "ref.json")
         sync_file(ref)
+        # xarray names cached Dask arrays after the folder's modification time.
+        os.utime(root)
         return snapshot
 
     @contextmanager

@@ -23,8 +23,14 @@ def table_of_dataset(dataset: xr.Dataset) -> pa.Table:
     ----------
     dataset
         Variables along one dimension, with ``device`` (per row, or one for all) and ``time``
-        variables, or arrays over the dimensions ``device`` and ``time``. Coordinates that are
-        neither are not channels and are left out.
+        variables, arrays over the dimensions ``device`` and ``time``, or a CF ragged array
+        (contiguous or indexed). Coordinates that are neither are not channels and are left out.
+        A bool variable ``<channel>_missing`` that the channel names in its
+        ``ancillary_variables`` tells where the channel is missing.
+
+    References
+    ----------
+    CF conventions, section 9.3, "Representation of collections of features in data variables".
 
     Raises
     ------
@@ -38,6 +44,7 @@ def table_of_dataset(dataset: xr.Dataset) -> pa.Table:
             f"{[str(name) for name in dataset.variables]}"
         )
         raise InvalidInputError(msg)
+    dataset = _with_device_per_row(dataset)
     device, time = dataset["device"], dataset["time"]
     if device.dims == ("device",) and time.dims == ("time",):
         return _long_form(dataset)
@@ -50,12 +57,32 @@ def table_of_dataset(dataset: xr.Dataset) -> pa.Table:
     raise InvalidInputError(msg)
 
 
+def _with_device_per_row(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a CF ragged array with a device for every row; other datasets as they are."""
+    devices = dataset["device"].values
+    for name, variable in dataset.variables.items():
+        if variable.attrs.get("sample_dimension") in dataset.dims:
+            rows = np.repeat(devices, variable.values)
+            dimension = variable.attrs["sample_dimension"]
+        elif variable.attrs.get("instance_dimension") == "device":
+            rows = devices[variable.values]
+            dimension = variable.dims[0]
+        else:
+            continue
+        return (
+            dataset.drop_dims("device", errors="ignore")
+            .drop_vars([name], errors="ignore")
+            .assign(device=(dimension, rows))
+        )
+    return dataset
+
+
 def _row_form(dataset: xr.Dataset) -> pa.Table:
     dims = dataset["time"].dims
     rows = dataset["time"].size
     names = _channels(dataset, dims)
     devices = np.broadcast_to(dataset["device"].values, (rows,))
-    values = {name: dataset[name].values for name in names}
+    values = {name: _without_masked(dataset, name) for name in names}
     return _assemble(dataset, devices, dataset["time"].values, values)
 
 
@@ -75,12 +102,30 @@ def _long_form(dataset: xr.Dataset) -> pa.Table:
 
 
 def _channels(dataset: xr.Dataset, dims: Any) -> list[str]:
-    names = [str(name) for name in dataset.data_vars if name not in ("device", "time")]
+    masks = {_mask_name(variable.attrs, str(name)) for name, variable in dataset.items()}
+    taken = {"device", "time", *masks}
+    names = [str(name) for name in dataset.data_vars if name not in taken]
     other = {n: dataset[n].dims for n in names if set(dataset[n].dims) != set(dims)}
     if other:
         msg = f"variables {other} do not lie along {tuple(sorted(dims))}; drop or reshape them"
         raise InvalidInputError(msg)
     return names
+
+
+def _mask_name(attrs: dict[str, Any], channel: str) -> str | None:
+    wanted = f"{channel}_missing"
+    return wanted if wanted in str(attrs.get("ancillary_variables", "")).split() else None
+
+
+def _without_masked(dataset: xr.Dataset, name: str) -> NDArray[Any]:
+    """Return a channel's values, None at rows that its companion says are missing."""
+    values: NDArray[Any] = dataset[name].values
+    mask = _mask_name(dataset[name].attrs, name)
+    if mask is None or mask not in dataset.variables or not dataset[mask].values.any():
+        return values
+    values = values.astype(object)
+    values[dataset[mask].values] = None
+    return values
 
 
 def _assemble(

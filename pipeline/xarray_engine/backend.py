@@ -1,0 +1,128 @@
+"""The engine ``iot_archive`` of `xarray.open_dataset`.
+
+>>> import pipeline, xarray
+>>> schema = pipeline.Schema([pipeline.Channel("level", "float64")])
+>>> tanks = pipeline.Archive.create("memory://tanks").create_fleet("tanks", schema)
+>>> _ = tanks.append({"device": "a", "time": ["2024-03-01T00:00Z"], "level": [1.5]})
+>>> xarray.open_dataset("memory://tanks", engine="iot_archive", devices="a")["level"].values
+array([1.5])
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import xarray as xr
+from xarray.backends import BackendEntrypoint
+
+from pipeline.archive.locations import Location
+from pipeline.errors import InvalidInputError
+
+__all__ = ["IotArchiveBackend"]
+
+
+class IotArchiveBackend(BackendEntrypoint):
+    """Opens rows of an IoT archive as a lazy dataset."""
+
+    description: ClassVar[str] = "Open fleets of IoT archives (device time series) lazily"
+    url: ClassVar[str] = (
+        "https://cfconventions.org/Data/cf-conventions/cf-conventions-1.11/"
+        "cf-conventions.html#discrete-sampling-geometries"
+    )
+    # xarray tells every engine's parameters apart by this list; one that took **kwargs would
+    # break `xarray.open_zarr` for everyone.
+    open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
+        "filename_or_obj",
+        "drop_variables",
+        "fleet",
+        "devices",
+        "time",
+        "channels",
+        "at",
+        "storage_options",
+    )
+
+    def open_dataset(  # type: ignore[override]
+        self,
+        filename_or_obj: str | os.PathLike[str],
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        fleet: str | None = None,
+        devices: str | Iterable[str] | None = None,
+        time: Any = None,
+        channels: Sequence[str] | None = None,
+        at: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> xr.Dataset:
+        """Open rows of one fleet.
+
+        Parameters
+        ----------
+        filename_or_obj
+            Folder or URL of the archive: ``s3://bucket/prefix``, ``gs://…``, ``az://…``,
+            ``memory://name``.
+        drop_variables
+            Names of variables to leave out; those that are not there are ignored.
+        fleet
+            Its name; may be left out if the archive has one fleet only.
+        devices
+            One id (then the dataset has a plain ``time`` dimension), several (CF contiguous
+            ragged array), or None for all (CF indexed ragged array).
+        time
+            ``(start, stop)`` or a slice, half-open, UTC: ISO 8601 texts, ``datetime``,
+            ``numpy.datetime64`` or None for an open end.
+        channels
+            Names of channels; None for all.
+        at
+            Id of a snapshot, or a time; None for the newest. Dask arrays of datasets that were
+            opened at different moments are told apart only by what is given here: name the
+            snapshot (attribute ``snapshot``) when such datasets are used together.
+        storage_options
+            For object stores: region, credentials and so on.
+
+        Returns
+        -------
+        xarray.Dataset
+            See `pipeline.xarray_engine.datasets`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such archive, fleet, device, channel or snapshot.
+        InvalidInputError
+            If an argument makes no sense, or the fleet is left out and there are several.
+        """
+        # Imported here because xarray imports this module on its first open of any file, whatever
+        # the engine; what reads archives takes half a second more to import.
+        from pipeline.xarray_engine.opening import open_archive
+
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            msg = f"{filename_or_obj!r}: give the folder or URL of an archive"
+            raise InvalidInputError(msg)
+        dataset = open_archive(
+            os.fspath(filename_or_obj),
+            fleet=fleet,
+            devices=devices,
+            time=time,
+            channels=channels,
+            at=at,
+            storage_options=storage_options,
+        )
+        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
+        return dataset.drop_vars(list(dropped), errors="ignore")
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Tell whether a local folder is an archive; False for anything else."""
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            return False
+        try:
+            location = Location.parse(os.fspath(filename_or_obj))
+            root = Path(location.path)
+            # A branch of the storage library, and the lock that every commit of ours takes.
+            wanted = (root / "refs" / "branch.main" / "ref.json", root / "commit.lock")
+            return location.scheme == "file" and all(path.is_file() for path in wanted)
+        except (OSError, TypeError, ValueError):
+            return False

@@ -1,0 +1,212 @@
+"""Rows of a fleet as lazy xarray datasets, laid out by the CF conventions.
+
+=====================  ==============  ======================================================
+asked for              dimensions      layout (CF 1.11, chapter 9 and appendix H)
+=====================  ==============  ======================================================
+one device             time            single time series
+several devices        row, device     contiguous ragged array, ``row_size(device)``
+the whole fleet        row, device     indexed ragged array, ``device_index(row)``
+=====================  ==============  ======================================================
+
+Rows of the contiguous array come device by device, each by time; those of the indexed array in
+the order of the archive, window by window, which costs nothing to find out. Opening many
+devices over a long time reads all their keys: take the whole fleet then, or one device at a
+time. What missing values look like is told in `pipeline.xarray_engine.presentation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.core import indexing
+
+from pipeline.analytics.answer import dataset_attributes
+from pipeline.archive.fleet_view import FleetView
+from pipeline.partitioning.pruning import Selection
+from pipeline.xarray_engine.labels import Labels
+from pipeline.xarray_engine.lazy_columns import LazyColumn, RowSource
+from pipeline.xarray_engine.presentation import (
+    Aspect,
+    channel_attributes,
+    column_view,
+    missing_attributes,
+)
+from pipeline.xarray_engine.row_orders import FoundRows
+from pipeline.xarray_engine.row_plan import chunk_sizes
+
+__all__ = ["open_rows", "row_dataset"]
+
+_ROWS_PER_CHUNK: Final = 1 << 20
+# Every chunk of an array that is grouped by device reads the blocks of all windows: fewer, larger
+# chunks read them fewer times.
+_ROWS_PER_GROUPED_CHUNK: Final = 1 << 23
+_TIME_ATTRIBUTES: Final = {"standard_name": "time", "long_name": "time of the reading, UTC"}
+_TIME_ENCODING: Final = {
+    "units": "microseconds since 1970-01-01",
+    "calendar": "proleptic_gregorian",
+    "dtype": np.dtype(np.int64),
+}
+
+
+def open_rows(
+    view: FleetView,
+    selection: Selection,
+    channels: Sequence[str] | None = None,
+    *,
+    one_device: bool,
+) -> xr.Dataset:
+    """Return the selected rows as a lazy dataset that keeps what it has read.
+
+    Parameters
+    ----------
+    view
+        The fleet at a snapshot.
+    selection
+        Times and devices.
+    channels
+        Channel names; None for all.
+    one_device
+        Whether the one selected device is wanted along a plain ``time`` dimension.
+
+    Returns
+    -------
+    xarray.Dataset
+        Times are ``datetime64[us]``, UTC. Data variables are the channels; everything else is a
+        coordinate. Slices and indexes read only the blocks that hold what they ask for. Each
+        variable's ``encoding["preferred_chunks"]`` holds chunk sizes for ``chunk`` that read no
+        block twice, or seldom.
+
+    Raises
+    ------
+    NotFoundError
+        If a channel does not exist.
+
+    References
+    ----------
+    CF conventions 1.11, chapter 9 and appendix H.
+    """
+    dataset = row_dataset(view, selection, channels, one_device=one_device)
+    for name, variable in dataset.variables.items():
+        if name not in dataset.xindexes and not variable._in_memory:
+            # As `xarray.open_dataset` does: read once, and let users assign to what was read.
+            copied = indexing.CopyOnWriteArray(variable._data)
+            variable.data = indexing.MemoryCachedArray(copied)  # type: ignore[no-untyped-call]
+    return dataset
+
+
+def row_dataset(
+    view: FleetView,
+    selection: Selection,
+    channels: Sequence[str] | None = None,
+    *,
+    one_device: bool,
+) -> xr.Dataset:
+    """Return what `open_rows` does, without keeping what is read."""
+    schema = view.meta.schema
+    wanted = (channels,) if isinstance(channels, str) else channels
+    names = list(schema.names if wanted is None else dict.fromkeys(wanted))
+    for name in names:
+        schema[name]  # raises before anything is read
+    by_device = one_device or selection.codes is not None
+    source, found = RowSource.open(view, selection, by_device=by_device)
+    labels = Labels.of(schema, view.registry.tags)
+    if one_device:
+        coordinates = _series_coordinates(view, selection, found, labels)
+        rows = _Rows(view, source, found, "time", _ROWS_PER_CHUNK)
+    elif by_device:
+        rows = _Rows(view, source, found, labels.row, _ROWS_PER_GROUPED_CHUNK)
+        coordinates = _contiguous_coordinates(rows, selection, labels)
+    else:
+        rows = _Rows(view, source, found, labels.row, _ROWS_PER_CHUNK)
+        coordinates = _indexed_coordinates(rows, labels)
+    attributes = dataset_attributes(view) | {"featureType": "timeSeries"}
+    return xr.Dataset(rows.channels(names, labels), coordinates, attributes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Makes the variables that lie along the rows."""
+
+    view: FleetView
+    source: RowSource
+    found: FoundRows
+    dimension: str
+    rows_per_chunk: int
+
+    def channels(self, names: Sequence[str], labels: Labels) -> dict[Hashable, xr.Variable]:
+        variables: dict[Hashable, xr.Variable] = {}
+        for name in names:
+            channel = self.view.meta.schema[name]
+            attributes = channel_attributes(channel)
+            variables[name] = self.variable(name, attributes)
+            if name in labels.missing:
+                beside = labels.missing[name]
+                variables[name].attrs["ancillary_variables"] = beside
+                told = missing_attributes(channel)
+                variables[beside] = self.variable(name, told, aspect=Aspect.MISSING)
+        return variables
+
+    def variable(
+        self,
+        column: str,
+        attributes: dict[str, Any],
+        encoding: dict[str, Any] | None = None,
+        aspect: Aspect = Aspect.VALUES,
+    ) -> xr.Variable:
+        dtype = column_view(self.view.meta, column, aspect).dtype
+        lazy = LazyColumn(self.source, column, aspect, len(self.found.plan), dtype)
+        data = indexing.LazilyIndexedArray(lazy)
+        chunks = chunk_sizes(self.found.edges, self.rows_per_chunk)
+        preferred = {"preferred_chunks": {self.dimension: chunks}} if chunks else {}
+        return xr.Variable(self.dimension, data, attributes, {**preferred, **(encoding or {})})
+
+
+def _series_coordinates(
+    view: FleetView, selection: Selection, found: FoundRows, labels: Labels
+) -> dict[str, Any]:
+    values = np.zeros(0, np.int64) if found.time is None else found.time
+    time = xr.Variable("time", values.view("M8[us]"), _TIME_ATTRIBUTES, _TIME_ENCODING)
+    about = _device_coordinates(view, selection.codes, labels)
+    return {"time": time, **{name: variable[0] for name, variable in about.items()}}
+
+
+def _contiguous_coordinates(
+    rows: _Rows, selection: Selection, labels: Labels
+) -> dict[str, xr.Variable]:
+    attributes = {"sample_dimension": rows.dimension, "long_name": "rows of the device"}
+    return {
+        **_device_coordinates(rows.view, selection.codes, labels),
+        labels.row_size: xr.Variable("device", rows.found.row_size, attributes),
+        "time": rows.variable("time", _TIME_ATTRIBUTES, _TIME_ENCODING),
+    }
+
+
+def _indexed_coordinates(rows: _Rows, labels: Labels) -> dict[str, xr.Variable]:
+    attributes = {"instance_dimension": "device", "long_name": "position of the row's device"}
+    return {
+        **_device_coordinates(rows.view, None, labels),
+        "device_index": rows.variable("device_index", attributes),
+        "time": rows.variable("time", _TIME_ATTRIBUTES, _TIME_ENCODING),
+    }
+
+
+def _device_coordinates(
+    view: FleetView, codes: NDArray[np.int64] | None, labels: Labels
+) -> dict[str, xr.Variable]:
+    registry = view.registry
+    chosen = slice(None) if codes is None else codes
+    ids = _texts(registry.ids, chosen)
+    found = {"device": xr.Variable("device", ids, {"cf_role": "timeseries_id"})}
+    for name, texts in registry.tags.items():
+        attributes = {"long_name": name}
+        found[labels.tags[name]] = xr.Variable("device", _texts(texts, chosen), attributes)
+    return found
+
+
+def _texts(texts: Sequence[str], chosen: slice | NDArray[np.int64]) -> NDArray[np.str_]:
+    return np.array(texts, dtype=object)[chosen].astype(str)

@@ -1,0 +1,177 @@
+"""Columns of a dataset that are read when they are used, in this process or another."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+from zarr.abc.store import Store
+
+from pipeline.archive.block_reader import read_block_columns
+from pipeline.archive.fleet_meta import check_format
+from pipeline.archive.fleet_view import FleetView
+from pipeline.errors import InvalidInputError
+from pipeline.partitioning.pruning import Selection
+from pipeline.xarray_engine.presentation import Aspect, ColumnView, column_view
+from pipeline.xarray_engine.row_orders import FoundRows, archive_order, device_order
+from pipeline.xarray_engine.row_plan import RowPlan
+
+__all__ = ["LazyColumn", "RowSource"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What has to be known to find the same rows again; a snapshot's id is unique."""
+
+    snapshot: str
+    fleet: str
+    start: int
+    stop: int
+    codes: bytes | None
+    by_device: bool
+    store: Store = field(compare=False)
+
+    @classmethod
+    def of(cls, view: FleetView, selection: Selection, by_device: bool) -> _Request:
+        codes = None if selection.codes is None else selection.codes.tobytes()
+        bounds = (selection.start, selection.stop)
+        return cls(view.snapshot, view.meta.name, *bounds, codes, by_device, view.store)
+
+    def selection(self) -> Selection:
+        codes = None if self.codes is None else np.frombuffer(self.codes, np.int64)
+        return Selection(self.start, self.stop, codes)
+
+
+class RowSource:
+    """The rows that the columns of one dataset share.
+
+    They are found once, however many columns are read. A pickled source carries the snapshot's
+    address, not the rows: the first use in another process finds them again.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    found
+        The fleet and its rows, if they are known already.
+    """
+
+    def __init__(self, request: _Request, found: tuple[FleetView, RowPlan] | None = None) -> None:
+        self._request = request
+        self._found = found
+        self._lock = threading.Lock()
+        self._can_travel = False
+
+    @classmethod
+    def open(
+        cls, view: FleetView, selection: Selection, *, by_device: bool
+    ) -> tuple[RowSource, FoundRows]:
+        """Find the rows of a selection, by device and time or in the order of the archive."""
+        rows = device_order(view, selection) if by_device else archive_order(view, selection)
+        return cls(_Request.of(view, selection, by_device), (view, rows.plan)), rows
+
+    def find(self) -> tuple[FleetView, RowPlan]:
+        """Return the fleet and the plan of the rows."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._find()
+            return self._found
+
+    def _find(self) -> tuple[FleetView, RowPlan]:
+        request = self._request
+        view = FleetView.load(request.store, request.snapshot, request.fleet)
+        source, _ = RowSource.open(view, request.selection(), by_device=request.by_device)
+        return source.find()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self._can_travel:
+            _check_reachable(self._request.store)
+            self._can_travel = True
+        return _shared_source, (self._request,)
+
+
+class LazyColumn(BackendArray):
+    """One column, indexed like an array; what is asked for is read, nothing more.
+
+    Parameters
+    ----------
+    source
+        Its rows.
+    column
+        Raw column: ``time``, ``device_index`` or a channel.
+    aspect
+        What of it.
+    rows
+        Number of rows.
+    dtype
+        See `pipeline.xarray_engine.presentation`.
+    """
+
+    def __init__(
+        self, source: RowSource, column: str, aspect: Aspect, rows: int, dtype: np.dtype[Any]
+    ) -> None:
+        self._source = source
+        self._column = column
+        self._aspect = aspect
+        self.shape = (rows,)
+        self.dtype = dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        support = indexing.IndexingSupport.OUTER
+        found: NDArray[Any] = indexing.explicit_indexing_adapter(
+            key, self.shape, support, self._read
+        )
+        return found
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        """Read as ``[]`` does, in a thread: decoding is work, not waiting."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+    def _read(self, key: tuple[int | slice | NDArray[Any]]) -> NDArray[Any]:
+        (wanted,) = key
+        view, plan = self._source.find()
+        form = column_view(view.meta, self._column, self._aspect)
+        if isinstance(wanted, slice):
+            return _read_rows(view, plan, self._column, form, range(self.shape[0])[wanted])
+        rows = np.atleast_1d(wanted)
+        return _read_rows(view, plan, self._column, form, rows).reshape(np.shape(wanted))
+
+
+def _read_rows(
+    view: FleetView, plan: RowPlan, column: str, form: ColumnView, rows: range | NDArray[Any]
+) -> NDArray[Any]:
+    values = np.empty(len(rows), form.dtype)
+    for step in plan.steps(plan.locate(rows)):
+        blocks = plan.blocks.take(step.blocks)
+        wanted = [(column, form.stored)]
+        (found,) = read_block_columns(view.store, view.meta.layout, blocks, wanted)
+        values[step.target] = form.convert(found.take(step.source))
+    return values
+
+
+@lru_cache(maxsize=4)
+def _shared_source(request: _Request) -> RowSource:
+    # Columns of one dataset arrive in a worker one by one, and should not find the rows each anew.
+    return RowSource(request)
+
+
+def _check_reachable(store: Store) -> None:
+    """Refuse a store whose copy is empty: one in memory pickles without complaint."""
+    try:
+        check_format(pickle.loads(pickle.dumps(store)))  # noqa: S301 - our own bytes, just made
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        msg = (
+            "this array cannot go to another process: its archive is not reachable from there "
+            f"({reason}). An archive in memory lives in one process: use a folder or an object "
+            "store, the threaded scheduler, or load() the data first"
+        )
+        raise InvalidInputError(msg) from error

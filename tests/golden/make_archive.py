@@ -1,0 +1,68 @@
+"""Write the golden archive of the current format: a folder that every later release must open.
+
+Run ``python -m tests.golden.make_archive`` from the root of the project after a change of the
+archive's format version. A folder that is there already is neither changed nor replaced.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+import pipeline
+from pipeline.archive.layout import FORMAT_VERSION
+
+__all__ = ["FOLDER", "fill", "main"]
+
+FOLDER = Path(__file__).parent / "archives"
+_START = np.datetime64("2024-01-01T00:00:00", "us")
+
+
+def fill(archive: pipeline.Archive) -> None:
+    """Create a fleet with every kind of channel, landing and device blocks, and a quarantine."""
+    kinds = ("bool", "int8", "uint16", "int64", "float32", "float64", "category")
+    schema = pipeline.Schema([pipeline.Channel(kind, kind, units="1") for kind in kinds])
+    partitioning = pipeline.Partitioning("1 day", 2, "1 hour", landing_rows=20)
+    fleet = archive.create_fleet("golden", schema, partitioning)
+    fleet.append(_batch(60, 3, 0), tags={"d0": {"site": "north"}, "d2": {"site": "south"}})
+    fleet.append(_batch(4, 4, 30), positions={"source": {"offset": 7}})
+    fleet.append(_batch(2, 1, -90), source="late.csv")
+    rejected = {"device": [None], "time": [_START.astype(object)], "int8": [1]}
+    fleet.append(rejected, source="bad.csv")
+
+
+def _batch(rows: int, devices: int, start: int) -> pa.Table:
+    step = np.tile(np.arange(rows), devices)
+    count = len(step)
+    gaps = step % 7 == 3
+    texts = np.array(["on", "off", "standby"], dtype=object)[step % 3]
+    return pa.table(
+        {
+            "device": [f"d{at}" for at in np.repeat(np.arange(devices), rows)],
+            "time": _START + (start + step) * np.timedelta64(1, "m") + np.timedelta64(1, "us"),
+            "bool": pa.array(step % 2 == 0, mask=gaps),
+            "int8": pa.array((step % 256 - 128).astype(np.int8), mask=gaps),
+            "uint16": pa.array((step * 999 % 65_536).astype(np.uint16), mask=gaps),
+            "int64": pa.array(2**62 + step * 1_000_003, mask=gaps),
+            "float32": pa.array((step / 4).astype(np.float32), mask=gaps),
+            "float64": pa.array(np.where(step == 5, np.nan, np.arange(count) / 10), mask=gaps),
+            "category": pa.array(texts, pa.string(), mask=gaps),
+        }
+    )
+
+
+def main() -> None:
+    """Write the folder of the current format if it is not there."""
+    folder = FOLDER / f"format-{FORMAT_VERSION}"
+    if folder.exists():
+        print(f"{folder.name} is there already and stays as it is")
+        return
+    fill(pipeline.Archive.create(folder))
+    (folder / "commit.lock").unlink()
+    print(f"wrote {folder.name}")
+
+
+if __name__ == "__main__":
+    main()

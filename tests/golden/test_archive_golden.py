@@ -1,0 +1,55 @@
+"""Archives of every landed format open, and answer as on the day they were written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import pipeline
+from tests.golden.make_archive import FOLDER, fill
+from tests.support import memory_archive, minutes
+
+FORMATS = sorted(path.name for path in FOLDER.iterdir())
+
+
+@pytest.fixture(params=FORMATS)
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> pipeline.Archive:
+    shutil.copytree(FOLDER / request.param, tmp_path / "archive")
+    return pipeline.Archive.open(tmp_path / "archive")
+
+
+@pytest.fixture(scope="module")
+def today() -> pipeline.Archive:
+    archive = memory_archive()
+    fill(archive)
+    return archive
+
+
+def test_rows_answers_tags_and_quarantine_are_the_same(
+    golden: pipeline.Archive, today: pipeline.Archive
+) -> None:
+    old, new = golden.fleet("golden"), today.fleet("golden")
+    assert old.schema == new.schema
+    assert old.partitioning == new.partitioning
+    assert old.tags == new.tags
+    rows = old.read().read_all()
+    assert rows.num_rows == new.read().read_all().num_rows > 150
+    assert str(rows.to_pylist()) == str(new.read().read_all().to_pylist())
+    statistics = {"float64": ["count", "mean", "std", "last"], "int64": ["min", "max", "first"]}
+    for every in (None, "1h", "7 min"):
+        one, two = (fleet.aggregate(statistics, every=every) for fleet in (old, new))
+        xr.testing.assert_equal(one, two)
+    xr.testing.assert_equal(old.latest(), new.latest())
+    kept = ["reason", "record", "source"]
+    assert old.quarantine().select(kept).equals(new.quarantine().select(kept))
+
+
+def test_old_archives_can_be_added_to(golden: pipeline.Archive) -> None:
+    fleet = golden.fleet("golden")
+    before = fleet.read().read_all().num_rows
+    fleet.append({"device": ["d0", "new"], "time": minutes(500, 500), "int8": [1, 2]})
+    assert fleet.read().read_all().num_rows == before + 2
+    assert golden.at(next(iter(list(golden.history())[1:])).snapshot).fleets == ["golden"]

@@ -169,7 +169,7 @@ def describe(data: BlockData) -> dict[str, Any]:
     with _naming(""):
         header, payload = split_frame(_view(data))
         sections = split_payload(payload) if header.rows else {}
-        sizes = {SECTIONS[id]: section.left for id, section in sections.items()}
+        sizes = {SECTIONS.get(id, str(id)): section.left for id, section in sections.items()}
         stages = _stages(header, sections[VALUES]) if header.rows else {}
     total = header.size + header.payload_bytes
     return {

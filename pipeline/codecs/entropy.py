@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
-from pipeline.errors import CorruptBlockError
+from pipeline.errors import CorruptBlockError, InvalidInputError
 
 __all__ = ["BIT_PLANES", "CODES", "CONSTANT", "ENTROPY", "RAW", "VARINTS", "Entropy", "is_constant"]
 
@@ -77,6 +77,8 @@ def _decode_constant(cursor: Cursor, count: int) -> Residuals:
 
 
 def _encode_raw(residuals: Residuals, width: int) -> bytes:
+    if int(residuals.max()) >> (8 * width):
+        raise InvalidInputError(f"residuals up to {residuals.max()} do not fit {width} bytes")
     return bytes((width,)) + residuals.astype(f"<u{width}").tobytes()
 
 
@@ -141,6 +143,8 @@ def _join(cursor: Cursor, count: int, width: int) -> Residuals:
 
 
 def _encode_bit_planes(residuals: Residuals, width: int) -> bytes:
+    if int(residuals.max()) >> width:
+        raise InvalidInputError(f"residuals up to {residuals.max()} do not fit {width} bits")
     padded = np.concatenate((residuals, np.zeros(-residuals.size % 8, np.uint64)))
     planes = np.empty((width, padded.size // 8), np.uint8)
     kernel("block_layouts", "split_bit_planes")(padded, planes)

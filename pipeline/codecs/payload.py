@@ -16,7 +16,8 @@ id  section      bytes
 ==  ===========  =======================================================================
 
 Rows of sections 2 and 3 hold a neighbour's value in the stream, where it costs next to nothing.
-Sections apply in the order 4, 3, 2. A new kind of section is a new id.
+Sections apply in the order 4, 3, 2. A new kind of section is a new id: below 128 if the rows
+cannot be had without it, from 128 on if a decoder that does not know it may pass over it.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ __all__ = [
 VALUES, MISSING, REPEATED, CORRECTIONS = 1, 2, 3, 4
 SECTIONS: Final = {1: "values", 2: "missing", 3: "repeated", 4: "corrections"}
 """Names of the sections by id."""
+
+_OPTIONAL: Final = 128
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def split_payload(data: memoryview) -> dict[int, Cursor]:
     cursor, sections = Cursor(data), {}
     while True:
         id = cursor.byte()
-        if id not in SECTIONS or id in sections:
+        if (id not in SECTIONS and id < _OPTIONAL) or id in sections:
             raise CorruptBlockError(f"has section {id}, unknown or for the second time")
         sections[id] = Cursor(cursor.rest()) if id == VALUES else cursor.sized()
         if id == VALUES:
@@ -218,8 +221,8 @@ def decode_payload(
         missing = read_mask(sections[MISSING], rows)
         values[missing] = fill_value(dtype)
         valid = ~missing
-    for section in sections.values():
-        section.finish()
+    for id in SECTIONS.keys() & sections.keys():
+        sections[id].finish()
     return values, valid
 
 

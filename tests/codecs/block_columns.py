@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numba import config
 from numpy.typing import NDArray
 
 from pipeline.codecs.entropy import ENTROPY
@@ -34,7 +34,7 @@ __all__ = [
 
 DTYPE_NAMES = tuple(str(dtype) for dtype in DTYPES.values())
 
-LONG = 5_000 if numba.config.DISABLE_JIT else 65_536
+LONG = 10_000 if config.DISABLE_JIT else 65_536  # type: ignore[attr-defined]
 """Rows of a long column: a full block, or fewer where loops are interpreted."""
 
 
@@ -80,17 +80,19 @@ def hard_floats(dtype: str) -> NDArray[Any]:
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Whether two arrays agree in dtype, shape and every bit."""
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
 
 
 def mapping(values: NDArray[Any], name: str) -> Mapped:
     """Map values by the transform `name`, which must fit."""
-    mapped = {
-        "image": lambda: map_image(values),
-        "decimal": lambda: map_decimal(values, 1, False, 0.0),
-        "single": lambda: map_decimal(values, 1, True, 0.0),
-        "dictionary": lambda: map_dictionary(values),
-    }[name]()
+    if name == "image":
+        return map_image(values)
+    if name == "dictionary":
+        mapped = map_dictionary(values)
+    else:
+        mapped = map_decimal(values, 1, name == "single", 0.0)
     assert mapped is not None
     return mapped
 

@@ -48,7 +48,9 @@ def assert_round_trip(values: NDArray[Any], valid: NDArray[np.bool_] | None = No
 
 
 @given(any_column())
-def test_any_column_comes_back_bit_for_bit(column: tuple[NDArray[Any], NDArray[np.bool_] | None]) -> None:
+def test_any_column_comes_back_bit_for_bit(
+    column: tuple[NDArray[Any], NDArray[np.bool_] | None],
+) -> None:
     values, valid = column
     block = assert_round_trip(values, valid)
     masks = 0 if valid is None else values.size // 8 + RAW_OVERHEAD
@@ -56,10 +58,17 @@ def test_any_column_comes_back_bit_for_bit(column: tuple[NDArray[Any], NDArray[n
 
 
 @pytest.mark.parametrize("dtype", DTYPE_NAMES)
-@pytest.mark.parametrize("rows", [0, 1, 2, 3, 7, 8, 9, 300, 4096, 4097])
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 7, 8, 9, 300])
 def test_every_dtype_and_length(dtype: str, rows: int) -> None:
     assert_round_trip(bits_column(rows, dtype))
     assert_round_trip(walk(rows, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint64", "float64"])
+def test_lengths_around_the_sample(dtype: str) -> None:
+    for rows in (4096, 4097):
+        assert_round_trip(bits_column(rows, dtype))
+        assert_round_trip(walk(rows, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -89,7 +98,7 @@ def test_mixed_magnitudes_of_floats() -> None:
     assert_round_trip(np.tile([1e308, 1e-308, 20.5, -1e308], 100))
     assert_round_trip(np.tile([1e15 + 0.5, 0.1], 100))
     assert_round_trip(np.array([2.0**53, 2.0**53 + 2, 0.1, -(2.0**60)]))
-    assert_round_trip(np.tile(np.float32([3e38, 1e-45, 0.1]), 100))
+    assert_round_trip(np.tile(np.array([3e38, 1e-45, 0.1], np.float32), 100))
 
 
 @pytest.mark.parametrize("dtype", DTYPE_NAMES)
@@ -153,7 +162,12 @@ def test_decoded_rows_belong_to_the_caller() -> None:
 def test_every_form_of_buffer_decodes() -> None:
     values = sensor(100)
     block = encode_block(values)
-    for data in (block, memoryview(block), memoryview(bytearray(block)), np.frombuffer(block, np.uint8)):
+    for data in (
+        block,
+        memoryview(block),
+        memoryview(bytearray(block)),
+        np.frombuffer(block, np.uint8),
+    ):
         assert same_bits(decode_block(data).values, values)
         assert read_header(data).rows == 100
 
@@ -171,7 +185,7 @@ def test_every_form_of_buffer_decodes() -> None:
     ],
 )
 def test_columns_that_no_block_holds(values: NDArray[Any], valid: NDArray[Any] | None) -> None:
-    with pytest.raises(InvalidInputError, match="block holds|validity"):
+    with pytest.raises(InvalidInputError, match=r"block holds|validity"):
         encode_block(values, valid)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.codecs.block import HEADER_BYTES, decode_block, describe, encode_block, read_header
+from pipeline.codecs.cursor import varint
 from pipeline.codecs.frame import DTYPES, MAX_ROWS
 from pipeline.errors import CorruptBlockError
 from tests.codecs.block_columns import (
@@ -73,7 +74,7 @@ def test_every_flipped_bit_is_noticed(name: str) -> None:
 def test_every_truncation_and_extension_is_noticed(name: str) -> None:
     block = BLOCKS[name]
     for size in range(len(block)):
-        with pytest.raises(CorruptBlockError, match="cut short|checksum|payload"):
+        with pytest.raises(CorruptBlockError, match=r"cut short|checksum|payload"):
             decode_block(block[:size])
     for tail in (b"\0", b"IOTB", block):
         with pytest.raises(CorruptBlockError, match="bytes of payload"):
@@ -199,9 +200,15 @@ def test_payloads_that_cannot_be(
 
 def test_a_few_bytes_never_unpack_into_many() -> None:
     giant = b"\xa0" + struct.pack("<I", 2**31) + bytes(40)
-    body = b"\x00\x01\x08\x00" + bytes([len(giant) << 2 & 127 | 129, len(giant) >> 5]) + giant
+    body = b"\x00\x01\x08\x00" + varint(len(giant) << 2 | 1) + giant
     with pytest.raises(CorruptBlockError, match="buffer of 50 bytes"):
         decode_block(assemble("int64", 50, (0, 0, 2), b"\x01" + body))
+
+
+def test_describing_a_stage_from_the_future() -> None:
+    for stages in ((9, 0, 0), (0, 9, 0), (0, 0, 9)):
+        with pytest.raises(CorruptBlockError, match="unknown"):
+            describe(assemble("int8", 3, stages, b"\x01\x00\x01\x00"))
 
 
 def test_errors_without_a_name_say_so() -> None:
@@ -210,7 +217,15 @@ def test_errors_without_a_name_say_so() -> None:
 
 
 def test_bools_are_zero_or_one() -> None:
-    repeated = b"\x03\x05\x01\x02\x03\x02" + b""
     block = assemble("bool", 3, (0, 0, 0), b"\x03\x04\x01\x02\x03\x02\x01\x0a\x01\x00")
     values: NDArray[Any] = decode_block(block).values
-    assert values.view(np.uint8).tolist() == [1, 1, 1], repeated
+    assert values.view(np.uint8).tolist() == [1, 1, 1]
+
+
+def test_sections_for_later_decoders_are_passed_over() -> None:
+    payload = b"\xc8\x03abc" + b"\x01\x0a\x01\x00"
+    block = assemble("int8", 3, (0, 0, 0), payload)
+    assert decode_block(block).values.tolist() == [5, 5, 5]
+    assert describe(block)["section_bytes"] == {"200": 3, "values": 3}
+    with pytest.raises(CorruptBlockError, match="section 200"):
+        decode_block(assemble("int8", 3, (0, 0, 0), b"\xc8\x03abc" + payload))

@@ -18,7 +18,7 @@ from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, V
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.sections import read_mask, write_mask
 from pipeline.codecs.streams import read_nested, scale_down, write_nested
-from pipeline.errors import CorruptBlockError
+from pipeline.errors import CorruptBlockError, InvalidInputError
 from tests.codecs.block_columns import forced, hard_floats, same_bits, sensor, times, walk
 
 WIDTHS = {
@@ -49,6 +49,12 @@ def test_residuals_come_back(entropy: int, width: int, residuals: NDArray[np.uin
         cursor = Cursor(memoryview(body))
         assert np.array_equal(ENTROPY[entropy].decode(cursor, residuals.size), residuals)
     cursor.finish()
+
+
+@pytest.mark.parametrize(("entropy", "width"), [(RAW, 1), (RAW, 4), (BIT_PLANES, 33)])
+def test_widths_that_would_cut_residuals_are_refused(entropy: int, width: int) -> None:
+    with pytest.raises(InvalidInputError, match="do not fit"):
+        ENTROPY[entropy].encode(np.array([1, 2**33], np.uint64), width)
 
 
 def test_constant_residuals() -> None:

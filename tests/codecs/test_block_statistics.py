@@ -111,7 +111,7 @@ def test_infinities_are_ordinary_values() -> None:
     assert (both.min, both.max) == (-np.inf, np.inf)
     assert math.isnan(both.sum)
     assert statistics_of(np.full(3, np.inf)).sum == np.inf
-    assert statistics_of(np.tile([1e308, -1e308], 9)).m2 == np.inf
+    assert statistics_of(np.tile([1e200, -1e200], 9)).m2 == np.inf
 
 
 def test_float32_keeps_its_own_digits() -> None:

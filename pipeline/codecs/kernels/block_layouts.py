@@ -7,8 +7,9 @@ sizes it may touch by the sizes of its arrays, which the callers have checked.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import loop
 
 __all__ = [
     "join_bit_planes",
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 
-@njit(nogil=True, cache=True)
+@loop
 def split_codes(residuals: NDArray[np.uint64], width: int, out: NDArray[np.uint8]) -> None:
     """Pack codes of 1, 2 or 4 bits, the first in the lowest bits of the first byte."""
     per_byte = 8 // width
@@ -41,7 +42,7 @@ def split_codes(residuals: NDArray[np.uint64], width: int, out: NDArray[np.uint8
         out[whole] = byte
 
 
-@njit(nogil=True, cache=True)
+@loop
 def join_codes(packed: NDArray[np.uint8], width: int, out: NDArray[np.uint64]) -> None:
     """Undo `split_codes`."""
     per_byte = 8 // width
@@ -57,7 +58,7 @@ def join_codes(packed: NDArray[np.uint8], width: int, out: NDArray[np.uint64]) -
         out[at + k] = (np.uint64(packed[whole]) >> np.uint64(k * width)) & mask
 
 
-@njit(nogil=True, cache=True)
+@loop
 def split_bytes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
     """Write byte ``j`` of every residual to row ``j`` of `out`, shape (bytes, rows)."""
     for j in range(out.shape[0]):
@@ -66,14 +67,14 @@ def split_bytes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
             out[j, i] = (residuals[i] >> shift) & np.uint64(255)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def join_bytes(plane: NDArray[np.uint8], shift: np.uint64, out: NDArray[np.uint64]) -> None:
     """Or the bytes of one plane, shifted left by `shift` bits, into `out`."""
     for i in range(out.size):
         out[i] |= np.uint64(plane[i]) << shift
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _transpose(square: np.uint64) -> np.uint64:
     """Transpose an 8 x 8 bit matrix (Hacker's Delight, section 7-3)."""
     swap = (square ^ (square >> np.uint64(7))) & np.uint64(0x00AA00AA00AA00AA)
@@ -84,7 +85,7 @@ def _transpose(square: np.uint64) -> np.uint64:
     return square ^ swap ^ (swap << np.uint64(28))
 
 
-@njit(nogil=True, cache=True)
+@loop
 def split_bit_planes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
     """Write bit ``j`` of eight residuals to one byte of row ``j``; `out` is (bits, rows / 8).
 
@@ -102,7 +103,7 @@ def split_bit_planes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> N
                 out[low + k, group] = (square >> np.uint64(8 * k)) & byte
 
 
-@njit(nogil=True, cache=True)
+@loop
 def join_bit_planes(planes: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
     """Undo `split_bit_planes`."""
     byte = np.uint64(255)
@@ -117,7 +118,7 @@ def join_bit_planes(planes: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
                 out[8 * group + k] |= taken << np.uint64(low)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def write_varints(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> int:
     """Write residuals as LEB128 (seven bits a byte, low first) and return the bytes written."""
     seven = np.uint64(7)
@@ -134,7 +135,7 @@ def write_varints(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> int:
     return at
 
 
-@njit(nogil=True, cache=True)
+@loop
 def read_varints(data: NDArray[np.uint8], out: NDArray[np.uint64]) -> int:
     """Read exactly ``out.size`` LEB128 numbers; return the bytes used, or -1 if they run out."""
     at = 0

@@ -1,20 +1,19 @@
 """Loops over whole numbers: divisors, differences and their undoing.
 
-Everything is `uint64` and wraps modulo 2**64 on purpose. Indices are `uint64` where a loop
-should vectorise (a signed index keeps the compiler from it). Called with the compiler switched
-off, the loops run on NumPy scalars, so callers silence NumPy's overflow warning.
+Everything is `uint64` and wraps modulo 2**64 on purpose.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import loop
 
 __all__ = ["common_divisor", "exact_quotients", "integrate", "residuals"]
 
 
-@njit(nogil=True, cache=True)
+@loop
 def common_divisor(distances: NDArray[np.uint64], start: np.uint64) -> np.uint64:
     """Greatest common divisor of `start` and all `distances`; stops early at one."""
     zero = np.uint64(0)
@@ -32,7 +31,7 @@ def common_divisor(distances: NDArray[np.uint64], start: np.uint64) -> np.uint64
     return divisor
 
 
-@njit(nogil=True, cache=True)
+@loop
 def exact_quotients(
     distances: NDArray[np.uint64],
     inverse: np.uint64,
@@ -57,7 +56,7 @@ def exact_quotients(
     return int(distances.size)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def residuals(
     numbers: NDArray[np.uint64], order: int, step: np.uint64, out: NDArray[np.uint64]
 ) -> None:
@@ -75,7 +74,7 @@ def residuals(
             out[i] = (left << one) ^ (zero - (left >> top))
 
 
-@njit(nogil=True, cache=True)
+@loop
 def integrate(
     folded: NDArray[np.uint64],
     order: int,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import loop
 
 __all__ = ["byte_bits", "layout_bits", "predictor_bits"]
 
 _SYMBOL_BITS = 4.0
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _bit_length(number: np.uint64) -> int:
     length = 0
     for step in (32, 16, 8, 4, 2, 1):
@@ -27,7 +28,7 @@ def _bit_length(number: np.uint64) -> int:
     return length + (1 if number else 0)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _entropy(counts: NDArray[np.int64], width: int) -> float:
     """Return the bits a coder needs for symbols with these counts, and for its table.
 
@@ -44,7 +45,7 @@ def _entropy(counts: NDArray[np.int64], width: int) -> float:
     return min(bits + total * math.log2(total), float(total * width))
 
 
-@njit(nogil=True, cache=True)
+@loop
 def byte_bits(buffer: NDArray[np.uint8]) -> float:
     """Return the entropy of a buffer's bytes."""
     counts = np.zeros(256, np.int64)
@@ -53,7 +54,7 @@ def byte_bits(buffer: NDArray[np.uint8]) -> float:
     return _entropy(counts, 8)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _count_token(number: np.uint64, signed: bool, counts: NDArray[np.int64]) -> int:
     """Count `number` as a symbol if it is small, else its size; return its other bits."""
     if signed:
@@ -67,7 +68,7 @@ def _count_token(number: np.uint64, signed: bool, counts: NDArray[np.int64]) -> 
     return length - 3
 
 
-@njit(nogil=True, cache=True)
+@loop
 def predictor_bits(
     runs: NDArray[np.uint64], step: np.uint64, estimates: NDArray[np.float64]
 ) -> None:
@@ -92,7 +93,7 @@ def predictor_bits(
         estimates[order] = (_entropy(counts, 64) + extra) / max(1, runs.shape[0] * (rows - order))
 
 
-@njit(nogil=True, cache=True)
+@loop
 def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -> None:
     """Estimate the bits of 13 layouts.
 
@@ -129,7 +130,7 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
     estimates[11] = _bit_plane_bits(planes)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _escape_bits(lengths: NDArray[np.int64], width: int) -> float:
     """Return what residuals longer than `width` cost when they are listed apart."""
     bits = 0
@@ -138,7 +139,7 @@ def _escape_bits(lengths: NDArray[np.int64], width: int) -> float:
     return float(bits)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _bit_plane_bits(planes: NDArray[np.int64]) -> float:
     """Return the entropy of every bit by itself, from the byte counts of eight planes."""
     bits = 0.0

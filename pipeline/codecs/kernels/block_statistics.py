@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import loop
 
 __all__ = ["sum_deviations"]
 
 _CHUNK = 256
 
 
-@njit(nogil=True, cache=True)
+@loop
 def sum_deviations(
     values: NDArray[Any], origin: Any, mean: float, sums: NDArray[np.float64]
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import loop
 
 __all__ = ["count_exponents", "find_distinct", "to_decimals"]
 
@@ -12,7 +13,7 @@ _EXACT = 9007199254740992.0
 """2**53: every whole number up to here is exact in float64."""
 
 
-@njit(nogil=True, cache=True)
+@loop
 def count_exponents(
     values: NDArray[np.float64],
     powers: NDArray[np.float64],
@@ -41,7 +42,7 @@ def count_exponents(
         histogram[found] += 1
 
 
-@njit(nogil=True, cache=True)
+@loop
 def to_decimals(
     values: NDArray[np.float64],
     bits: NDArray[np.int64],
@@ -81,7 +82,7 @@ def to_decimals(
     return count
 
 
-@njit(nogil=True, cache=True)
+@loop
 def find_distinct(
     numbers: NDArray[np.uint64],
     slots: NDArray[np.int32],

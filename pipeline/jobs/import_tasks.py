@@ -1,0 +1,189 @@
+"""The tasks of an import graph; they run on workers.
+
+`read_part` reads and validates; its rows stay on the worker. `describe_part` tells the job what
+it needs to hand out codes. `prepare_parts` then encodes; blocks are small enough to travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from distributed import get_worker
+from numpy.typing import NDArray
+
+from pipeline.archive.fleet_meta import FleetMeta
+from pipeline.archive.preparing import Prepared, prepare
+from pipeline.errors import ArchiveError, JobError
+from pipeline.jobs.joining import join_batches
+from pipeline.jobs.open_fragments import keep_open, open_at
+from pipeline.model.batches import RecordBatch
+from pipeline.model.ports import Fragment
+from pipeline.model.rejects import Rejects
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
+from pipeline.schema.channels import Schema
+from pipeline.schema.validation import validate
+
+__all__ = ["Part", "PartInfo", "describe_part", "prepare_parts", "read_part"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """What the job has to know of a part.
+
+    Parameters
+    ----------
+    fragment
+        Name of the fragment.
+    taken
+        Pieces of the fragment that are read, those of earlier parts included.
+    done
+        Whether that was all of it.
+    rows
+        Rows that fit the schema.
+    devices
+        Their devices.
+    categories
+        The texts of each category channel.
+    rejects
+        Rows that do not fit.
+    ignored
+        Lines that the source declares not to be data.
+    worker
+        Address of the worker that holds the rows.
+    """
+
+    fragment: str
+    taken: int
+    done: bool
+    rows: int
+    devices: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]]
+    rejects: Rejects
+    ignored: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Validated rows of a fragment, on the worker that read them."""
+
+    batch: RecordBatch
+    info: PartInfo
+
+
+def read_part(
+    run: str,
+    fragment: Fragment,
+    skip: int,
+    part_rows: int,
+    schema: Schema,
+    unknown: Literal["error", "ignore"],
+) -> Part:
+    """Read a fragment from piece `skip` on, until there are `part_rows` rows or it ends.
+
+    Parameters
+    ----------
+    run
+        Name of the import.
+    fragment
+        What to read.
+    skip
+        Pieces that earlier parts have.
+    part_rows
+        When to stop; the last piece may go beyond it.
+    schema, unknown
+        As for `pipeline.schema.validation.validate`.
+
+    Raises
+    ------
+    ArchiveError
+        If the fragment cannot be read, or has columns that the schema does not have.
+    """
+    try:
+        return _read_part(run, fragment, skip, part_rows, schema, unknown)
+    except ArchiveError:
+        raise
+    except Exception as error:
+        msg = f"fragment {fragment.name!r}: reading failed with {type(error).__name__}: {error}"
+        raise JobError(msg) from error
+
+
+def _read_part(
+    run: str,
+    fragment: Fragment,
+    skip: int,
+    part_rows: int,
+    schema: Schema,
+    unknown: Literal["error", "ignore"],
+) -> Part:
+    tables: list[pa.Table] = []
+    rejects: list[Rejects] = []
+    taken, rows, ignored, done = skip, 0, 0, True
+    pieces = open_at(run, fragment, skip)
+    for piece in pieces:
+        tables.append(piece.table)
+        rejects.append(piece.rejects)
+        taken, rows, ignored = taken + 1, rows + piece.table.num_rows, ignored + piece.ignored
+        if rows >= part_rows:
+            keep_open(run, fragment, taken, pieces)
+            done = False
+            break
+    table = pa.concat_tables(tables) if tables else _NO_ROWS
+    batch, misfits = validate(
+        table,
+        schema,
+        earliest=GRID_START,
+        latest=GRID_STOP,
+        source=fragment.name,
+        unknown=unknown,
+    )
+    categories = {n: c.categories for n, c in batch.columns.items() if c.categories is not None}
+    info = PartInfo(
+        fragment.name,
+        taken,
+        done,
+        len(batch),
+        batch.devices,
+        categories,
+        Rejects.concat([*rejects, misfits]),
+        ignored,
+        get_worker().address,
+    )
+    return Part(batch, info)
+
+
+_NO_ROWS = pa.table({"device": pa.array([], pa.string()), "time": pa.array([], pa.timestamp("us"))})
+
+
+def describe_part(part: Part) -> PartInfo:
+    """Return what the job has to know of a part."""
+    return part.info
+
+
+def prepare_parts(
+    parts: Sequence[Part],
+    meta: FleetMeta,
+    codes: NDArray[np.int32],
+    category_codes: Mapping[str, NDArray[np.int32]],
+) -> Prepared:
+    """Encode the rows of some parts together.
+
+    Parameters
+    ----------
+    parts
+        From `read_part`.
+    meta
+        The fleet's definition.
+    codes, category_codes
+        The fleet's codes of the devices and texts of the joined batch, in its order.
+
+    Raises
+    ------
+    DuplicateRowsError
+        If rows repeat a device and time and the fleet's policy is ``error``.
+    """
+    return prepare(join_batches([part.batch for part in parts]), meta, codes, category_codes)

@@ -1,0 +1,82 @@
+"""Joining record batches, so that small ones do not become small blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model.batches import Column, RecordBatch
+
+__all__ = ["distinct", "group_small", "join_batches"]
+
+
+def distinct(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the texts of all lists, each once, in order of first appearance."""
+    return tuple(dict.fromkeys(text for texts in lists for text in texts))
+
+
+def group_small(rows: Sequence[int], enough: int) -> list[range]:
+    """Cut a row of batches into runs to be joined.
+
+    Parameters
+    ----------
+    rows
+        Rows of each batch.
+    enough
+        A run ends as soon as it has so many rows; only the last may have fewer.
+
+    Returns
+    -------
+    list of range
+        Positions of the batches of each run; every batch is in one.
+    """
+    runs: list[range] = []
+    start, held = 0, 0
+    for at, count in enumerate(rows):
+        held += count
+        if held >= enough:
+            runs.append(range(start, at + 1))
+            start, held = at + 1, 0
+    return [*runs, range(start, len(rows))] if start < len(rows) else runs
+
+
+def join_batches(batches: Sequence[RecordBatch]) -> RecordBatch:
+    """Return the rows of `batches`, which have the same channels, as one batch in their order."""
+    if len(batches) == 1:
+        return batches[0]
+    devices = distinct([batch.devices for batch in batches])
+    index = [_recoded(batch.device_index, batch.devices, devices) for batch in batches]
+    time = np.concatenate([batch.time for batch in batches])
+    columns = {
+        name: _join_columns([batch.columns[name] for batch in batches])
+        for name in batches[0].columns
+    }
+    return RecordBatch(devices, np.concatenate(index), time, columns)
+
+
+def _join_columns(columns: Sequence[Column]) -> Column:
+    valid = None
+    if any(column.valid is not None for column in columns):
+        valid = np.concatenate([_validity(column) for column in columns])
+    if columns[0].categories is None:
+        return Column(np.concatenate([column.values for column in columns]), valid)
+    texts = distinct([column.categories or () for column in columns])
+    codes = [_recoded(column.values, column.categories or (), texts) for column in columns]
+    return Column(np.concatenate(codes), valid, texts)
+
+
+def _validity(column: Column) -> NDArray[np.bool_]:
+    return np.ones(len(column), np.bool_) if column.valid is None else column.valid
+
+
+def _recoded(codes: NDArray[Any], texts: Sequence[str], of: Sequence[str]) -> NDArray[np.int32]:
+    """Return codes into `texts` as codes into `of`; without texts, codes mean nothing."""
+    if not texts:
+        return np.zeros(len(codes), np.int32)
+    position = {text: at for at, text in enumerate(of)}
+    table = np.array([position[text] for text in texts], np.int32)
+    recoded: NDArray[np.int32] = table[codes]
+    return recoded

@@ -1,0 +1,85 @@
+"""How much an import holds at once, as a function of named sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pipeline.model.dtypes import storage_dtype
+from pipeline.schema.channels import Schema
+
+__all__ = ["ImportSizes", "choose_sizes", "estimate_memory", "row_bytes"]
+
+_READING: Final = 3  # a source's pieces, their joined table, and what validation makes of it
+_WAITING: Final = 1  # validated rows
+_ENCODING: Final = 3  # validated rows, their ordered copy, and blocks with what codecs need
+_SHARE: Final = 0.5  # of the workers' memory; the rest is the interpreter's and other jobs'
+_LEAST_ROWS: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSizes:
+    """How an import cuts its work.
+
+    Parameters
+    ----------
+    part_rows
+        A task stops reading a fragment when it holds so many rows; another one goes on there.
+    reading
+        Parts that are read, or wait to be committed, at the same time.
+    group_rows
+        Rows of one commit, at the least.
+    """
+
+    part_rows: int = 4_000_000
+    reading: int = 4
+    group_rows: int = 8_000_000
+
+
+def row_bytes(schema: Schema) -> int:
+    """Return the bytes of a row in memory: time, device, and each value with its validity."""
+    return 8 + 4 + sum(storage_dtype(channel.dtype).itemsize + 1 for channel in schema)
+
+
+def estimate_memory(*, row_bytes: int, part_rows: int, reading: int, group_rows: int) -> int:
+    """Return the most bytes that an import holds on all workers together.
+
+    Parameters
+    ----------
+    row_bytes
+        Bytes of a row in memory.
+    part_rows, reading
+        Rows of a part, and how many parts are read ahead.
+    group_rows
+        Rows that are committed at once; the last part of a group may go beyond it.
+    """
+    ahead = reading * part_rows * max(_READING, _WAITING)
+    return row_bytes * (ahead + (group_rows + part_rows) * _ENCODING)
+
+
+def choose_sizes(memory: int, row_bytes: int, threads: int) -> ImportSizes:
+    """Return the largest sizes, up to those that bring no more, for half of some memory.
+
+    Parameters
+    ----------
+    memory
+        Bytes that the workers have together.
+    row_bytes
+        Bytes of a row in memory.
+    threads
+        Threads of all workers.
+    """
+    sizes = ImportSizes(reading=2 * threads)
+    while sizes.part_rows > _LEAST_ROWS and _needs(sizes, row_bytes) > memory * _SHARE:
+        part_rows = max(sizes.part_rows // 2, _LEAST_ROWS)
+        sizes = replace(sizes, part_rows=part_rows, group_rows=2 * part_rows)
+    return sizes
+
+
+def _needs(sizes: ImportSizes, row_bytes: int) -> int:
+    return estimate_memory(
+        row_bytes=row_bytes,
+        part_rows=sizes.part_rows,
+        reading=sizes.reading,
+        group_rows=sizes.group_rows,
+    )

@@ -1,0 +1,84 @@
+"""Which fragments of a source a fleet holds already.
+
+Every commit of an import carries the positions it stored, so rows and positions become visible
+together. A job that was killed goes on where its last commit ended, and one that is run again
+stores nothing twice. A position is the fragment's name and, for a local file, its size and time
+of change: a file that has grown is not taken for the one that was imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.archive.transactions import Commit
+from pipeline.model.ports import Fragment
+
+__all__ = ["Imported", "find_imported", "position_of"]
+
+_KEY: Final = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Fragments of one source.
+
+    Parameters
+    ----------
+    done
+        Positions of those that are stored as a whole.
+    partial
+        Pieces that are stored of the others, by position.
+    """
+
+    done: frozenset[str] = frozenset()
+    partial: Mapping[str, int] = field(default_factory=dict)
+
+    def holds_other(self, fragment: Fragment) -> bool:
+        """Tell whether rows of the fragment are stored, but of its file as it was before."""
+        known = [*self.done, *self.partial]
+        started = any(one.startswith(f"{fragment.name}@") for one in known)
+        return started and position_of(fragment) not in known
+
+    def to_positions(self, fingerprint: str) -> dict[str, Any]:
+        """Return what a commit that stores these fragments has to carry."""
+        return {_KEY: {fingerprint: {"done": sorted(self.done), "partial": dict(self.partial)}}}
+
+
+def position_of(fragment: Fragment) -> str:
+    """Return the position that a commit records for a fragment."""
+    path = getattr(fragment, "path", None)
+    if not path or not Path(path).is_file():
+        return fragment.name
+    state = Path(path).stat()
+    return f"{fragment.name}@{state.st_size}-{state.st_mtime_ns}"
+
+
+def find_imported(history: Iterable[Commit], fleet: str, fingerprint: str) -> Imported:
+    """Return what commits say that a fleet holds of a source.
+
+    Parameters
+    ----------
+    history
+        Commits in any order.
+    fleet
+        The fleet's name.
+    fingerprint
+        Of the source.
+    """
+    done: set[str] = set()
+    partial: dict[str, int] = {}
+    for commit in history:
+        if commit.metadata.get("fleet") != fleet:
+            continue
+        found = commit.metadata.get("positions", {}).get(_KEY, {}).get(fingerprint)
+        if found is None:
+            continue
+        done.update(found["done"])
+        for name, taken in found["partial"].items():
+            partial[name] = max(taken, partial.get(name, 0))
+    return Imported(
+        frozenset(done), {name: taken for name, taken in partial.items() if name not in done}
+    )

@@ -1,0 +1,195 @@
+"""Running a job: its steps in order, and a report whatever happens."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final, TextIO
+
+from pipeline.errors import ArchiveError, JobError
+from pipeline.jobs.clusters import Cluster, open_cluster
+from pipeline.jobs.import_step import check_sources, import_all
+from pipeline.jobs.job_file import LoadedJob
+from pipeline.jobs.opening import JobArchive, open_archive
+from pipeline.jobs.printing import report_text
+from pipeline.jobs.progress import Progress
+from pipeline.jobs.question_steps import ask_aggregate, ask_latest
+from pipeline.jobs.reports import ImportReport, QuestionReport, write_report
+from pipeline.jobs.step_options import AggregateStep, ImportStep, LatestStep, ReportStep
+
+__all__ = ["STEPS", "run_job"]
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A job that is running, and what it has done."""
+
+    loaded: LoadedJob
+    out: TextIO
+    progress: Progress
+    stack: ExitStack
+    opened: JobArchive | None = None
+    started: Cluster | None = None
+    imports: list[ImportReport] = field(default_factory=list)
+    questions: list[QuestionReport] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    at: str = "looking for the sources"
+
+    def cluster(self) -> Cluster:
+        """Return the job's cluster, which the first step that needs it starts."""
+        if self.started is None:
+            self.progress.show("starting the cluster and loading compiled code")
+            self.started = self.stack.enter_context(open_cluster(self.loaded.job.cluster))
+        return self.started
+
+    def add(self, report: QuestionReport) -> None:
+        """Keep the report of a question."""
+        self.questions.append(report)
+        self.steps.append(report.to_json())
+
+
+def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, Any]:
+    """Run a job's steps in order and write its report.
+
+    Parameters
+    ----------
+    loaded
+        The job.
+    out
+        Where ``report`` steps print.
+    progress
+        Where progress is told.
+
+    Returns
+    -------
+    dict
+        The report, as it was written to the job's ``report_path``.
+
+    Raises
+    ------
+    ArchiveError
+        If a step fails. The report is written all the same, with the error, and the archive
+        stays at its last commit.
+    """
+    started, began = datetime.now(UTC), time.perf_counter()
+    with ExitStack() as stack:
+        run = _Run(loaded, out, progress, stack)
+        try:
+            _run_steps(run)
+        except BaseException as error:
+            _write(run, started, time.perf_counter() - began, error)
+            if isinstance(error, ArchiveError) or not isinstance(error, Exception):
+                raise
+            msg = f"{run.at}: {type(error).__name__}: {error}"
+            raise JobError(msg) from error
+        finally:
+            progress.clear()
+        return _write(run, started, time.perf_counter() - began, None)
+
+
+def _run_steps(run: _Run) -> None:
+    job = run.loaded.job
+    for choice in job.steps:
+        if isinstance(choice.chosen, ImportStep):
+            check_sources(choice.chosen, run.loaded.hint)
+    run.at = "opening the archive"
+    run.opened = open_archive(job)
+    for number, choice in enumerate(job.steps):
+        run.at = f"steps.{number}.{choice.kind}"
+        run.progress.show(f"step {number + 1} of {len(job.steps)}: {choice.kind}")
+        STEPS[type(choice.chosen)](run, run.opened, choice.chosen)
+
+
+def _import(run: _Run, opened: JobArchive, step: ImportStep) -> None:
+    for report in import_all(opened, run.cluster(), step, run.progress):
+        run.imports.append(report)
+        run.steps.append(report.to_json())
+
+
+def _aggregate(run: _Run, opened: JobArchive, step: AggregateStep) -> None:
+    run.add(ask_aggregate(opened.archive, step))
+
+
+def _latest(run: _Run, opened: JobArchive, step: LatestStep) -> None:
+    run.add(ask_latest(opened.archive, step))
+
+
+def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
+    text = report_text(
+        step.title or run.loaded.path.stem,
+        run.loaded.job.archive,
+        run.imports,
+        run.questions,
+        cluster=_cluster(run.started),
+        answers=step.answers,
+    )
+    run.progress.clear()
+    run.out.write(f"{text}\n")
+
+
+STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
+    ImportStep: _import,
+    AggregateStep: _aggregate,
+    LatestStep: _latest,
+    ReportStep: _report,
+}
+"""What runs each kind of step."""
+
+
+def _cluster(cluster: Cluster | None) -> dict[str, Any] | None:
+    if cluster is None:
+        return None
+    names = ("kind", "workers", "threads", "memory", "start_s", "warmup_s")
+    return {name: getattr(cluster, name) for name in names}
+
+
+def _write(
+    run: _Run, started: datetime, seconds: float, error: BaseException | None
+) -> dict[str, Any]:
+    job = run.loaded.job
+    report: dict[str, Any] = {
+        "status": "succeeded" if error is None else "failed",
+        "job": str(run.loaded.path),
+        "archive": job.archive,
+        "started": started.isoformat(),
+        "seconds": seconds,
+        "environment": _environment(),
+        "cluster": _cluster(run.started),
+        "steps": run.steps,
+        "archive_bytes": None if run.opened is None else run.opened.stored_bytes(),
+        "error": None if error is None else _failure(run, error),
+    }
+    try:
+        write_report(job.report_path, report)
+    except OSError as problem:
+        also = "" if error is None else f"{_message(error)}; also, "
+        msg = f"{also}report {job.report_path}: cannot be written: {problem.strerror or problem}"
+        raise JobError(msg) from (error or problem)
+    return report
+
+
+def _failure(run: _Run, error: BaseException) -> dict[str, str]:
+    if isinstance(error, ArchiveError):
+        kind = error.kind
+    else:
+        kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "unexpected"
+    return {"kind": kind, "message": _message(error), "while": run.at}
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "iot-archive": version("iot-archive"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def _message(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,158 @@
+"""The steps of a job file: what each is told.
+
+A new kind of step is a field of `StepChoice`, and an entry in `pipeline.jobs.runner.STEPS`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt
+
+from pipeline.archive.fleet_meta import Duplicates
+from pipeline.jobs.options import Choice, Options
+from pipeline.jobs.source_options import SourceChoice
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.partitioning.windows import WindowLength
+from pipeline.schema.channels import Channel, Schema
+
+__all__ = [
+    "AggregateStep",
+    "ImportStep",
+    "LatestStep",
+    "PartitioningOptions",
+    "ReportStep",
+    "StepChoice",
+]
+
+
+class PartitioningOptions(Options):
+    """The fleet's grid; see `pipeline.partitioning.scheme.Partitioning`.
+
+    ``window: auto`` looks at the source's first rows and takes the shortest window in which
+    partitions fill well.
+    """
+
+    window: str = "auto"
+    devices_per_block: int = 256
+    summary: str | None = None
+    landing_rows: int = 4096
+
+    def scheme(self, suggested: WindowLength | None = None) -> Partitioning:
+        """Return the scheme, with the suggested window for ``auto``.
+
+        Raises
+        ------
+        InvalidInputError
+            If a value is out of range.
+        """
+        window = suggested if suggested and self.window == "auto" else self.window
+        return Partitioning(window, self.devices_per_block, self.summary, self.landing_rows)
+
+
+class ImportStep(Options):
+    """Rows from a source into a fleet, which is created if there is none of that name.
+
+    Parameters
+    ----------
+    fleet
+        The fleet's name. With `one_fleet_per_file`, ``{stem}`` in it is the file's name without
+        its endings.
+    source
+        Where the rows come from.
+    one_fleet_per_file
+        Whether every file of the source's path is imported into a fleet of its own.
+    partitioning, duplicates, channels
+        Of the fleet, if it is created. Without channels, those of the source are taken.
+    unknown
+        What to do about columns that the fleet has no channel for.
+    fragments_per_commit
+        Most fragments in one commit; by default as many as fit in memory, up to some million
+        rows. Fragments whose commit was made are skipped when the job runs again; a source
+        that is described in other words, or a file that has changed, is another one.
+    """
+
+    fleet: str
+    source: SourceChoice
+    one_fleet_per_file: bool = False
+    partitioning: PartitioningOptions = PartitioningOptions()
+    duplicates: Duplicates = Duplicates.KEEP_LAST
+    channels: tuple[Channel, ...] | None = Field(default=None, alias="schema")
+    unknown: Literal["error", "ignore"] = "error"
+    fragments_per_commit: PositiveInt | None = None
+
+    @property
+    def schema_given(self) -> Schema | None:
+        """The schema that the file declares, if any."""
+        return None if self.channels is None else Schema(self.channels)
+
+
+def _known_ending(path: str | None) -> str | None:
+    if path is not None and not path.endswith((".parquet", ".csv", ".zarr")):
+        msg = f"{path!r} has to end in .parquet, .csv or .zarr"
+        raise ValueError(msg)
+    return path
+
+
+class _Question(Options):
+    """What all questions to a fleet have.
+
+    Parameters
+    ----------
+    fleet
+        The fleet's name.
+    title
+        What the report calls the question.
+    devices
+        Device ids; all by default.
+    repeat
+        How often to ask; the report gives the first and the median latency.
+    output
+        Where to write the answer: a file ending ``.parquet`` or ``.csv``, or a Zarr folder
+        ending ``.zarr``. What is there already is replaced.
+    """
+
+    fleet: str
+    title: str | None = None
+    devices: str | tuple[str, ...] | None = None
+    repeat: PositiveInt = 1
+    output: Annotated[str | None, AfterValidator(_known_ending)] = None
+
+
+class AggregateStep(_Question):
+    """Statistics of channels; see `pipeline.api.fleet.Fleet.aggregate`."""
+
+    statistics: dict[str, str | tuple[str, ...]] = Field(min_length=1)
+    every: str | None = None
+    time: tuple[str | None, str | None] | None = None
+    by: str | tuple[str, ...] | None = None
+
+
+class LatestStep(_Question):
+    """The newest reading of every device; see `pipeline.api.fleet.Fleet.latest`."""
+
+    channels: tuple[str, ...] | None = None
+
+
+class ReportStep(Options):
+    """Print what the steps so far have done, for people.
+
+    Parameters
+    ----------
+    title
+        The heading; the job file's name by default.
+    answers
+        Whether to show the first values of each answer.
+    """
+
+    title: str | None = None
+    answers: bool = True
+
+
+class StepChoice(Choice):
+    """Exactly one kind of step."""
+
+    import_: ImportStep | None = Field(default=None, alias="import")
+    aggregate: AggregateStep | None = None
+    latest: LatestStep | None = None
+    report: ReportStep | None = None

@@ -1,0 +1,107 @@
+"""Measuring honestly: fresh processes, their peak memory, medians, and the facts of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import psutil
+
+__all__ = ["Apart", "folder_bytes", "machine_facts", "medians", "run_apart", "scratch_folder"]
+
+_LIBRARIES: Final = ("numpy", "numba", "zarr", "icechunk", "pyarrow", "xarray", "dask", "duckdb")
+
+
+@dataclass(frozen=True, slots=True)
+class Apart[R]:
+    """What a function returned in a process of its own, and that process's peak memory.
+
+    Parameters
+    ----------
+    value
+        What it returned.
+    peak_rss
+        Bytes: the most memory the process ever held, from its start to the function's end.
+    """
+
+    value: R
+    peak_rss: int
+
+
+def run_apart[R](function: Callable[..., R], *arguments: Any) -> Apart[R]:
+    """Run a function in a fresh interpreter.
+
+    Parameters
+    ----------
+    function
+        Of a module that can be imported.
+    arguments
+        What it is called with; they and the result have to be picklable.
+
+    Raises
+    ------
+    Exception
+        Whatever the function raises.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_measured, function, arguments).result()
+
+
+def _measured[R](function: Callable[..., R], arguments: tuple[Any, ...]) -> Apart[R]:
+    return Apart(function(*arguments), _peak_rss())
+
+
+def _peak_rss() -> int:
+    # Not getrusage: its maximum survives exec, so a child would start with its parent's peak.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    if found is None:
+        msg = "/proc/self/status does not tell the peak memory (VmHWM); run on Linux"
+        raise OSError(msg)
+    return 1024 * int(found[1])
+
+
+def medians(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, float]:
+    """Return the median of each of `keys` over all rows."""
+    return {key: float(median(row[key] for row in rows)) for key in keys}
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the sum of the sizes of all files in a folder and below."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a new folder, on the disk that ``TMPDIR`` names, that is removed afterwards."""
+    with TemporaryDirectory(prefix="iot-archive-benchmark-") as folder:
+        yield Path(folder)
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return what figures depend on: cores, memory, Python and library versions."""
+    return {
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+        **{name: found for name in _LIBRARIES if (found := _version(name))},
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,27 @@
+"""All benchmarks, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tests.benchmarks import import_bench, quickstart_bench
+from tests.benchmarks.outcome import Benchmark
+
+__all__ = ["BENCHMARKS"]
+
+_ALL: Final = (
+    Benchmark(
+        "import",
+        "appending a stream of two sensors, against DuckDB writing sorted zstd Parquet",
+        import_bench.run,
+    ),
+    Benchmark(
+        "quickstart",
+        "the job configs/quickstart.yaml in fresh processes: import and three questions",
+        quickstart_bench.run,
+    ),
+)
+
+BENCHMARKS: Final[Mapping[str, Benchmark]] = {benchmark.name: benchmark for benchmark in _ALL}
+"""The benchmarks in the order in which they are listed."""

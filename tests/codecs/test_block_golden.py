@@ -1,0 +1,80 @@
+"""Blocks that earlier releases wrote still decode, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.codecs.block import decode_block, read_header
+from pipeline.codecs.entropy import ENTROPY
+from pipeline.codecs.frame import DTYPES
+from pipeline.codecs.predictors import PREDICTORS
+from pipeline.codecs.transforms import TRANSFORMS
+from tests.codecs.block_columns import same_bits
+from tests.golden.make_blocks import FOLDER, add_missing, cases
+
+MANIFEST: dict[str, dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_old_blocks_decode(name: str) -> None:
+    entry = MANIFEST[name]
+    block = (FOLDER / entry["block"]).read_bytes()
+    decoded = decode_block(block, where=name)
+    assert same_bits(decoded.values, np.load(FOLDER / entry["expected"]))
+    if entry["valid"] is None:
+        assert decoded.valid is None
+    else:
+        assert decoded.valid is not None
+        assert same_bits(decoded.valid, np.load(FOLDER / entry["valid"]))
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_old_headers_are_read(name: str) -> None:
+    entry = MANIFEST[name]
+    header = read_header((FOLDER / entry["block"]).read_bytes())
+    assert [header.transform, header.predictor, header.entropy] == entry["stages"]
+    expected = np.load(FOLDER / entry["expected"])
+    assert (header.rows, header.dtype) == (expected.size, expected.dtype)
+    present = expected[np.load(FOLDER / entry["valid"])] if entry["valid"] else expected
+    present = present[~np.isnan(present)] if present.dtype.kind == "f" else present
+    assert header.statistics.count == present.size
+    if present.size:
+        assert header.statistics.min == present.min()
+        assert header.statistics.last == present[-1]
+
+
+def test_every_stage_and_dtype_has_a_golden_block() -> None:
+    stages = [entry["stages"] for entry in MANIFEST.values()]
+    assert {transform for transform, _, _ in stages} == set(TRANSFORMS)
+    assert {predictor for _, predictor, _ in stages} == set(PREDICTORS)
+    assert {entropy for _, _, entropy in stages} == set(ENTROPY)
+    arrays = [np.load(FOLDER / entry["expected"]) for entry in MANIFEST.values()]
+    assert {array.dtype for array in arrays} == set(DTYPES.values())
+
+
+def test_every_case_has_its_golden_files() -> None:
+    assert set(MANIFEST) >= set(cases())
+
+
+def test_adding_cases_never_touches_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "blocks"
+    shutil.copytree(FOLDER, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "sensor.block").write_bytes(b"kept as it is")
+    for suffix in ("block", "npy", "valid.npy"):
+        (folder / f"gaps.{suffix}").unlink()
+    del manifest["gaps"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert add_missing(folder) == ["gaps"]
+    assert (folder / "sensor.block").read_bytes() == b"kept as it is"
+    assert json.loads((folder / "manifest.json").read_text()) == MANIFEST
+    del manifest["sensor"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(FileExistsError):
+        add_missing(folder)

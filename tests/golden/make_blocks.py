@@ -1,0 +1,148 @@
+"""Write the golden blocks: bytes of today that every later release must decode.
+
+Run ``python -m tests.golden.make_blocks`` from the root of the project after adding to `cases`.
+What is there already is neither changed nor replaced, so the format can only be extended. Each
+entry of ``blocks/manifest.json`` names the file of the block, the ``.npy`` file of the values
+that must come back, the ``.npy`` file of their validity (or null), and the ids of the stages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.block import encode_block, read_header
+from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, RAW, VARINTS
+from pipeline.model.dtypes import fill_value
+from tests.codecs.block_columns import (
+    DTYPE_NAMES,
+    bits_column,
+    forced,
+    hard_floats,
+    sensor,
+    times,
+    walk,
+)
+
+__all__ = ["FOLDER", "add_missing", "cases"]
+
+FOLDER = Path(__file__).parent / "blocks"
+
+type Case = tuple[NDArray[Any], NDArray[np.bool_] | None, Callable[[], bytes]]
+
+
+def cases() -> dict[str, Case]:
+    """Return values, validity and encoder of every block, by name."""
+    return _chosen() | _forced()
+
+
+def _chosen() -> dict[str, Case]:
+    """Return columns whose stages the encoder chooses."""
+    noise = np.random.default_rng(12).normal(size=100)
+    gaps = np.arange(70) % 9 != 4
+    alternate = np.arange(70) % 2 == 0
+    misfits = sensor(150)
+    misfits[[0, 1, 20, 90]] = [np.pi, 2.718281828459045, -0.0, np.inf]
+    misfits[100:120] = np.nan
+    filled = walk(80, "int64")
+    filled[20:40] = np.iinfo(np.int64).min
+    columns: dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None]] = {
+        "sensor": (sensor(300), None),
+        "sensor-single": (sensor(200).astype(np.float32).astype(np.float64), None),
+        "times": (times(4, 30), None),
+        "misfits": (misfits, None),
+        "filled": (filled, None),
+        "gaps": (sensor(70), gaps),
+        "alternate": (sensor(70), alternate),
+        "nothing": (sensor(70), np.zeros(70, np.bool_)),
+        "dictionary": (np.tile([0.123456789, 777.1, -3e9 / 7], 30), None),
+        "noise-float32": (noise.astype(np.float32), None),
+        "noise-float64": (noise, None),
+        "hard-float32": (hard_floats("float32"), None),
+        "hard-float64": (hard_floats("float64"), None),
+    }
+    for dtype in DTYPE_NAMES:
+        columns[f"{dtype}-empty"] = (np.empty(0, dtype), None)
+        columns[f"{dtype}-one"] = (walk(1, dtype), None)
+        columns[f"{dtype}-walk"] = (walk(70, dtype), gaps)
+        columns[f"{dtype}-bits"] = (bits_column(40, dtype), None)
+    return {
+        name: (values, valid, partial(encode_block, values, valid))
+        for name, (values, valid) in columns.items()
+    }
+
+
+def _forced() -> dict[str, Case]:
+    """Return columns that go through each transform, predictor and entropy stage."""
+    jumps = np.concatenate((times(1, 30), times(1, 30) * 3 + 12_345))
+    columns = {
+        "image": jumps,
+        "ordered": np.sort(bits_column(40, "float64", seed=14)),
+        "decimal": sensor(60),
+        "single": sensor(60).astype(np.float32).astype(np.float64),
+        "dictionary": walk(60, "float32"),
+    }
+    found: dict[str, Case] = {}
+    for transform, values in columns.items():
+        ways = [(order, *way) for order in (0, 1, 2) for way in ((VARINTS, 0), (BIT_PLANES, 64))]
+        ways += [(1, RAW, 8), (2, CODES, 8)]
+        if transform == "image":
+            ways += [(1, BIT_PLANES, 61)]
+            ways += [(1, CODES, width) for width in (1, 2, 4, *range(8, 65, 8))]
+        for order, entropy, width in ways:
+            name = f"stages-{transform}-{order}-{entropy}-{width}"
+            mapping = "image" if transform == "ordered" else transform
+            encode = partial(forced, values, mapping, order, entropy, width, step=order)
+            found[name] = (values, None, encode)
+    ramp = np.arange(50, dtype=np.uint16)
+    found["stages-constant"] = (ramp, None, partial(forced, ramp, "image", 1, CONSTANT, step=1))
+    bools = walk(50, "int8") % 2 == 0
+    for width in (1, 2, 4, 8):
+        name = f"stages-raw-{width}"
+        found[name] = (bools, None, partial(forced, bools, "image", 0, RAW, width))
+    return found
+
+
+def add_missing(folder: Path) -> list[str]:
+    """Write the entries that `folder` has not got, and return their names.
+
+    Raises
+    ------
+    FileExistsError
+        When a file of a new entry exists already, left over without its entry.
+    """
+    folder.mkdir(exist_ok=True)
+    manifest = folder / "manifest.json"
+    entries = json.loads(manifest.read_text()) if manifest.exists() else {}
+    added = {name: case for name, case in cases().items() if name not in entries}
+    for name, (values, valid, encode) in added.items():
+        entries[name] = _write(folder, name, values, valid, encode())
+    manifest.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
+    return list(added)
+
+
+def _write(
+    folder: Path, name: str, values: NDArray[Any], valid: NDArray[np.bool_] | None, block: bytes
+) -> dict[str, Any]:
+    header = read_header(block)
+    entry: dict[str, Any] = {"block": f"{name}.block", "expected": f"{name}.npy", "valid": None}
+    with (folder / f"{name}.block").open("xb") as file:
+        file.write(block)
+    if valid is not None:
+        entry["valid"] = f"{name}.valid.npy"
+        values = np.where(valid, values, np.full(1, fill_value(values.dtype), values.dtype))
+        with (folder / f"{name}.valid.npy").open("xb") as file:
+            np.save(file, valid)
+    with (folder / f"{name}.npy").open("xb") as file:
+        np.save(file, values)
+    return entry | {"stages": [header.transform, header.predictor, header.entropy]}
+
+
+if __name__ == "__main__":
+    print("added:", ", ".join(add_missing(FOLDER)) or "nothing")

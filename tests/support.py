@@ -38,7 +38,7 @@ def minutes(*steps: float) -> NDArray[np.datetime64]:
 
 def rows_of(reader: pa.RecordBatchReader) -> pd.DataFrame:
     """Return all rows as a frame: devices as texts, times in microseconds."""
-    frame = reader.read_all().to_pandas(integer_object_nulls=True)
+    frame: pd.DataFrame = reader.read_all().to_pandas(integer_object_nulls=True)
     frame["device"] = frame["device"].astype(str)
     frame["time"] = frame["time"].dt.tz_localize(None).astype("M8[us]").astype("int64")
     return frame

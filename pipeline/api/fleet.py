@@ -24,7 +24,6 @@ from pipeline.archive.requests import (
     selection_of,
 )
 from pipeline.errors import InvalidInputError
-from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
 from pipeline.partitioning.scheme import Partitioning
@@ -133,7 +132,7 @@ class Fleet:
     def set_tags(self, tags: Mapping[str, Mapping[str, str]]) -> None:
         """Set tag values of devices, registering those that are new."""
         self._writable()
-        self._store.append_prepared((), {}, lambda _: [], Rejects(), tags=tags)
+        self._store.append_prepared((), {}, lambda _: [], [], tags=tags)
 
     def read(
         self,

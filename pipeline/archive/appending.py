@@ -113,7 +113,7 @@ def commit_prepared(
     store: Store,
     plan: AppendPlan,
     prepared: Sequence[Prepared],
-    rejects: Rejects,
+    rejects: Sequence[Rejects],
     received: datetime,
 ) -> AppendResult:
     """Write prepared batches into a transaction's store.
@@ -133,15 +133,17 @@ def commit_prepared(
     )
     blocks = _put_blocks(store, meta, prepared, state.sequence)
     late = _summarise(store, plan, prepared, state)
-    if len(rejects):
-        append_quarantine(store, meta.name, state.quarantined, rejects, received)
-    after = state.moved(sequence=len(prepared), quarantined=len(rejects))
+    quarantined = 0
+    for part in rejects:
+        append_quarantine(store, meta.name, state.quarantined + quarantined, part, received)
+        quarantined += len(part)
+    after = state.moved(sequence=len(prepared), quarantined=quarantined)
     if after != before:
         after.save(store, layout)
     return AppendResult(
         rows=sum(part.rows for part in prepared),
         duplicates=sum(part.duplicates for part in prepared),
-        quarantined=len(rejects),
+        quarantined=quarantined,
         late=late,
         blocks=blocks,
         bytes=sum(entry.bytes for part in prepared for entry in part.entries),

@@ -48,14 +48,10 @@ def get_many(
     if not keys:
         return []
     prototype = default_buffer_prototype()
+    wanted = None if prefix_bytes is None else RangeByteRequest(0, prefix_bytes)
 
     async def get(key: str) -> Buffer | None:
-        if prefix_bytes is not None:
-            try:
-                return await store.get(key, prototype, RangeByteRequest(0, prefix_bytes))
-            except ValueError:  # some stores refuse a range beyond the end of a short value
-                pass
-        return await store.get(key, prototype)
+        return await store.get(key, prototype, wanted)
 
     async def fetch() -> list[Buffer | None]:
         found: list[Buffer | None] = []

@@ -83,7 +83,7 @@ class FleetStore:
             batch.devices,
             {name: column.categories or () for name, column in batch.columns.items() if column.categories is not None},
             lambda plan: [prepare_planned(batch, plan)],
-            rejects or Rejects(),
+            [] if rejects is None else [rejects],
             tags=tags,
             positions=positions,
         )  # fmt: skip
@@ -93,7 +93,7 @@ class FleetStore:
         devices: Sequence[str],
         categories: Mapping[str, Sequence[str]],
         prepare_all: Callable[[AppendPlan], Sequence[Prepared]],
-        rejects: Rejects,
+        rejects: Sequence[Rejects],
         *,
         tags: Tags | None = None,
         positions: Mapping[str, Any] | None = None,

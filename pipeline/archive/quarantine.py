@@ -64,6 +64,8 @@ def append_quarantine(
     received
         When the archive got them, with a timezone.
     """
+    if len(rejects) == 0:
+        return
     stop = start + len(rejects)
     columns = {
         "reason": rejects.reasons,

@@ -21,11 +21,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import icechunk as ic
-from zarr.abc.store import ByteRequest, Store
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
@@ -93,7 +94,14 @@ class _GuardedStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         with _translated(self._location, key):
-            return await super().get(key, prototype, byte_range)
+            try:
+                return await super().get(key, prototype, byte_range)
+            except ic.InvalidInputError:
+                if not isinstance(byte_range, RangeByteRequest):
+                    raise
+            # A range beyond the end of a short value is refused rather than cut.
+            whole = await super().get(key, prototype)
+            return None if whole is None else whole[byte_range.start : byte_range.end]
 
     async def set(self, key: str, value: Buffer) -> None:
         with _translated(self._location, key):
@@ -119,18 +127,21 @@ class Repository:
         StorageError
             If the place cannot be written.
         """
+        taken = f"{location}: an archive exists already; open it instead"
         if location.scheme == "memory" and location.path in _MEMORY:
-            msg = f"{location}: an archive exists already; open it instead"
-            raise AlreadyExistsError(msg)
+            raise AlreadyExistsError(taken)
         root = _local_root(location)
         if root is not None:
             _make_root(root)
         with _translated(location):
             storage = _storage(location, dict(options or {}))
-            if ic.Repository.exists(storage):
-                msg = f"{location}: an archive exists already; open it instead"
-                raise AlreadyExistsError(msg)
-            repository = ic.Repository.create(storage, config=_config(), spec_version=_FORMAT)
+            if not ic.Repository.exists(storage):
+                repository = ic.Repository.create(storage, config=_config(), spec_version=_FORMAT)
+            else:
+                repository = ic.Repository.open(storage, config=_config())
+                if len(list(islice(repository.ancestry(branch=_BRANCH), 2))) > 1:
+                    raise AlreadyExistsError(taken)
+                # Nothing was ever committed: whoever began to create it did not finish.
         made = cls(location, repository)
         if location.scheme == "memory" and location.path:
             _MEMORY[location.path] = made
@@ -267,10 +278,9 @@ def _local_root(location: Location) -> Path | None:
 
 
 def _make_root(root: Path) -> None:
+    if (root / "refs").is_dir():
+        return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        if (root / "refs").is_dir():
-            msg = f"{root}: an archive exists already; open it instead"
-            raise AlreadyExistsError(msg)
         msg = f"{root}: not an empty folder; name a new or an empty one"
         raise AlreadyExistsError(msg)
     try:

@@ -202,5 +202,6 @@ def _naming(where: str) -> Iterator[None]:
         yield
     except CorruptBlockError as error:
         raise CorruptBlockError(
-            f"block {where or 'of unknown origin'} is corrupt: {error}"
+            f"block {where or 'of unknown origin'} is corrupt: {error}; "
+            "restore it from a copy or an earlier snapshot"
         ) from error

@@ -36,16 +36,15 @@ _LOG: Final = logging.getLogger(__name__)
 
 _RUNS: Final = 8
 _RUN_ROWS: Final = 512
-_MISFIT_BITS: Final = 80.0  # position and correction of one row that is no decimal
+_MISFIT_BITS: Final = 20.0  # position and correction of a row that is no decimal, on real columns
 _DIGIT_BITS: Final = 3.32
 _ENTRY_BITS: Final = 24.0  # of a dictionary
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = 9  # decimals up to here never lost against the bits of a float
 _ORDER_BITS: Final = np.array([0.0, 0.02, 0.04])  # the simpler predictor wins a tie
 _WIDTHS: Final = (1, 2, 4, *range(8, 65, 8))
-_TRIED: Final = 4
 _NEAR: Final = 1.3
-_VERY_NEAR: Final = 1.05  # a trial costs a short column as much time as all the rest
+_VERY_NEAR: Final = 1.05  # a trial costs a short column a tenth of its time
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
 
@@ -119,7 +118,7 @@ def _fitted(
     estimates = np.empty(min(3, runs.shape[1]))
     kernel("block_sample", "predictor_bits")(runs, np.uint64(step & WORD), estimates)
     order = int(np.argmin(estimates + _ORDER_BITS[: estimates.size]))
-    bits = float(estimates[order]) + extra + _MISFIT_BITS * mapped.misfits.size / runs.size
+    bits = float(estimates[order]) + extra
     return Fit(mapping, mapped, scaled, order, step if order == 1 else 0, bits)
 
 
@@ -157,7 +156,10 @@ def _decimals(flat: NDArray[Any], shape: tuple[int, ...]) -> list[Fit]:
         return []
     mapping = partial(map_decimal, exponent=best[1], single=best[2], most=2 * _MOST_MISFITS)
     mapped = mapping(flat)
-    return [] if mapped is None else [_fitted(mapping, mapped, shape)]
+    if mapped is None:
+        return []
+    extra = _MISFIT_BITS * mapped.misfits.size / flat.size
+    return [_fitted(mapping, mapped, shape, extra)]
 
 
 def _digits(few: NDArray[Any], single: bool) -> tuple[float, int, bool, int] | None:
@@ -196,10 +198,10 @@ def _layouts(residuals: NDArray[np.uint64]) -> list[tuple[int, int]]:
     ways = [*((CODES, width) for width in _WIDTHS), (BIT_PLANES, longest), (VARINTS, 0)]
     estimates = np.empty(len(ways))
     kernel("block_sample", "layout_bits")(residuals, estimates)
-    near = _NEAR if residuals.size > _RUN_ROWS else _VERY_NEAR
+    near, tried = (_NEAR, 4) if residuals.size > _RUN_ROWS else (_VERY_NEAR, 2)
     ranked = sorted(
         (bits, way)
         for bits, way in zip(estimates.tolist(), ways, strict=True)
         if way[1] < longest + 8 and (way[0] != VARINTS or longest > 7)
     )
-    return [way for bits, way in ranked[:_TRIED] if bits <= near * ranked[0][0]]
+    return [way for bits, way in ranked[:tried] if bits <= near * ranked[0][0]]

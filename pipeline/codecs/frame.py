@@ -194,7 +194,7 @@ def parse_header(data: memoryview) -> BlockHeader:
     if magic != _MAGIC:
         raise CorruptBlockError(f"starts with {magic!r} instead of {_MAGIC!r}")
     if version != VERSION:
-        raise CorruptBlockError(f"has format version {version}; this release reads {VERSION}")
+        raise CorruptBlockError(f"has format version {version} where this release reads {VERSION}")
     if code not in DTYPES:
         raise CorruptBlockError(f"has unknown dtype code {code}")
     end = _FIXED.size + _BOUNDS[code].size

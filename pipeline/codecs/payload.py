@@ -11,7 +11,8 @@ id  section      bytes
                  stages
 2   missing      mask (`pipeline.codecs.sections`) of the rows without a value
 3   repeated     mask of rows that hold one and the same value, behind that value: one
-                 byte 0 for the dtype's fill value, or 1 and the value's own bytes
+                 byte 0 for the dtype's fill value (quiet NaN without payload, smallest
+                 signed, largest unsigned number), or 1 and the value's own bytes
 4   corrections  what the transform does not bring back bit for bit
 ==  ===========  =======================================================================
 
@@ -34,11 +35,7 @@ from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.frame import BlockHeader, BlockStatistics
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.sections import apply_corrections, read_mask, write_corrections, write_mask
-from pipeline.codecs.streams import (
-    Scaled,
-    decode_stream,
-    encode_stream,
-)
+from pipeline.codecs.streams import Scaled, decode_stream, encode_stream
 from pipeline.codecs.transforms import Identity, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
@@ -117,10 +114,7 @@ def _encode_values(values: NDArray[Any], statistics: BlockStatistics) -> Payload
     found = fit(values)
     mapped = found.mapped
     if mapped.misfits.size:
-        restored = mapped.transform.inverse(
-            mapped.numbers[mapped.misfits].view(np.uint64), values.dtype
-        )
-        body += _section(CORRECTIONS, write_corrections(values, restored, mapped.misfits))
+        body += _section(CORRECTIONS, write_corrections(values, mapped))
     predictor, residuals = Predictor.forward(found.order, found.step, found.scaled.multiples)
     stream = encode_stream(found.scaled, predictor, *encode_residuals(residuals))
     stages = (mapped.transform.id, stream.predictor, stream.entropy)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
+from pipeline.codecs.mappings import Mapped
 from pipeline.codecs.streams import read_nested, write_nested
 from pipeline.codecs.transforms import from_image, image
 from pipeline.errors import CorruptBlockError
@@ -77,21 +78,19 @@ def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
     return listed.view(np.int64)
 
 
-def write_corrections(
-    values: NDArray[Any], restored: NDArray[Any], misfits: NDArray[np.int64]
-) -> bytes:
-    """Return the corrections that make `values` of what a transform restored.
+def write_corrections(values: NDArray[Any], mapped: Mapped) -> bytes:
+    """Return the corrections that make `values` of what a transform restores.
 
     Parameters
     ----------
     values : ndarray, shape (rows,)
-    restored : ndarray, shape (misfits,)
-        What the transform brings back at the misfits.
-    misfits : ndarray of int64, shape (misfits,)
-        Rows to correct, at least one.
+    mapped : Mapped
+        The same values as numbers, with at least one misfit.
     """
+    misfits = mapped.misfits
     mask = np.zeros(values.size, np.bool_)
     mask[misfits] = True
+    restored = mapped.transform.inverse(mapped.numbers[misfits].view(np.uint64), values.dtype)
     steps = (image(values[misfits]) - image(restored)).view(np.int64)
     return write_mask(mask) + write_nested(((steps << 1) ^ (steps >> 63)).view(np.uint64), 0)
 

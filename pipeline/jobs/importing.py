@@ -23,7 +23,6 @@ from pipeline.jobs.positions import Imported, position_of
 from pipeline.jobs.progress import Progress
 from pipeline.model.dtypes import storage_dtype
 from pipeline.model.ports import Fragment
-from pipeline.model.rejects import Rejects
 from pipeline.schema.channels import Schema
 
 __all__ = ["FragmentImport", "ImportTotals"]
@@ -160,6 +159,7 @@ class FragmentImport:
                 ahead.append(self._read(fragment, position, taken.get(position, 0)))
             part = ahead.popleft()
             info: PartInfo = part.info.result()
+            self.progress.show(f"import {self.store.name}: read {info.fragment}")
             if not info.done:
                 # Its place is before all others: later rows of a fragment are later writes.
                 ahead.appendleft(self._read(part.fragment, part.position, info.taken, info.worker))
@@ -185,20 +185,15 @@ class FragmentImport:
         return _Reading(fragment, position, rows, info)
 
     def _groups(self, parts: Iterable[_Part]) -> Iterator[list[_Part]]:
-        """Gather parts into commits, each with rejects of one source at most."""
+        """Gather parts into commits."""
         group: list[_Part] = []
-        rows, origin = 0, ""
+        rows = 0
         for part in parts:
-            rejects = part.info.rejects
-            source = rejects.source if len(rejects) else ""
-            if source and origin not in ("", source):
-                yield group
-                group, rows, origin = [], 0, ""
             group.append(part)
-            rows, origin = rows + part.info.rows, source or origin
+            rows += part.info.rows
             if rows >= self.sizes.group_rows or len(group) == self.fragments_per_commit:
                 yield group
-                group, rows, origin = [], 0, ""
+                group, rows = [], 0
         if group:
             yield group
 
@@ -216,7 +211,7 @@ class FragmentImport:
             devices,
             _categories(infos),
             prepare_all,
-            Rejects.concat(info.rejects for info in infos),
+            [info.rejects for info in infos],
             tags={name: self.tags[name] for name in new if name in self.tags},
             positions=_positions(group).to_positions(self.fingerprint),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import Protocol, TextIO
 
 __all__ = ["LogLines", "Progress", "TerminalLine", "progress_for"]
@@ -30,8 +31,9 @@ class TerminalLine:
         self._stream = stream
 
     def show(self, text: str, *, milestone: bool = False) -> None:  # noqa: ARG002
-        """Put `text` in place of the line before."""
-        self._stream.write(f"{_ERASE_LINE}{text}")
+        """Put `text` in place of the line before, cut to the terminal's width."""
+        width = shutil.get_terminal_size().columns
+        self._stream.write(f"{_ERASE_LINE}{text[: width - 1]}")
         self._stream.flush()
 
     def clear(self) -> None:

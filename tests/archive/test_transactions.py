@@ -183,3 +183,11 @@ def test_threads_that_append_at_once_lose_nothing(kind: str, tmp_path: Path) -> 
         f"d{worker}-{step}" for worker in range(4) for step in range(5)
     )
     assert len(fleet.devices) == 20
+
+
+def test_a_creation_that_was_cut_short_is_finished_by_the_next(tmp_path: Path) -> None:
+    Repository.create(Location.parse(tmp_path / "x"))
+    archive = pipeline.Archive.create(tmp_path / "x")
+    assert archive.fleets == []
+    with pytest.raises(AlreadyExistsError):
+        pipeline.Archive.create(tmp_path / "x")

@@ -25,6 +25,13 @@ def test_a_terminal_shows_one_line_that_changes() -> None:
     assert screen.getvalue() == "\r\x1b[2Kone\r\x1b[2Ktwo\r\x1b[2K"
 
 
+def test_a_line_is_never_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    screen = Terminal()
+    progress_for(screen).show("a" * 100)
+    assert screen.getvalue() == "\r\x1b[2K" + "a" * 19
+
+
 def test_elsewhere_milestones_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     progress = progress_for(io.StringIO())
     assert isinstance(progress, LogLines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,27 @@ class TestFailures:
             run_job(loaded, out=io.StringIO(), progress=TerminalLine(io.StringIO()))
         assert failed_report(tmp_path)["error"]["while"] == "looking for the sources"
         assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.real_data
+def test_real_data(tmp_path: Path) -> None:
+    folder = Path(os.environ.get("IOT_ARCHIVE_REAL_DATA", CONFIGS.parent / "../shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set IOT_ARCHIVE_REAL_DATA")
+    loaded = load_job(
+        CONFIGS / "real-data.yaml",
+        [
+            f"archive={tmp_path}/archive",
+            f"report={tmp_path}/report.json",
+            f"steps.0.import.source.parquet.path={folder}/**/o*.parquet",
+        ],
+    )
+    out = io.StringIO()
+    report = run_job(loaded, out=out, progress=TerminalLine(io.StringIO()))
+    (step,) = report["steps"]
+    assert (step["fleet"], step["devices"], step["rows"]) == ("occupancy_room", 3, 20_560)
+    assert step["raw_bytes"] > step["stored_bytes"]
+    assert "occupancy_room" in out.getvalue()
 
 
 def test_the_default_report_stands_beside_the_archive(tmp_path: Path) -> None:

@@ -22,9 +22,6 @@ def common_divisor(distances: NDArray[np.uint64], start: np.uint64) -> np.uint64
     for i in range(distances.size):
         rest = distances[i]
         while rest != zero:
-            if divisor == zero:
-                divisor = rest
-                break
             divisor, rest = rest, divisor % rest
         if divisor == one:
             break

@@ -32,7 +32,7 @@ def _bit_length(number: np.uint64) -> int:
 def _entropy(counts: NDArray[np.int64], width: int) -> float:
     """Return the bits a coder needs for symbols with these counts, and for its table.
 
-    Never more than the symbols' own `width` in bits, because they can be stored as they are.
+    There is at least one symbol. Never more than the symbols' own `width` in bits, because they can be stored as they are.
     """
     total = 0
     bits = 0.0
@@ -40,8 +40,6 @@ def _entropy(counts: NDArray[np.int64], width: int) -> float:
         if counts[i] > 0:
             total += counts[i]
             bits += _SYMBOL_BITS - counts[i] * math.log2(counts[i])
-    if total == 0:
-        return 0.0
     return min(bits + total * math.log2(total), float(total * width))
 
 
@@ -75,7 +73,7 @@ def predictor_bits(
     """Estimate the bits a row takes under each predictor.
 
     Small residuals are counted as symbols, large ones by their size and first bits. `runs` is
-    (runs, rows); `step` is the usual difference. Orders without a residual get zero.
+    (runs, rows), with more rows than the highest order; `step` is the usual difference.
     """
     rows = runs.shape[1]
     for order in range(estimates.size):
@@ -90,7 +88,7 @@ def predictor_bits(
                 elif order == 2:
                     number = (number - row[i - 1]) - (row[i - 1] - row[i - 2])
                 extra += _count_token(number, order > 0, counts)
-        estimates[order] = (_entropy(counts, 64) + extra) / max(1, runs.shape[0] * (rows - order))
+        estimates[order] = (_entropy(counts, 64) + extra) / (runs.shape[0] * (rows - order))
 
 
 @loop

@@ -19,6 +19,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 _ROOT = Path(__file__).parent.parent
 
+collect_ignore = ["integration/plain_reader.py"]
+"""A script, which reads its arguments when it is imported."""
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -43,3 +46,10 @@ def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
             }
         for key in ("lineno", "keywords", "metadata"):
             test.pop(key, None)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name parameters that hold a path of this machine after the end of it."""
+    if isinstance(val, str) and any(place in val for place in (str(_ROOT), str(Path.home()))):
+        return f"...{Path(val).name}"
+    return None

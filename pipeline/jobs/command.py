@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         Of the command line; those of the process by default.
     """
-    told = _parser().parse_args(arguments)
+    told = _parser().parse_intermixed_args(arguments)
     # Everything heavy is imported from here on, so that --help and typing errors answer at once.
     import os
 

@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", nargs="?", help="which benchmark to run")
     size = parser.add_mutually_exclusive_group()
-    for choice, what in ((Size.QUICK, "a tenth of the data"), (Size.TINY, "only see if it runs")):
+    for choice, what in (
+        (Size.QUICK, "less data or fewer runs"),
+        (Size.TINY, "only to see that it runs"),
+    ):
         size.add_argument(
             f"--{choice.value}", dest="size", action="store_const", const=choice, help=what
         )

@@ -108,12 +108,15 @@ def _measure(
     check_rows(name, fingerprint(_SIDES[name].read(stored)), expected)
     size = folder_bytes(stored) if stored.is_dir() else stored.stat().st_size
     shutil.rmtree(target)
+    work = apart.value.work
     return {
         "side": name,
         "run": turn,
         "rows": expected.rows,
-        "seconds": apart.value.seconds,
-        "points_per_s": len(_CHANNELS) * expected.rows / apart.value.seconds,
+        "seconds": work.seconds,
+        "points_per_s": len(_CHANNELS) * expected.rows / work.seconds,
+        "cores_used": work.cpu_seconds / work.seconds,
+        "cores_of_others": work.other_cpu_seconds / work.seconds,
         "bytes": size,
         "ratio": _RAW_ROW_BYTES * expected.rows / size,
         "peak_rss_mb": apart.peak_rss / 1e6,
@@ -139,7 +142,7 @@ def check_rows(side: str, found: Fingerprint, expected: Fingerprint) -> None:
 
 def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     of = {name: [row for row in rows if row["side"] == name] for name in _SIDES}
-    keys = ("points_per_s", "ratio", "peak_rss_mb", "seconds", "bytes", "warmup_s")
+    keys = ("points_per_s", "ratio", "peak_rss_mb", "seconds", "bytes", "warmup_s", "cores_used")
     ours, theirs, one_file = (medians(of[name], keys) for name in _SIDES)
     pairs = [
         own["seconds"] / other["seconds"] for own, other in zip(of[_OURS], of[_DUCKDB], strict=True)
@@ -163,6 +166,12 @@ def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
         ),
         "seconds": Figure(ours["seconds"], "s, all appends with their durable commits"),
         "duckdb_seconds": Figure(theirs["seconds"], "s, DuckDB's COPY and a sync"),
+        "cores_used": Figure(ours["cores_used"], "cores busy on average with our import"),
+        "duckdb_cores_used": Figure(theirs["cores_used"], "cores busy with DuckDB's COPY"),
+        "cores_of_others": Figure(
+            median(row["cores_of_others"] for row in rows),
+            "cores busy with other programs meanwhile; near 0, or the times are not to be used",
+        ),
         "stored_bytes": Figure(ours["bytes"], "all files of the archive"),
         "duckdb_stored_bytes": Figure(theirs["bytes"], "all Parquet files"),
         "duckdb_peak_rss_mb": Figure(theirs["peak_rss_mb"], "MB, all rows in memory included"),

@@ -7,7 +7,6 @@ elsewhere before the clock starts, so that compiling and loading code is not tim
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 import pipeline
 from pipeline.archive.durability import sync_filesystem
 from pipeline.errors import MissingDependencyError
+from tests.benchmarks.measuring import Stopwatch
 
 __all__ = [
     "Stored",
@@ -51,29 +51,25 @@ _PARQUET_LAYOUTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How long storing took: warming up, and the work itself."""
+    """What storing took: warming up (seconds), and the work itself."""
 
     warmup_s: float
-    seconds: float
+    work: Stopwatch
 
 
 def append_to_archive(tables: Sequence[Path], folder: Path) -> Stored:
     """Append tables, one after the other, to a new archive; each is a durable commit."""
-    began = time.perf_counter()
-    warm = _new_fleet("memory://warm-up")
-    warm.append(read_table(tables[0]).slice(0, _WARM_ROWS))
-    warmed = time.perf_counter() - began
+    with Stopwatch() as warming:
+        _new_fleet("memory://warm-up").append(read_table(tables[0]).slice(0, _WARM_ROWS))
     sync_filesystem(folder.parent)
-    began = time.perf_counter()
-    fleet = _new_fleet(folder)
-    seconds = time.perf_counter() - began
+    with Stopwatch() as work:
+        fleet = _new_fleet(folder)
     for path in tables:
         table = read_table(path)
         gc.collect()
-        began = time.perf_counter()
-        fleet.append(table)
-        seconds += time.perf_counter() - began
-    return Stored(warmed, seconds)
+        with work:
+            fleet.append(table)
+    return Stored(warming.seconds, work)
 
 
 def write_parquet(tables: Sequence[Path], folder: Path, layout: str) -> Stored:
@@ -104,16 +100,15 @@ def write_parquet(tables: Sequence[Path], folder: Path, layout: str) -> Stored:
             f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd{options})"
         )
 
-    began = time.perf_counter()
-    copy(readings.slice(0, _WARM_ROWS), folder.with_name(f"{folder.name}-warm-up"))
-    warmed = time.perf_counter() - began
+    with Stopwatch() as warming:
+        copy(readings.slice(0, _WARM_ROWS), folder.with_name(f"{folder.name}-warm-up"))
     gc.collect()
     sync_filesystem(folder.parent)
-    began = time.perf_counter()
-    copy(readings, folder)
-    # The same as a commit of the archive does; DuckDB leaves its files to the page cache.
-    sync_filesystem(folder.parent)
-    return Stored(warmed, time.perf_counter() - began)
+    with Stopwatch() as work:
+        copy(readings, folder)
+        # The same as a commit of the archive does; DuckDB leaves its files to the page cache.
+        sync_filesystem(folder.parent)
+    return Stored(warming.seconds, work)
 
 
 def read_table(path: Path) -> pa.Table:

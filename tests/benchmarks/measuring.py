@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,11 +15,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import psutil
 
-__all__ = ["Apart", "folder_bytes", "machine_facts", "medians", "run_apart", "scratch_folder"]
+__all__ = [
+    "Apart",
+    "Stopwatch",
+    "folder_bytes",
+    "machine_facts",
+    "medians",
+    "run_apart",
+    "scratch_folder",
+]
 
 _LIBRARIES: Final = ("numpy", "numba", "zarr", "icechunk", "pyarrow", "xarray", "dask", "duckdb")
 
@@ -37,6 +46,48 @@ class Apart[R]:
 
     value: R
     peak_rss: int
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Adds up the time spent in ``with`` blocks.
+
+    Parameters
+    ----------
+    seconds
+        By the clock on the wall.
+    cpu_seconds
+        Of all cores, for this process.
+    other_cpu_seconds
+        Of all cores, for everything else on the machine: a busy neighbour spoils a figure, and
+        slows whoever uses more cores the most.
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    other_cpu_seconds: float = 0.0
+    _began: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __enter__(self) -> Self:
+        self._began = _clocks()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        seconds, own, everything = (
+            after - before for after, before in zip(_clocks(), self._began, strict=True)
+        )
+        self.seconds += seconds
+        self.cpu_seconds += own
+        self.other_cpu_seconds += max(0.0, everything - own)
+
+
+def _clocks() -> tuple[float, float, float]:
+    """Return time on the wall, of this process, and of all processes, in seconds."""
+    times = psutil.cpu_times()
+    idle: float = times.idle + times.iowait
+    # Time of guests is part of the user time.
+    everything = sum(times) - idle - times.guest - times.guest_nice
+    return time.perf_counter(), time.process_time(), everything
 
 
 def run_apart[R](function: Callable[..., R], *arguments: Any) -> Apart[R]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from tests.benchmarks.command import main
 from tests.benchmarks.fingerprints import Fingerprint, fingerprint
 from tests.benchmarks.import_bench import check_rows
-from tests.benchmarks.measuring import machine_facts, run_apart
+from tests.benchmarks.measuring import Stopwatch, machine_facts, run_apart
 from tests.benchmarks.outcome import Benchmark, Outcome, Size, WrongResultError
 from tests.benchmarks.quickstart_bench import run_job
 from tests.benchmarks.registry import BENCHMARKS
@@ -54,7 +55,8 @@ def test_every_benchmark_runs_and_reports_its_figures(
     report = json.loads(file.read_text())
     assert report["name"] == name
     assert report["figures"].keys() >= KEYS[name]
-    assert all(value > 0 for value in report["figures"].values())
+    assert all(value >= 0 for value in report["figures"].values())
+    assert all(report["figures"][key] > 0 for key in KEYS[name])
     assert report["rows"]
     printed = capsys.readouterr().out
     assert all(key in printed for key in report["figures"])
@@ -118,6 +120,21 @@ def test_peak_memory_is_that_of_the_measured_function_alone() -> None:
     assert large.value == 300 << 20
     assert large.peak_rss - small.peak_rss == pytest.approx(299 << 20, rel=0.1)
     assert small.peak_rss < len(parents)
+
+
+def test_a_stopwatch_adds_up_and_tells_working_from_waiting() -> None:
+    watch = Stopwatch()
+    with watch:
+        time.sleep(0.2)
+    assert watch.seconds >= 0.2
+    assert watch.cpu_seconds < 0.1
+    with watch:
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+    assert watch.seconds >= 0.3
+    assert watch.cpu_seconds >= 0.1
+    assert watch.other_cpu_seconds >= 0
 
 
 def test_an_error_in_a_process_apart_arrives() -> None:

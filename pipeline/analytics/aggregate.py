@@ -18,7 +18,7 @@ from pipeline.analytics.bins import Bins, make_bins
 from pipeline.analytics.groups import Groups, group_devices
 from pipeline.analytics.pieces import Piece, merge_pieces
 from pipeline.analytics.plan import headers_answer, plan_query
-from pipeline.archive.block_index import BlockTable, used_windows
+from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
 from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.archive.read_units import ReadUnit
@@ -69,12 +69,14 @@ def aggregate(
         If a statistic is unknown or makes no sense for the channel or grouping.
     """
     wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
-    bounds = view.time_bounds(selection)
+    windows = view.windows(selection)
+    bounds = view.time_bounds(windows)
     groups = group_devices(view.registry, selection.codes, by)
     query = _Query(
         view,
         tuple(wanted),
         selection,
+        windows,
         bounds,
         make_bins(
             every,
@@ -99,6 +101,7 @@ class _Query:
     view: FleetView
     channels: tuple[str, ...]
     selection: Selection
+    windows: Sequence[int]
     bounds: tuple[int, int]
     bins: Bins
     groups: Groups
@@ -108,8 +111,7 @@ class _Query:
 
     def pieces(self) -> Iterator[Piece]:
         view, scheme = self.view, self.view.meta.scheme
-        windows = used_windows(view.store, view.meta.layout, self.selection)
-        plan = plan_query(windows, scheme, self.selection, self.bounds, self.bins)
+        plan = plan_query(self.windows, scheme, self.selection, self.bounds, self.bins)
         for periods in plan.summaries:
             yield self._from_summaries(periods)
         for part in plan.decode:

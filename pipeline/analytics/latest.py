@@ -9,7 +9,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.analytics.answer import dataset_attributes, labelled
-from pipeline.archive.block_index import used_windows
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.summary_tables import read_extent, read_statistics
 from pipeline.model.dtypes import storage_dtype
@@ -101,7 +100,7 @@ class _Search:
 def _newest_first(view: FleetView) -> list[range]:
     """Return runs of summary periods with rows, one run per chunk of the summary tables."""
     scheme = view.meta.scheme
-    windows = np.array(used_windows(view.store, view.meta.layout, Selection()), np.int64)
+    windows = np.array(view.windows(Selection()), np.int64)
     if len(windows) == 0:
         return []
     window, period = scheme.window_length, scheme.summary_length

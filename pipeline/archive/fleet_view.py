@@ -100,15 +100,18 @@ class FleetView:
         """Yield the units to read for a selection, in (window, device) order."""
         return read_units(self.blocks(selection), self.meta.scheme)
 
-    def time_bounds(self, selection: Selection) -> tuple[int, int]:
-        """Return a half-open time range that holds all rows of the selected windows.
+    def windows(self, selection: Selection) -> list[int]:
+        """Return the numbers of the selected windows that hold rows, ascending."""
+        return used_windows(self.store, self.meta.layout, selection)
 
-        It is exact at both ends of the data, and empty if there is none. Only the index of the
+    def time_bounds(self, windows: Sequence[int]) -> tuple[int, int]:
+        """Return a half-open time range that holds all rows of some windows.
+
+        It is exact at both ends of the data, and empty without windows. Only the index of the
         first and the last window is read.
         """
-        windows = used_windows(self.store, self.meta.layout, selection)
         if not windows:
-            return selection.start, selection.start
+            return 0, 0
         length = self.meta.scheme.window_length
         edges = [
             self.blocks(Selection(length.start(window), length.start(window + 1)))

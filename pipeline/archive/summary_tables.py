@@ -144,7 +144,7 @@ def read_extent(
         ``int64``, shape (3, devices, periods): rows, and inclusive time bounds in microseconds,
         without meaning where there are no rows.
     """
-    return _gather(store, layout.extent, codes, periods)
+    return _gather(store, [layout.extent], codes, periods)[0]
 
 
 def read_statistics(
@@ -155,8 +155,8 @@ def read_statistics(
     periods: range,
 ) -> Statistics:
     """Return a channel's stored statistics, shape (devices, periods)."""
-    values, moments = layout.summary_pair(channel)
-    return _states(_gather(store, values, codes, periods), _gather(store, moments, codes, periods))
+    values, moments = _gather(store, layout.summary_pair(channel), codes, periods)
+    return _states(values, moments)
 
 
 def _states(values: NDArray[Any], moments: NDArray[np.float64]) -> Statistics:
@@ -164,17 +164,26 @@ def _states(values: NDArray[Any], moments: NDArray[np.float64]) -> Statistics:
     return Statistics(count, values[0], values[1], values[2], values[3], moments[1], moments[2])
 
 
-def _gather(store: Store, table: Table, codes: NDArray[np.int64], periods: range) -> NDArray[Any]:
-    depth, devices, length = table.chunk
-    gathered = np.full((depth, len(codes), len(periods)), table.fill, table.dtype)
+def _gather(
+    store: Store, tables: Sequence[Table], codes: NDArray[np.int64], periods: range
+) -> list[NDArray[Any]]:
+    """Return the cells of devices and periods from tables of one grid, read at once."""
+    shape = (len(codes), len(periods))
+    gathered = [np.full((table.chunk[0], *shape), table.fill, table.dtype) for table in tables]
     if not len(codes) or not periods:
         return gathered
-    rows = np.unique(codes // devices).tolist()
+    _, devices, length = tables[0].chunk
     columns = range(periods.start // length, (periods.stop - 1) // length + 1)
-    chunks = table.read(store, [(0, row, column) for row in rows for column in columns])
-    for (_, row, column), chunk in chunks.items():
+    rows = np.unique(codes // devices).tolist()
+    places = [(0, row, column) for row in rows for column in columns]
+    found = read_chunks(store, [(table, at) for table in tables for at in places])
+    for number, chunk in enumerate(found):
+        if chunk is None:
+            continue
+        _, row, column = places[number % len(places)]
         here = np.flatnonzero(codes // devices == row)
         start, stop = max(periods.start, column * length), min(periods.stop, (column + 1) * length)
         source = chunk[:, codes[here] % devices, start - column * length : stop - column * length]
-        gathered[:, here, start - periods.start : stop - periods.start] = source
+        target = gathered[number // len(places)]
+        target[:, here, start - periods.start : stop - periods.start] = source
     return gathered

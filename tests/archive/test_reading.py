@@ -1,0 +1,136 @@
+"""Reading units, and blocks that are not what the index says."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+
+import pipeline
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.block_reader import read_block_columns
+from pipeline.archive.chunk_io import chunk_key, put_many
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.layout import INDEX_FIELDS
+from pipeline.archive.locations import Location
+from pipeline.archive.read_units import ReadUnit, read_units
+from pipeline.archive.transactions import Repository
+from pipeline.codecs.block import encode_block
+from pipeline.errors import CorruptBlockError
+from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.scheme import Partitioning
+from tests.support import memory_archive, minutes, rows_of
+
+SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64"), pipeline.Channel("n", "int16")])
+
+
+def filled() -> tuple[pipeline.Archive, Repository, FleetView]:
+    archive = memory_archive()
+    fleet = archive.create_fleet("fleet", SCHEMA, Partitioning(landing_rows=0))
+    fleet.append({"device": "a", "time": minutes(0, 1), "t": [1.0, 2.0], "n": [1, 2]})
+    repository = Repository.open(Location.parse(archive.url))
+    return archive, repository, FleetStore(repository, "fleet").view()
+
+
+def overwrite(repository: Repository, view: FleetView, column: str, values: NDArray[Any]) -> None:
+    place = view.blocks(Selection.of()).places[0].tolist()
+    key = chunk_key(view.meta.layout.raw_path(column), place)
+
+    def change(store: Store) -> None:
+        put_many(store, {key: encode_block(values)})
+
+    repository.commit(change, "overwrite a block")
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.zeros(2, np.float32)], ids=["rows", "dtype"])
+def test_a_block_that_the_index_does_not_describe_is_corrupt(values: NDArray[Any]) -> None:
+    archive, repository, view = filled()
+    overwrite(repository, view, "t", values)
+    with pytest.raises(CorruptBlockError, match=r"fleet/raw/t/c/.* the index says 2 of float64"):
+        archive.fleet("fleet").read().read_all()
+
+
+def test_a_channel_without_a_chunk_is_missing() -> None:
+    _, _, view = filled()
+    blocks = view.blocks(Selection.of())
+    columns = read_block_columns(
+        view.store,
+        view.meta.layout,
+        blocks,
+        [("later", np.dtype(np.int16)), ("n", np.dtype(np.int16))],
+    )
+    assert columns[0].valid is not None
+    assert not columns[0].valid.any()
+    assert columns[1].values.tolist() == [1, 2]
+
+
+def test_no_blocks_have_empty_columns() -> None:
+    _, _, view = filled()
+    none = view.blocks(Selection.of(codes=[]))
+    assert len(none) == 0
+    column = read_block_columns(view.store, view.meta.layout, none, [("t", np.dtype(float))])[0]
+    assert column.values.shape == (0,)
+    with pytest.raises(AttributeError):
+        _ = none.colour
+
+
+def table(*blocks: tuple[int, int, int, int, int, int]) -> BlockTable:
+    """Return blocks of (device block, device_min, device_max, time_min, time_max, sequence)."""
+    fields = np.zeros((len(INDEX_FIELDS), len(blocks)), np.int64)
+    names = ("device_min", "device_max", "time_min", "time_max", "sequence")
+    for at, (_, *values) in enumerate(blocks):
+        for name, value in zip(names, values, strict=True):
+            fields[INDEX_FIELDS.index(name), at] = value
+        fields[INDEX_FIELDS.index("rows"), at] = 600_000
+    places = np.array([[7, block[0], at] for at, block in enumerate(blocks)], np.int64)
+    return BlockTable(places.reshape(-1, 3), fields)
+
+
+def test_units_share_no_device_and_time_and_cover_all_blocks() -> None:
+    scheme = Partitioning(devices_per_block=10)
+    blocks = table(
+        (0, 3, 25, 0, 9, 5), (1, 0, 9, 0, 9, 1), (2, 10, 19, 0, 9, 1), (3, 20, 29, 0, 9, 2)
+    )
+    units = list(read_units(blocks, scheme))
+    edges = [(unit.first_code, unit.last_code) for unit in units]
+    assert edges[0][0] == 0
+    assert all(one[1] == two[0] for one, two in pairwise(edges))
+    assert edges[-1][1] > 29
+    for unit in units:
+        assert unit.window == 7
+        assert unit.blocks.sequence.tolist() == sorted(unit.blocks.sequence.tolist())
+        assert 0 in unit.blocks.device_block
+    assert {block for unit in units for block in unit.blocks.device_block.tolist()} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "simple"),
+    [
+        ([(1, 0, 5, 0, 9, 1)], True),
+        ([(1, 0, 5, 0, 9, 1), (1, 5, 9, 0, 9, 1)], True),
+        ([(1, 0, 5, 0, 9, 1), (1, 0, 5, 10, 19, 2)], True),
+        ([(1, 0, 5, 0, 9, 1), (1, 0, 5, 9, 19, 2)], False),
+        ([(1, 0, 5, 0, 9, 1), (1, 6, 9, 5, 19, 2)], True),
+        ([(1, 0, 5, 0, 99, 1), (1, 6, 9, 5, 19, 2), (1, 4, 4, 50, 60, 3)], False),
+    ],
+)
+def test_a_unit_is_simple_when_no_row_can_be_twice(
+    blocks: list[tuple[int, int, int, int, int, int]], simple: bool
+) -> None:
+    assert ReadUnit(table(*blocks), 0, 100).is_simple is simple
+    assert not ReadUnit(table(*blocks), 1, 100).is_simple
+
+
+def test_rows_of_a_channel_can_be_read_later() -> None:
+    archive, _, view = filled()
+    archive.fleet("fleet").append({"device": "a", "time": minutes(0), "t": [9.0], "n": [9]})
+    view = FleetStore(Repository.open(Location.parse(archive.url)), "fleet").view()
+    unit = next(iter(view.units(Selection.of())))
+    rows = view.rows(unit, Selection.of())
+    assert view.channel(rows, "t").values.tolist() == [9.0, 2.0]
+    assert rows_of(archive.fleet("fleet").read())["n"].tolist() == [9, 2]

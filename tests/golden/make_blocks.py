@@ -8,7 +8,6 @@ that must come back, the ``.npy`` file of their validity (or null), and the ids 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from tests.codecs.block_columns import (
     times,
     walk,
 )
+from tests.golden.manifest import open_manifest
 
 __all__ = ["FOLDER", "add_missing", "cases"]
 
@@ -117,13 +117,10 @@ def add_missing(folder: Path) -> list[str]:
     FileExistsError
         When a file of a new entry exists already, left over without its entry.
     """
-    folder.mkdir(exist_ok=True)
-    manifest = folder / "manifest.json"
-    entries = json.loads(manifest.read_text()) if manifest.exists() else {}
-    added = {name: case for name, case in cases().items() if name not in entries}
-    for name, (values, valid, encode) in added.items():
-        entries[name] = _write(folder, name, values, valid, encode())
-    manifest.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
+    with open_manifest(folder) as entries:
+        added = {name: case for name, case in cases().items() if name not in entries}
+        for name, (values, valid, encode) in added.items():
+            entries[name] = _write(folder, name, values, valid, encode())
     return list(added)
 
 

@@ -14,7 +14,6 @@ extended. Each entry of ``filters/manifest.json`` names
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from zarr.codecs import ZstdCodec
 
 from pipeline.codecs.zarr_filters import BitshuffleCodec, DeltaCodec, VarintCodec
 from tests.codecs.filter_arrays import adversarial, sensor_values, steady_times
+from tests.golden.manifest import open_manifest
 
 __all__ = ["FOLDER", "add_missing", "cases", "chains"]
 
@@ -88,21 +88,18 @@ def add_missing(folder: Path) -> list[str]:
     FileExistsError
         When a file of a new entry exists already, left over without its entry.
     """
-    folder.mkdir(exist_ok=True)
-    manifest = folder / "manifest.json"
-    entries = json.loads(manifest.read_text()) if manifest.exists() else {}
-    buffers = {name: case for name, case in cases().items() if name not in entries}
-    arrays = {name: case for name, case in chains().items() if name not in entries}
-    for name, (config, values) in buffers.items():
-        _write_buffer(folder / f"{name}.bin", config, values)
-        entries[name] = {"codec": config, "encoded": f"{name}.bin", "expected": f"{name}.npy"}
-    for name, (codecs, values) in arrays.items():
-        _write_array(folder / f"{name}.zarr", codecs, values)
-        entries[name] = {"zarr": f"{name}.zarr", "expected": f"{name}.npy"}
-    for name, (_, values) in (buffers | arrays).items():
-        with (folder / f"{name}.npy").open("xb") as file:
-            np.save(file, values)
-    manifest.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
+    with open_manifest(folder) as entries:
+        buffers = {name: case for name, case in cases().items() if name not in entries}
+        arrays = {name: case for name, case in chains().items() if name not in entries}
+        for name, (config, values) in buffers.items():
+            _write_buffer(folder / f"{name}.bin", config, values)
+            entries[name] = {"codec": config, "encoded": f"{name}.bin", "expected": f"{name}.npy"}
+        for name, (codecs, values) in arrays.items():
+            _write_array(folder / f"{name}.zarr", codecs, values)
+            entries[name] = {"zarr": f"{name}.zarr", "expected": f"{name}.npy"}
+        for name, (_, values) in (buffers | arrays).items():
+            with (folder / f"{name}.npy").open("xb") as file:
+                np.save(file, values)
     return [*buffers, *arrays]
 
 

@@ -39,7 +39,7 @@ class Channel:
         Lowest and highest plausible value, an infinity for an open end. Values outside are
         stored: an outlier is data, and queries may leave it out.
     codec
-        Name of the block codec's setting; ``"auto"`` lets it look at the data.
+        ``"auto"``: the block codec looks at the data. Nothing else is known so far.
 
     Raises
     ------
@@ -66,6 +66,11 @@ class Channel:
             if not isinstance(getattr(self, name), str):
                 msg = f"{name} of channel {self.name!r} has to be a text"
                 raise SchemaError(msg)
+        if self.codec != "auto":
+            msg = (
+                f"channel {self.name!r} asks for codec {self.codec!r}; only 'auto' is known so far"
+            )
+            raise SchemaError(msg)
         if self.valid_range is not None:
             object.__setattr__(self, "valid_range", _checked_range(self))
 

@@ -17,7 +17,7 @@ from pipeline.schema.channels import Channel, Schema
 ROOM = Schema(
     [
         Channel("temperature", "float64", units="degC", description="Air", valid_range=(-40, 85.5)),
-        Channel("CO(GT)", "int16", codec="delta", valid_range=(0, math.inf)),
+        Channel("CO(GT)", "int16", valid_range=(0, math.inf)),
         Channel("door", "category"),
     ],
     version=3,
@@ -45,6 +45,7 @@ def test_names_that_cannot_be(name: Any) -> None:
         {"dtype": "text"},
         {"units": None},
         {"codec": 5},
+        {"codec": "delta"},
         {"valid_range": (1, 0)},
         {"valid_range": (0, math.nan)},
         {"valid_range": (0,)},
@@ -121,7 +122,7 @@ names = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1).filt
     lambda name: name.strip() and name not in ("device", "time", "device_index")
 )
 channels = st.builds(
-    Channel, names, st.sampled_from(CHANNEL_DTYPES), st.text(), st.text(), st.none(), st.text()
+    Channel, names, st.sampled_from(CHANNEL_DTYPES), st.text(), st.text(), st.none()
 )
 
 

@@ -39,8 +39,8 @@ from pipeline.codecs.payload import (
     encode_payload,
     split_payload,
 )
+from pipeline.codecs.series import describe_series
 from pipeline.codecs.statistics import block_statistics
-from pipeline.codecs.streams import describe_stream
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
 
@@ -186,7 +186,7 @@ def describe(data: BlockData) -> dict[str, Any]:
 
 def _stages(header: BlockHeader, values: Cursor) -> dict[str, Any]:
     transform = read_transform(header.transform, values, header.rows, header.dtype)
-    stream = describe_stream(header.predictor, header.entropy, values, header.rows)
+    stream = describe_series(header.predictor, header.entropy, values, header.rows)
     return {"transform": str(transform), **stream}
 
 

@@ -29,13 +29,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.choose import encode_residuals, fit
+from pipeline.codecs.choose import fit
 from pipeline.codecs.cursor import Cursor, sized
 from pipeline.codecs.entropy import ENTROPY, RAW
+from pipeline.codecs.finishing import finish_for
 from pipeline.codecs.frame import BlockHeader, BlockStatistics
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.sections import apply_corrections, read_mask, write_corrections, write_mask
-from pipeline.codecs.streams import Scaled, decode_stream, encode_stream
+from pipeline.codecs.series import decode_series
+from pipeline.codecs.series_encode import encode_series
+from pipeline.codecs.streams import Scaled, encode_stream
 from pipeline.codecs.transforms import Identity, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
@@ -115,8 +118,7 @@ def _encode_values(values: NDArray[Any], statistics: BlockStatistics) -> Payload
     mapped = found.mapped
     if mapped.misfits.size:
         body += _section(CORRECTIONS, write_corrections(values, mapped))
-    predictor, residuals = Predictor.forward(found.order, found.step, found.scaled.multiples)
-    stream = encode_stream(found.scaled, predictor, *encode_residuals(residuals))
+    stream = encode_series(found.scaled)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
     return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
 
@@ -204,7 +206,8 @@ def decode_payload(
     sections = split_payload(data)
     cursor = sections[VALUES]
     transform = read_transform(header.transform, cursor, rows, dtype)
-    values = transform.inverse(decode_stream(header.predictor, header.entropy, cursor, rows), dtype)
+    finish = finish_for(transform, header)
+    values, _ = decode_series(header.predictor, header.entropy, cursor, rows, finish)
     if CORRECTIONS in sections:
         apply_corrections(sections[CORRECTIONS], values)
     if REPEATED in sections:

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from tests.benchmarks import codec_archive, codec_startup, codec_typical
-from tests.benchmarks.codec_columns import Block, Column, check_same, spread
+from tests.benchmarks.codec_columns import REAL, SYNTHETIC, Block, Column, check_same, spread
 from tests.benchmarks.codec_columns_real import real_columns, real_data_folder
 from tests.benchmarks.codec_columns_synthetic import synthetic_columns
 from tests.benchmarks.codec_peers import PEERS
@@ -96,12 +96,12 @@ def _columns(scale: _Scale) -> Iterator[tuple[Column, list[Block]]]:
     folder = real_data_folder()
     real = real_columns(folder) if folder and scale.real != 0 else ()
     synthetic = synthetic_columns(scale.block_rows * scale.synthetic)
-    most = {"real": scale.real, "synthetic": None}
+    most = {REAL: scale.real, SYNTHETIC: None}
     for column in chain(real, synthetic):
         yield column, column.blocks(scale.block_rows, most[column.group])
 
 
-def _encoded(side: Side, column: str, blocks: Sequence[Block]) -> tuple[int, list[object]]:
+def _encoded(side: Side, column: str, blocks: Sequence[Block]) -> tuple[int, list[Any]]:
     kept = [side.encode(block) for block in blocks]
     for block, data in zip(blocks, kept, strict=True):
         check_same(side.name, column, block, side.decode(data))

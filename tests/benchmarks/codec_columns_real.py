@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -37,11 +38,15 @@ def real_columns(folder: Path) -> Iterator[Column]:
     """Yield the columns of all files below ``parquet`` of `folder`, but for ``device``.
 
     Rows are sorted by device and time, equal ones as they came. Times are int64 microseconds,
-    texts the int32 codes of their dictionary.
+    texts the int32 codes of their dictionary. Names begin with the first word of the file's, or
+    all of it where several files share that.
     """
-    for path in sorted((folder / "parquet").glob("*.parquet")):
+    paths = sorted((folder / "parquet").rglob("*.parquet"))
+    words = Counter(path.stem.split("_")[0] for path in paths)
+    for path in paths:
         table = pq.read_table(path)
-        name = path.stem.split("_")[0]
+        word = path.stem.split("_")[0]
+        name = word if words[word] == 1 else path.stem
         yield from (
             _one_per_device(name, table) if path.stem == _SEVERAL_IN_ONE else _columns(name, table)
         )

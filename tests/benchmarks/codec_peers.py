@@ -46,10 +46,7 @@ _BLOSC2_SETTINGS: Final = (
 
 def zstd_size(blocks: Sequence[Block]) -> int:
     """Return the bytes of raw values under zstd."""
-    return min(
-        _total(blocks, lambda values, level=level: len(zstd_compress(values, level)))
-        for level in _ZSTD_LEVELS
-    )
+    return min(_total(blocks, partial(_zstd, level=level)) for level in _ZSTD_LEVELS)
 
 
 def blosc2_size(blocks: Sequence[Block]) -> int:
@@ -92,6 +89,10 @@ def _total(blocks: Sequence[Block], size: Callable[[NDArray[Any]], int]) -> int:
         (size(block.present) if len(block.present) else 0) + len(bitmap_bytes(block))
         for block in blocks
     )
+
+
+def _zstd(values: NDArray[Any], level: int) -> int:
+    return len(zstd_compress(values, level))
 
 
 def _blosc2(values: NDArray[Any], level: int, split: str) -> int:

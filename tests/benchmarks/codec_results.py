@@ -131,9 +131,9 @@ def row(one: Measured) -> dict[str, Any]:
 
 def table(found: Sequence[Measured]) -> str:
     """Return a line per column, at most 140 characters long."""
-    header = ("column", "rows", "B/row", *_SHORT.values(), "best", "enc MB/s", "x", "dec MB/s", "x")
+    header = ("column", "rows", "B/row", *_SHORT.values(), "best", "enc", "x", "dec", "x")
     body = align(header, [_cells(one) for one in found])
-    return "Columns: our bytes a row, our bytes by each peer's, speeds and how many times pcodec8's\n" + body  # fmt: skip
+    return f"{_HEADING}\n{body}"
 
 
 def _cells(one: Measured) -> list[str]:
@@ -146,7 +146,7 @@ def _cells(one: Measured) -> list[str]:
             f"{one.speedups[1]:.2f}",
         ]
     name = one.name if len(one.name) <= _NAME_WIDTH else one.name[: _NAME_WIDTH - 2] + ".."
-    ratios = [f"{one.ratio(peer):.3g}" for peer in _SHORT]
+    ratios = [f"{one.ratio(peer):.3f}"[:5] for peer in _SHORT]
     size = f"{one.ours / one.rows:.3f}"
     return [name, f"{one.rows:,}", size, *ratios, _SHORT[one.best_peer], *speeds]
 
@@ -159,6 +159,10 @@ def _worst(found: Sequence[Measured], peer_of: Callable[[Measured], str], whose:
     )
 
 
+_HEADING: Final = (
+    "Columns: our bytes a row; our bytes by each peer's, and the smallest peer; MB/s of encoding\n"
+    "and decoding, and how many times pcodec level 8's (x)"
+)
 _NAME_WIDTH: Final = 28
 _SHORT: Final = {
     "pcodec8": "pco8",

@@ -61,7 +61,8 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
         show(f"sizes, {column.group} {column.name}: {found[-1].ratio('pcodec8'):.3f} of pcodec8")
     show("speeds")
     with Stopwatch() as watch:
-        found = [_timed(one, blocks, scale.turns) for one, blocks in zip(found, timed, strict=True)]
+        speeds = compare_speeds(OURS, PCODEC8, timed, scale.turns)
+    found = [replace(one, speeds=paces) for one, paces in zip(found, speeds, strict=True)]
     figures = {**size_figures(found), **speed_figures(found), "cores_of_others": _others(watch)}
     for measure in _PARTS:
         figures |= measure(size, show)
@@ -106,13 +107,6 @@ def _encoded(side: Side, column: str, blocks: Sequence[Block]) -> tuple[int, lis
     for block, data in zip(blocks, kept, strict=True):
         check_same(side.name, column, block, side.decode(data))
     return sum(map(side.size, kept)), kept
-
-
-def _timed(one: Measured, blocks: Sequence[Block], turns: int) -> Measured:
-    if not blocks:
-        return one
-    ours, pcodec = compare_speeds((OURS, PCODEC8), blocks, turns)
-    return replace(one, speed=ours, pcodec_speed=pcodec)
 
 
 def _others(watch: Stopwatch) -> Figure:

@@ -71,7 +71,8 @@ class Column:
         return [self._block(start, rows) for start in spread(starts, most)]
 
     def _block(self, start: int, rows: int) -> Block:
-        values = np.ascontiguousarray(self.values[start : start + rows])
+        # Copies, so that blocks that are kept do not keep the whole column.
+        values = self.values[start : start + rows].copy()
         valid = None if self.valid is None else self.valid[start : start + rows]
         return Block(values, None if valid is None or valid.all() else valid.copy())
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pipeline.jobs.printing import align
 from tests.benchmarks.codec_columns import REAL, SYNTHETIC
-from tests.benchmarks.codec_speeds import Speed
+from tests.benchmarks.codec_speeds import Pace, Speeds
 from tests.benchmarks.outcome import Figure
 
 __all__ = ["Measured", "geometric_mean", "row", "size_figures", "speed_figures", "table"]
@@ -29,7 +29,7 @@ class Measured:
         The same of each peer, by its key.
     stages
         How the column is stored, in short.
-    speed, pcodec_speed
+    speeds
         Of us and pcodec level 8; None without a full block.
     """
 
@@ -41,8 +41,7 @@ class Measured:
     ours: int
     peers: Mapping[str, int]
     stages: str
-    speed: Speed | None = None
-    pcodec_speed: Speed | None = None
+    speeds: Speeds | None = None
 
     def ratio(self, peer: str) -> float:
         """Return our bytes by a peer's."""
@@ -52,16 +51,6 @@ class Measured:
     def best_peer(self) -> str:
         """Key of the peer with the fewest bytes."""
         return min(self.peers, key=lambda peer: self.peers[peer])
-
-    @property
-    def speedups(self) -> tuple[float, float] | None:
-        """How many times faster than pcodec we encode and decode."""
-        if self.speed is None or self.pcodec_speed is None:
-            return None
-        return (
-            self.speed.encode / self.pcodec_speed.encode,
-            self.speed.decode / self.pcodec_speed.decode,
-        )
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
@@ -90,24 +79,27 @@ def size_figures(found: Sequence[Measured]) -> dict[str, Figure]:
 
 def speed_figures(found: Sequence[Measured]) -> dict[str, Figure]:
     """Return the figures of speeds, over the columns with a full block."""
+    timed = {one.name: one.speeds for one in found if one.speeds}
+    if not timed:
+        return {}
+    paces = {
+        "encode": {name: speeds.encode.ratio for name, speeds in timed.items()},
+        "decode": {name: speeds.decode.ratio for name, speeds in timed.items()},
+    }
     figures = {}
-    for at, way in enumerate(("encode", "decode")):
-        speedups = {one.name: one.speedups[at] for one in found if one.speedups}
-        if not speedups:
-            continue
-        worst = min(speedups, key=lambda name: speedups[name])
-        mean = geometric_mean(speedups.values())
-        text = f"our speed by pcodec level 8's, geometric mean over {len(speedups)} columns"
-        figures[f"{way}_vs_pcodec8"] = Figure(mean, text)
+    for way, ratios in paces.items():
+        text = f"our speed by pcodec level 8's, geometric mean over {len(ratios)} columns"
+        figures[f"{way}_vs_pcodec8"] = Figure(geometric_mean(ratios.values()), text)
+        worst = min(ratios, key=lambda name: ratios[name])
         figures[f"{way}_worst_vs_pcodec8"] = Figure(
-            speedups[worst], f"the same, the slowest column: {worst}"
+            ratios[worst], f"the same, the slowest column: {worst}"
         )
     return figures
 
 
 def row(one: Measured) -> dict[str, Any]:
     """Return all that was found for a column, for programs."""
-    encode, decode = one.speedups or (None, None)
+    encode, decode = _paces(one)
     return {
         "column": one.name,
         "group": one.group,
@@ -119,12 +111,12 @@ def row(one: Measured) -> dict[str, Any]:
         "vs_pcodec8": one.ratio("pcodec8"),
         "best_peer": one.best_peer,
         "vs_best_peer": one.ratio(one.best_peer),
-        "encode_mb_s": one.speed and one.speed.encode,
-        "decode_mb_s": one.speed and one.speed.decode,
-        "pcodec8_encode_mb_s": one.pcodec_speed and one.pcodec_speed.encode,
-        "pcodec8_decode_mb_s": one.pcodec_speed and one.pcodec_speed.decode,
-        "encode_vs_pcodec8": encode,
-        "decode_vs_pcodec8": decode,
+        "encode_mb_s": encode and encode.ours,
+        "decode_mb_s": decode and decode.ours,
+        "pcodec8_encode_mb_s": encode and encode.theirs,
+        "pcodec8_decode_mb_s": decode and decode.theirs,
+        "encode_vs_pcodec8": encode and encode.ratio,
+        "decode_vs_pcodec8": decode and decode.ratio,
         "stages": one.stages,
     }
 
@@ -137,18 +129,19 @@ def table(found: Sequence[Measured]) -> str:
 
 
 def _cells(one: Measured) -> list[str]:
-    speeds = ["-"] * 4
-    if one.speed and one.speedups:
-        speeds = [
-            f"{one.speed.encode:,.0f}",
-            f"{one.speedups[0]:.2f}",
-            f"{one.speed.decode:,.0f}",
-            f"{one.speedups[1]:.2f}",
-        ]
     name = one.name if len(one.name) <= _NAME_WIDTH else one.name[: _NAME_WIDTH - 2] + ".."
     ratios = [f"{one.ratio(peer):.3f}"[:5] for peer in _SHORT]
     size = f"{one.ours / one.rows:.3f}"
+    speeds = [
+        text
+        for pace in _paces(one)
+        for text in ((f"{pace.ours:,.0f}", f"{pace.ratio:.2f}") if pace else ("-", "-"))
+    ]
     return [name, f"{one.rows:,}", size, *ratios, _SHORT[one.best_peer], *speeds]
+
+
+def _paces(one: Measured) -> tuple[Pace | None, Pace | None]:
+    return (one.speeds.encode, one.speeds.decode) if one.speeds else (None, None)
 
 
 def _worst(found: Sequence[Measured], peer_of: Callable[[Measured], str], whose: str) -> Figure:

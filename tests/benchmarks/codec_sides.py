@@ -87,7 +87,7 @@ def bitmap_bytes(block: Block) -> bytes:
 
 
 def stages_text(data: bytes) -> str:
-    """Return in short how the block codec stores a block, such as ``delta / codes``."""
+    """Return in short how the block codec stores a block, such as ``predictor delta, width 8``."""
     stages = codec.describe(data)["stages"]
     return ", ".join(f"{key} {value}" for key, value in stages.items())
 

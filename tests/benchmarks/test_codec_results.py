@@ -20,7 +20,7 @@ from tests.benchmarks.codec_results import (
     table,
 )
 from tests.benchmarks.codec_sides import OURS, PCODEC8, Side
-from tests.benchmarks.codec_speeds import Speed, compare_speeds, in_turns
+from tests.benchmarks.codec_speeds import Pace, Speeds, compare_speeds, pace
 from tests.benchmarks.codec_startup import seconds_of
 from tests.benchmarks.outcome import Outcome, Size, WrongResultError
 from tests.benchmarks.printing import outcome_text
@@ -42,11 +42,12 @@ def measured(name: str, group: str, ours: int, **changes: int) -> Measured:
 
 
 FOUND = [
-    replace(measured("one", REAL, 50), speed=Speed(100.0, 900.0), pcodec_speed=Speed(50.0, 300.0)),
+    replace(
+        measured("one", REAL, 50), speeds=Speeds(Pace(100.0, 50.0, 2.0), Pace(900.0, 300.0, 3.0))
+    ),
     replace(
         measured("two", REAL, 200, doubledelta=320),
-        speed=Speed(100.0, 100.0),
-        pcodec_speed=Speed(200.0, 300.0),
+        speeds=Speeds(Pace(100.0, 200.0, 0.5), Pace(100.0, 300.0, 1 / 3)),
     ),
     measured("three", SYNTHETIC, 80),
 ]
@@ -110,7 +111,7 @@ def test_rows_hold_the_bytes_of_every_side() -> None:
 
 def test_the_table_has_a_short_line_per_column() -> None:
     long = replace(measured("a name that is too long to be shown whole", REAL, 10**7), rows=10**7)
-    fast = replace(long, speed=Speed(1e4, 1e5), pcodec_speed=Speed(1e3, 1e3))
+    fast = replace(long, speeds=Speeds(Pace(1e4, 1e3, 10.0), Pace(2e4, 1e3, 20.0)))
     lines = table([*FOUND, fast]).splitlines()
     assert len(lines) == 4 + len(FOUND) + 1
     assert max(map(len, lines)) <= 140
@@ -152,25 +153,32 @@ def test_a_pcodec_that_does_not_work_is_no_result(monkeypatch: pytest.MonkeyPatc
         measure_sizes(column, column.blocks(1000))
 
 
-def test_works_take_turns() -> None:
+def test_a_pace_is_medians_of_speeds_and_of_the_ratios_of_turns() -> None:
+    # A neighbour made both four times slower in one turn, and only theirs in another one.
+    found = pace(8.0, [(2.0, 1.0), (8.0, 4.0), (2.0, 40.0)])
+    assert found == Pace(ours=4.0, theirs=2.0, ratio=0.5)
+
+
+def test_sides_take_turns_on_every_column_without_garbage_collection() -> None:
     done: list[str] = []
-    seconds = in_turns([lambda: done.append("a"), lambda: done.append("b")], 3)
-    assert done == ["a", "b"] * 3
-    assert [len(taken) for taken in seconds] == [3, 3]
 
+    def side(name: str) -> Side:
+        def decode(kept: Block) -> Block:
+            done.append(name + str(len(kept.values)))
+            assert not gc.isenabled()
+            return kept
 
-def test_speeds_are_measured_without_garbage_collection() -> None:
-    seen = []
+        return Side(name, lambda block: block, decode, lambda kept: 1)
 
-    def decode(kept: Block) -> Block:
-        seen.append(gc.isenabled())
-        return kept
-
-    side = Side("still", lambda block: block, decode, lambda kept: 1)
-    speeds = compare_speeds([side, side], [Block(np.zeros(1000))], 2)
-    assert seen == [False] * 4
+    columns = [[Block(np.zeros(3))], [], [Block(np.zeros(5))]]
+    first, none, second = compare_speeds(side("a"), side("b"), columns, 2)
+    # Once to warm the caches, then timed; the next column before the next turn.
+    assert done == ["a3", "b3", "a3", "b3", "a5", "b5", "a5", "b5"] * 2
     assert gc.isenabled()
-    assert all(speed.encode > 0 and speed.decode > 0 for speed in speeds)
+    assert none is None
+    for speeds in (first, second):
+        assert speeds is not None
+        assert min(speeds.encode.ours, speeds.decode.theirs, speeds.decode.ratio) > 0
 
 
 def test_a_fresh_process_can_have_its_own_cache_of_compiled_code(tmp_path: Path) -> None:

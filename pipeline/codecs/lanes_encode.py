@@ -84,7 +84,13 @@ class Modelled:
     _residuals: _Residuals
     _low: int
     _low_bits: NDArray[np.uint64]
+    _contexts: NDArray[np.uint8]
     _table: tuple[NDArray[np.int64], ...]
+
+    @property
+    def bins(self) -> int:
+        """How many bins there are."""
+        return int(self._table[0][2])
 
     def write(self) -> bytes:
         """Return the stream behind offset and scale."""
@@ -96,9 +102,10 @@ class Modelled:
         at = np.uint64(64 * (words.size - _PADDING))
         if self._low:
             at = kernel("bins_encode", "write_low")(self._low_bits, self._low, words, at)
+        sizes, bases, extras, *_, frequencies = self._table
         at = kernel("bins_encode", "write_groups")(
-            rest.values, self.tokens, rest.lane, self.predictor.id, rest.begins, *self._table,
-            words, at, groups,
+            rest.values, self.tokens, self._contexts, rest.lane, self.predictor.id, rest.begins,
+            sizes, bases, extras, frequencies, words, at, groups,
         )  # fmt: skip
         start = int(kernel("bins_encode", "write_table")(*self._table, words, at))
         data = words.view(np.uint8)[start >> 3 : -8 * _PADDING]
@@ -151,12 +158,16 @@ def model_lanes(
     kernel("bins_plan", "assign_bins")(
         rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
     )
-    tables = np.zeros((8, 256), np.int64), np.zeros((8, 256), np.int64), np.zeros(256, np.int64)
+    counts, frequencies = np.zeros((2, 8, 256), np.int64)
+    kinds, moves = np.zeros(256, np.int64), np.zeros((8, 8), np.int64)
+    seen = np.empty(rows, np.uint8)
     sizes = np.array([width if bins > 1 else 0, contexts if bins > 1 else 1, bins], np.int64)
-    cost = kernel("bins_model", "model_bins")(tokens, rest.lane, sizes, extras, *tables)
+    cost = kernel("bins_model", "model_bins")(
+        tokens, rest.lane, sizes, extras, counts, frequencies, kinds, moves, seen
+    )
     cost += rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
-    table = (sizes, bases, extras, tables[2], tables[1])
-    return Modelled(predictor, tokens, cost, rest, low, low_bits, table)
+    table = (sizes, bases, extras, kinds, moves, frequencies)
+    return Modelled(predictor, tokens, cost, rest, low, low_bits, seen, table)
 
 
 def _lane_rows(rows: int, bits: float) -> int:

@@ -18,7 +18,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.choose import encode_residuals
 from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sample_runs
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
-from pipeline.codecs.lanes import DELTA, DELTA2
+from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
 from pipeline.codecs.lanes_encode import Modelled, model_lanes
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.series import BINS, RUNS
@@ -32,6 +32,9 @@ _WIDEST: Final = 1 << 62
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _SHORT: Final = 32
+_STATES: Final = 128
+"""Numbers below this may be states: contexts often tell more of them than differences do."""
+_FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
 _LEAST_PATTERN: Final = 1024
 
@@ -57,6 +60,9 @@ def encode_series(scaled: Scaled, nested: bool = False) -> EncodedStream:
     found = [] if nested else _runs(scaled, runs)
     prediction = choose_predictor(runs, largest)
     modelled = model_lanes(signed, prediction.predictor, prediction.bits)
+    if prediction.predictor.id > 0 and largest < _STATES:
+        plain = model_lanes(signed, LanePredictor(NONE), prediction.bits)
+        modelled = min(plain, modelled, key=lambda way: way.bits)
     if found and 8 * len(found[0].body) < modelled.bits:
         return found[0]
     found.append(_lanes(scaled, modelled))
@@ -109,7 +115,7 @@ def _nested(numbers: NDArray[np.int64]) -> bytes:
 def _patterned(modelled: Modelled) -> bool:
     """Tell whether the bins repeat in a way that their frequencies do not explain."""
     tokens = modelled.tokens
-    if tokens.size < _LEAST_PATTERN:
+    if tokens.size < _LEAST_PATTERN or modelled.bins <= _FEW_STATES:
         return True
     plain = float(kernel("block_sample", "byte_bits")(tokens))
     return bool(8 * len(zstd.compress(tokens, 1)) < _PATTERNED * plain)

@@ -336,13 +336,14 @@ def decode_lanes(
     sizes = np.empty(3, np.int64)
     bases = np.empty(256, np.int64)
     extras = np.empty(256, np.int64)
-    classes = np.empty(256, np.int64)
+    kinds = np.empty(256, np.int64)
+    moves = np.empty((8, 8), np.int64)
     frequencies = np.empty((8, 256), np.int64)
-    at = read_table(words, table_at, sizes, bases, extras, classes, frequencies)
+    at = read_table(words, table_at, sizes, bases, extras, kinds, moves, frequencies)
     if at == _WRONG:
         return False
     entries = np.empty(sizes[1] << sizes[0], np.uint64)
-    most = lay_out(sizes, bases, extras, classes, frequencies, entries)
+    most = lay_out(sizes, bases, extras, kinds, moves, frequencies, entries)
     for group in range(first_group):
         at += np.uint64(groups[group])
     constant = offset if scale == 1 else np.int64(0)

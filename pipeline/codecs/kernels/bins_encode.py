@@ -6,6 +6,8 @@ lets each row's bits go straight to their place, and each group's head before it
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,13 +107,13 @@ def _coding_tables(
 def write_groups(
     residuals: NDArray[np.int64],
     tokens: NDArray[np.uint8],
+    contexts: NDArray[np.uint8],
     lane: int,
     predictor: int,
     begins: NDArray[np.int64],
     sizes: NDArray[np.int64],
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
-    classes: NDArray[np.int64],
     frequencies: NDArray[np.int64],
     words: NDArray[np.uint64],
     at: np.uint64,
@@ -144,16 +146,15 @@ def write_groups(
             for k in range(3, -1, -1):
                 i = k * lane + row
                 if i < total:
-                    before = classes[tokens[start + i - 1]] if row else np.int64(0)
                     states[k], code, taken = _code(
                         states[k], residuals[start + i], np.uint64(tokens[start + i]),
-                        np.uint64(before), bases, extras, slots, widths, firsts,
+                        np.uint64(contexts[start + i]), bases, extras, slots, widths, firsts,
                     )  # fmt: skip
                     at -= taken
                     _put(words, at, code)
         at = _write_common(
-            residuals[start : start + total], tokens[start : start + total], lane, common,
-            bases, extras, classes, slots, widths, firsts, states, words, at,
+            residuals[start : start + total], tokens[start : start + total],
+            contexts[start : start + total], lane, common, bases, extras, slots, widths, firsts, states, words, at,
         )  # fmt: skip
         at = _write_begins(words, at, states, bits, predictor, begins, 4 * group, lane, total)
         groups[group] = np.int64(end - at)
@@ -184,11 +185,11 @@ def _code(
 def _write_common(
     residuals: NDArray[np.int64],
     tokens: NDArray[np.uint8],
+    contexts: NDArray[np.uint8],
     lane: int,
     common: int,
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
-    classes: NDArray[np.int64],
     slots: NDArray[np.int64],
     widths: NDArray[np.int64],
     firsts: NDArray[np.int64],
@@ -207,9 +208,8 @@ def _write_common(
     for row in range(common - 1, -1, -1):
         for k in range(3, -1, -1):
             i = np.uint64(k * lane + row)
-            context = np.uint64(classes[tokens[i - _ONE]]) if row else zero
             states[k], code, taken = _code(
-                states[k], residuals[i], np.uint64(tokens[i]), context,
+                states[k], residuals[i], np.uint64(tokens[i]), np.uint64(contexts[i]),
                 bases, extras, slots, widths, firsts,
             )  # fmt: skip
             at -= taken
@@ -252,7 +252,8 @@ def write_table(
     sizes: NDArray[np.int64],
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
     frequencies: NDArray[np.int64],
     words: NDArray[np.uint64],
     at: np.uint64,
@@ -271,8 +272,7 @@ def write_table(
             before = bit_length(np.uint64(frequencies[context, i - 1])) if i else 0
             at = _gamma_before(words, at, _fold(length - before), 0)
     if contexts > 1:
-        for i in range(bins - 1, -1, -1):
-            at = _before(words, at, np.uint64(classes[i]), 3)
+        at = _moves_before(words, at, bins, contexts, kinds, moves)
     for i in range(bins - 1, -1, -1):
         step = bases[i + 1] - bases[i] - 1 if i + 1 < bins else np.int64(0)
         at = _gamma_before(words, at, np.uint64(step), np.int64(min(extras[i], 40)))
@@ -282,6 +282,31 @@ def write_table(
     at = _before(words, at, np.uint64(bins - 1), 8)
     at = _before(words, at, np.uint64(contexts - 1), 3)
     return _before(words, at, np.uint64(bits), 4)
+
+
+@loop
+def _moves_before(
+    words: NDArray[np.uint64],
+    at: np.uint64,
+    bins: Any,
+    contexts: Any,
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
+) -> np.uint64:
+    """Put the bins' kinds and, unless a kind simply is the next context, the moves before `at`."""
+    most = np.max(kinds[:bins])
+    listed = False
+    for context in range(contexts):
+        for kind in range(most + 1):
+            listed = listed or moves[context, kind] != kind
+    if listed:
+        for context in range(contexts - 1, -1, -1):
+            for kind in range(most, -1, -1):
+                at = _before(words, at, np.uint64(moves[context, kind]), 3)
+    at = _before(words, at, _ONE if listed else np.uint64(0), 1)
+    for i in range(bins - 1, -1, -1):
+        at = _before(words, at, np.uint64(kinds[i]), 3)
+    return at
 
 
 @loop

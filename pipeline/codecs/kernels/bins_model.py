@@ -13,42 +13,59 @@ __all__ = ["model_bins"]
 
 _RUN = 1024
 _RUNS = 8
+_SCHEMES = 8
 _TABLE_BITS = 9.0
 """What one frequency takes in the table, on average over real columns."""
 
 
 @loop
-def _classify(kind: int, counts: NDArray[np.int64], classes: NDArray[np.int64]) -> int:
-    """Write the context that each bin sets under a candidate scheme; return their number."""
+def _propose(
+    scheme: int, counts: NDArray[np.int64], kinds: NDArray[np.int64], moves: NDArray[np.int64]
+) -> int:
+    """Write the kinds of the bins and the moves of a scheme; return its number of contexts.
+
+    The context of a row is, by scheme, 0: whether the bin before was the hottest; 1: or below
+    or above it; 2: the hottest, the second, below, above; 3, 4: one of four or eight bands of
+    equal weight; 5: the bin itself, if there are at most eight; 6: whether each of three rows
+    before was hottest; 7: how many rows before were, up to seven.
+    """
     bins = counts.size
     hot = np.argmax(counts)
     second = -1
-    for i in range(bins):
-        if i != hot and (second < 0 or counts[i] > counts[second]):
-            second = i
-    if kind == 0:
-        for i in range(bins):
-            classes[i] = 0 if i == hot else 1
-        return 2
-    if kind == 1:
-        for i in range(bins):
-            classes[i] = 1 if i == hot else 0 if i < hot else 2
-        return 3
-    if kind == 2:
-        for i in range(bins):
-            near = 2 if i < hot else 3
-            classes[i] = 0 if i == hot else 1 if i == second else near
-        return 4
-    contexts = 4 if kind == 3 else 8
     total = 0
     for i in range(bins):
         total += counts[i]
+        if i != hot and (second < 0 or counts[i] > counts[second]):
+            second = i
     seen = 0
     for i in range(bins):
-        middle = 2 * seen + counts[i]
-        classes[i] = min(contexts - 1, middle * contexts // (2 * total))
+        if scheme == 1:
+            kinds[i] = 1 if i == hot else 0 if i < hot else 2
+        elif scheme == 2:
+            near = 2 if i < hot else 3
+            kinds[i] = 0 if i == hot else 1 if i == second else near
+        elif scheme == 3 or scheme == 4:
+            bands = 4 if scheme == 3 else 8
+            kinds[i] = min(bands - 1, (2 * seen + counts[i]) * bands // (2 * total))
+        elif scheme == 5:
+            kinds[i] = i & 7
+        else:
+            kinds[i] = 0 if i == hot else 1
         seen += counts[i]
-    return contexts
+    for context in range(8):
+        for kind in range(8):
+            moves[context, kind] = kind
+        if scheme == 6:
+            moves[context, 0] = (2 * context) & 7
+            moves[context, 1] = (2 * context + 1) & 7
+        elif scheme == 7:
+            moves[context, 0] = min(7, context + 1)
+            moves[context, 1] = 0
+    if scheme == 5:
+        return bins if bins <= 8 else 9
+    if scheme > 5:
+        return 8
+    return (2, 3, 4, 4, 8)[scheme]
 
 
 @loop
@@ -65,13 +82,13 @@ def _entropy(counts: NDArray[np.int64]) -> float:
 
 @loop
 def _choose_contexts(
-    tokens: NDArray[np.uint8], bins: int, most: int, classes: NDArray[np.int64]
+    tokens: NDArray[np.uint8],
+    bins: int,
+    most: int,
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
 ) -> int:
-    """Choose the context that every bin sets for the row after it; return how many there are.
-
-    Schemes are judged on runs from all over the rows: the hottest bin against the others, below
-    and above it, the two hottest, and bands of equal weight.
-    """
+    """Choose the scheme of contexts by runs from all over the rows; return how many it has."""
     rows = tokens.size
     runs = _RUNS if rows > _RUNS * _RUN else 1
     run = _RUN if runs > 1 else rows
@@ -83,11 +100,13 @@ def _choose_contexts(
     scale = rows / (runs * run)
     kept = 0.97 * _entropy(counts) * scale
     best = 1
-    classes[:bins] = 0
+    kinds[:bins] = 0
+    moves[:] = 0
     trial = np.zeros(bins, np.int64)
-    for kind in range(5):
-        contexts = _classify(kind, counts, trial)
-        if contexts > most:
+    ways = np.zeros((8, 8), np.int64)
+    for scheme in range(_SCHEMES):
+        contexts = _propose(scheme, counts, trial, ways)
+        if contexts > most or (scheme == 5 and contexts < 3):
             continue
         pairs = np.zeros((contexts, bins), np.int64)
         for k in range(runs):
@@ -95,7 +114,7 @@ def _choose_contexts(
             for i in range(k * step, k * step + run):
                 token = tokens[i]
                 pairs[context, token] += 1
-                context = trial[token]
+                context = ways[context, trial[token]]
         bits = 0.0
         used = 0
         for context in range(contexts):
@@ -104,11 +123,12 @@ def _choose_contexts(
                 used += 1 if pairs[context, i] else 0
         # Rare pairs of a sample promise more than they keep: each costs its place in the table
         # and half a bit for every doubling of what it was learnt from.
-        bits = bits * scale + (used - bins) * (_TABLE_BITS + 2.0)
+        bits = bits * scale + (used - bins) * (_TABLE_BITS + 2.0) + 3.0 * bins
         if bits < kept:
             kept = bits
             best = contexts
-            classes[:bins] = trial
+            kinds[:bins] = trial
+            moves[:] = ways
     return best
 
 
@@ -116,17 +136,24 @@ def _choose_contexts(
 def _count_bins(
     tokens: NDArray[np.uint8],
     lane: int,
-    classes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
     counts: NDArray[np.int64],
+    contexts: NDArray[np.uint8],
 ) -> None:
-    """Count every bin in every context; lanes begin in context 0. `counts` is all zeros."""
+    """Count every bin in every context and write the rows' contexts; lanes begin in context 0."""
     rows = tokens.size
+    after = np.zeros((8, 256), np.uint8)
+    for context in range(8):
+        for i in range(256):
+            after[context, i] = moves[context, kinds[i]]
     for start in range(0, rows, lane):
-        context = np.uint64(0)
+        state = np.uint64(0)
         for i in range(start, min(start + lane, rows)):
             token = np.uint64(tokens[i])
-            counts[context, token] += 1
-            context = np.uint64(classes[token])
+            contexts[i] = state
+            counts[state, token] += 1
+            state = np.uint64(after[state, token])
 
 
 @loop
@@ -180,7 +207,9 @@ def model_bins(
     extras: NDArray[np.int64],
     counts: NDArray[np.int64],
     frequencies: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
+    contexts: NDArray[np.uint8],
 ) -> float:
     """Choose contexts and the states of every bin in them; return the bits of table and rows.
 
@@ -194,13 +223,17 @@ def model_bins(
         Bits of a state, most contexts (replaced by those chosen), bins.
     extras
         Plain bits of every bin.
-    counts, frequencies, classes
-        All zeros, shapes (8, 256), (8, 256) and (256,); receive how often a bin comes in a
-        context, its states there, and the context that it sets.
+    counts, frequencies
+        All zeros, shape (8, 256); receive how often a bin comes in a context, and its states.
+    kinds, moves
+        All zeros, shapes (256,) and (8, 8); receive each bin's kind, and the context that
+        follows a context and a kind.
+    contexts
+        Receives the context of every row.
     """
     bins = sizes[2]
-    sizes[1] = _choose_contexts(tokens, bins, sizes[1], classes)
-    _count_bins(tokens, lane, classes, counts)
+    sizes[1] = _choose_contexts(tokens, bins, sizes[1], kinds, moves)
+    _count_bins(tokens, lane, kinds, moves, counts, contexts)
     cost = _normalise(counts, sizes[1], bins, sizes[0], frequencies)
     for i in range(bins):
         for context in range(sizes[1]):

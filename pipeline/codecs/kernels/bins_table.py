@@ -107,15 +107,16 @@ def read_table(
     sizes: NDArray[np.int64],
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
     frequencies: NDArray[np.int64],
 ) -> np.uint64:
     """Read a table and return the position behind it, or all ones if it is impossible.
 
     `sizes` receives the bits of a state, the number of contexts and of bins. `bases` (256) are
-    the smallest residuals of the bins, `extras` the bits of the distance from it, `classes` the
-    context that a bin sets for the next row, and `frequencies` (8, 256) the states of a bin in
-    every context, which add up to all states there are.
+    the smallest residuals of the bins, `extras` the bits of the distance from it, `kinds` the
+    kind of each bin and `moves` (8, 8) the context that follows a context and a kind, and
+    `frequencies` (8, 256) the states of a bin in every context, which add up to all states.
     """
     wrong = ~np.uint64(0)
     bits = np.int64(_take(words, at, 4))
@@ -141,16 +142,40 @@ def read_table(
         extras[i] = extra
         step, at = _gamma(words, at, min(extra, 40))
         base += np.int64(step & np.uint64((1 << 40) - 1)) + 1
-    for i in range(bins):
-        classes[i] = np.int64(_take(words, at, 3)) if contexts > 1 else np.int64(0)
-        at += np.uint64(3 if contexts > 1 else 0)
-        if classes[i] >= contexts:
-            return wrong
+    at = _read_moves(words, at, bins, contexts, kinds, moves)
+    if at == wrong:
+        return wrong
     for context in range(contexts):
         at = _read_frequencies(words, at, bits, bins, frequencies[context])
         if at == wrong:
             return wrong
     return at if fits(words, at) else wrong
+
+
+@loop
+def _read_moves(
+    words: NDArray[np.uint64],
+    at: np.uint64,
+    bins: Any,
+    contexts: Any,
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
+) -> np.uint64:
+    """Read what kind every bin is, and which context follows a context and a kind."""
+    most = np.int64(0)
+    for i in range(bins):
+        kinds[i] = np.int64(_take(words, at, 3)) if contexts > 1 else np.int64(0)
+        at += np.uint64(3 if contexts > 1 else 0)
+        most = max(most, kinds[i])
+    listed = contexts > 1 and _take(words, at, 1) == _ONE
+    at += np.uint64(1 if contexts > 1 else 0)
+    for context in range(contexts):
+        for kind in range(most + 1):
+            moves[context, kind] = np.int64(_take(words, at, 3)) if listed else kind
+            at += np.uint64(3 if listed else 0)
+            if moves[context, kind] >= contexts:
+                return ~np.uint64(0)
+    return at
 
 
 @loop
@@ -195,7 +220,8 @@ def lay_out(
     sizes: NDArray[np.int64],
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
     frequencies: NDArray[np.int64],
     entries: NDArray[np.uint64],
 ) -> np.int64:
@@ -225,7 +251,7 @@ def lay_out(
             following[i] = state + 1
             if (state << widths[i]) >= size << 1:
                 widths[i] -= 1
-            successor = (classes[i] << bits) + (state << widths[i]) - size
+            successor = (moves[context, kinds[i]] << bits) + (state << widths[i]) - size
             entries[(context << bits) + u] = (
                 (np.uint64(bases[i]) << _BASE_SHIFT)
                 | (np.uint64(successor) << _NEXT_SHIFT)

@@ -39,10 +39,12 @@ from pipeline.codecs.payload import (
     encode_payload,
     split_payload,
 )
+from pipeline.codecs.recipes import find_recipe
 from pipeline.codecs.series import describe_series
 from pipeline.codecs.statistics import block_statistics
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
+from pipeline.model.codec_names import AUTO
 
 __all__ = [
     "HEADER_BYTES",
@@ -72,7 +74,9 @@ class DecodedBlock:
     valid: NDArray[np.bool_] | None
 
 
-def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> bytes:
+def encode_block(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, codec: str = AUTO
+) -> bytes:
     """Encode a column of up to `pipeline.codecs.frame.MAX_ROWS` rows.
 
     Parameters
@@ -81,6 +85,8 @@ def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -
         Bool, integers of 8 to 64 bits, float32 or float64, in any byte order.
     valid : ndarray of bool, shape (rows,), optional
         False where a row has no value; what `values` holds there is ignored.
+    codec : str
+        A key of `pipeline.model.codec_names.CODECS`.
 
     Returns
     -------
@@ -89,8 +95,9 @@ def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -
     Raises
     ------
     InvalidInputError
-        If dtype, shape or number of rows is not as above.
+        If dtype, shape, number of rows or codec is not as above.
     """
+    recipe = find_recipe(codec)
     dtype = values.dtype.newbyteorder("=")
     if values.ndim != 1 or values.size > MAX_ROWS or dtype not in DTYPE_CODES:
         raise InvalidInputError(
@@ -106,7 +113,7 @@ def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -
     column = column if column.flags.aligned else column.copy()
     statistics = block_statistics(column, valid)
     with np.errstate(all="ignore"):  # arithmetic wraps on purpose
-        payload = encode_payload(column, valid, statistics)
+        payload = encode_payload(column, valid, statistics, recipe)
     return join_frame(dtype, statistics, payload.stages, payload.body)
 
 

@@ -59,8 +59,8 @@ def sample_runs(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([rows[at : at + _RUN_ROWS] for at in starts]).reshape(_RUNS, -1)
 
 
-def choose_predictor(runs: NDArray[np.int64], largest: int) -> Prediction:
-    """Choose the predictor for numbers of which `runs` are a sample.
+def choose_predictor(runs: NDArray[np.int64], largest: int) -> list[Prediction]:
+    """Rank the predictors for numbers of which `runs` are a sample, the best first.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def choose_predictor(runs: NDArray[np.int64], largest: int) -> Prediction:
     )
     _LOG.debug("%s: %s", [str(candidate) for candidate in candidates], estimates)
     handicaps = np.array([_HANDICAPS[candidate.id] for candidate in candidates])
-    best = int(np.argmin(estimates * (1.0 + _DOUBT * (handicaps > 0.0)) + handicaps))
-    return Prediction(candidates[best], float(estimates[best]))
+    order = np.argsort(estimates * (1.0 + _DOUBT * (handicaps > 0.0)) + handicaps, kind="stable")
+    return [Prediction(candidates[at], float(estimates[at])) for at in order.tolist()]
 
 
 def _period(runs: NDArray[np.int64]) -> int:

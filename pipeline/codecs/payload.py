@@ -35,6 +35,7 @@ from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.finishing import finish_for
 from pipeline.codecs.frame import BlockHeader, BlockStatistics
 from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.sections import apply_corrections, read_mask, write_corrections, write_mask
 from pipeline.codecs.series import decode_series
 from pipeline.codecs.series_encode import encode_series
@@ -69,7 +70,10 @@ class Payload:
 
 
 def encode_payload(
-    values: NDArray[Any], valid: NDArray[np.bool_] | None, statistics: BlockStatistics
+    values: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    statistics: BlockStatistics,
+    recipe: Recipe,
 ) -> Payload:
     """Encode a column, whatever its values.
 
@@ -79,6 +83,8 @@ def encode_payload(
     valid : ndarray of bool, shape (rows,), or None
     statistics : BlockStatistics
         Of the same rows.
+    recipe : Recipe
+        What may be tried.
     """
     if values.size == 0:
         return Payload((0, 0, 0), b"")
@@ -87,7 +93,7 @@ def encode_payload(
     if valid is not None and not valid.all():
         missing = _section(MISSING, write_mask(~valid))
         held = _hold(values, valid)
-    payload = _encode_values(held, statistics)
+    payload = _encode_raw(held) if recipe.stage == RAW else _encode_values(held, statistics, recipe)
     if len(payload.body) > values.nbytes:
         payload = _encode_raw(held)
     return Payload(payload.stages, missing + payload.body)
@@ -107,7 +113,7 @@ def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     return np.repeat(values[kept], lengths)
 
 
-def _encode_values(values: NDArray[Any], statistics: BlockStatistics) -> Payload:
+def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Recipe) -> Payload:
     body = b""
     repeated = _repeated_rows(values, statistics)
     if repeated is not None:
@@ -118,7 +124,7 @@ def _encode_values(values: NDArray[Any], statistics: BlockStatistics) -> Payload
     mapped = found.mapped
     if mapped.misfits.size:
         body += _section(CORRECTIONS, write_corrections(values, mapped))
-    stream = encode_series(found.scaled)
+    stream = encode_series(found.scaled, recipe)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
     return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
 

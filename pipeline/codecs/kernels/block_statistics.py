@@ -1,4 +1,8 @@
-"""The loop behind a block's sum of squared deviations."""
+"""The loops behind a block's statistics: pieces of rows that stay in the fastest cache.
+
+A value is taken as its *image*, an int64 in the order of the values. The order of every sum is
+fixed, so that all machines agree on all bits.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +13,129 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["sum_deviations"]
+__all__ = ["summarise"]
 
-_CHUNK = 256
+_PIECE = 1024
+_LANES = 64  # running sums side by side: 24 us for 65,536 rows, with 8 of them 57 us
+_NARROW = 1 << 21  # squares of distances below this add up to less than 2**62 in 2**20 rows
+_INFINITY = 0x7FF0000000000000
+_HALF = 0xFFFFFFFF
 
 
 @loop
-def sum_deviations(
-    values: NDArray[Any], origin: Any, mean: float, sums: NDArray[np.float64]
-) -> None:
-    """Add ``value - origin - mean``, and its square, over all `values` to ``sums[0]``, ``[1]``.
+def _bounds(words: NDArray[np.int64], fold: int, flip: int) -> tuple[Any, Any]:
+    """Return the smallest and the largest image of at least one word."""
+    low = high = (words[0] ^ ((words[0] >> 63) & fold)) ^ flip
+    for i in range(words.size):
+        image = (words[i] ^ ((words[i] >> 63) & fold)) ^ flip
+        low = min(low, image)
+        high = max(high, image)
+    return low, high
 
-    The difference from `origin` is taken in the dtype of the values, so that it is exact. Four
-    running sums a chunk keep rounding small and the processor busy.
+
+@loop
+def _deviations(
+    numbers: NDArray[np.float64], origin: float, lanes: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the sums of ``number - origin`` and of its square."""
+    lanes[:] = 0.0
+    sums, squares = lanes[0], lanes[1]
+    whole = numbers.size // _LANES * _LANES
+    for start in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            away = numbers[start + lane] - origin
+            sums[lane] += away
+            squares[lane] += away * away
+    total = square = 0.0
+    for lane in range(_LANES):
+        total += sums[lane]
+        square += squares[lane]
+    for i in range(whole, numbers.size):
+        away = numbers[i] - origin
+        total += away
+        square += away * away
+    return total, square
+
+
+@loop
+def _distances(
+    words: NDArray[np.int64], flip: int, low: Any, narrow: bool, numbers: NDArray[np.float64]
+) -> tuple[Any, Any, Any]:
+    """Return sums of the distances from `low`, by upper and lower halves, and of their squares.
+
+    Distances that are not narrow are not squared but written to `numbers`.
     """
-    for start in range(0, values.size, _CHUNK):
-        end = min(start + _CHUNK, values.size)
-        a = b = c = d = 0.0
-        p = q = r = s = 0.0
-        whole = start + (end - start) // 4 * 4
-        for i in range(start, whole, 4):
-            w = np.float64(values[i] - origin) - mean
-            x = np.float64(values[i + 1] - origin) - mean
-            y = np.float64(values[i + 2] - origin) - mean
-            z = np.float64(values[i + 3] - origin) - mean
-            a += w
-            b += x
-            c += y
-            d += z
-            p += w * w
-            q += x * x
-            r += y * y
-            s += z * z
-        for i in range(whole, end):
-            w = np.float64(values[i] - origin) - mean
-            a += w
-            p += w * w
-        sums[0] += (a + b) + (c + d)
-        sums[1] += (p + q) + (r + s)
+    upper = lower = squares = np.int64(0)
+    if narrow:
+        for i in range(words.size):
+            distance = (words[i] ^ flip) - low
+            lower += distance
+            squares += distance * distance
+    else:
+        for i in range(words.size):
+            distance = (words[i] ^ flip) - low
+            upper += (distance >> 32) & _HALF
+            lower += distance & _HALF
+            numbers[i] = np.float64(np.uint64(distance))
+    return upper, lower, squares
+
+
+@loop
+def summarise(
+    words: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    floats: bool,
+    flip: int,
+    scratch: NDArray[np.int64],
+    lanes: NDArray[np.float64],
+    whole: NDArray[np.int64],
+    parts: NDArray[np.float64],
+) -> bool:
+    """Summarise every piece of a column by itself; return False, unfinished, if there is a NaN.
+
+    `words` are the bits of float64 (if `floats`), or whole numbers whose image is
+    ``word ^ flip``. `valid` is empty when every row counts. `scratch` has room for two pieces,
+    `lanes` is of shape (2, 64).
+
+    Column ``at`` of `whole` becomes count, smallest and largest image, and of whole numbers the
+    sums of the upper and lower halves of the distances from the smallest, and of their squares
+    if all are below 2**21. That of `parts` becomes an origin amid the values (of whole numbers:
+    above the smallest), and the sums of the deviations from it and of their squares.
+    """
+    fold = np.int64(0x7FFFFFFFFFFFFFFF if floats else 0)
+    for at in range(whole.shape[1]):
+        part = words[at * _PIECE : (at + 1) * _PIECE]
+        if valid.size:
+            here = valid[at * _PIECE : (at + 1) * _PIECE]
+            rows = np.uint64(0)
+            for i in range(part.size):
+                scratch[rows] = part[i]
+                rows += np.uint64(here[i])
+            part = scratch[:rows]
+        rows = part.size
+        if rows == 0:
+            continue
+        low, high = _bounds(part, fold, flip)
+        if floats and (high > _INFINITY or low < ~_INFINITY):
+            return False
+        whole[0, at], whole[1, at], whole[2, at] = rows, low, high
+        if floats:
+            numbers = part.view(np.float64)
+            origin = numbers[0]
+            total, squares = _deviations(numbers, origin, lanes)
+            if total * total > 16.0 * (rows * squares - total * total):  # the first one is far off
+                origin += total / rows
+                total, squares = _deviations(numbers, origin, lanes)
+            parts[0, at], parts[1, at], parts[2, at] = origin, total, squares
+        else:
+            narrow = np.uint64(high - low) < np.uint64(_NARROW)
+            numbers = scratch[_PIECE : _PIECE + rows].view(np.float64)
+            upper, lower, square = _distances(part, flip, low, narrow, numbers)
+            whole[3, at], whole[4, at], whole[5, at] = upper, lower, square
+            origin = (upper * 4294967296.0 + lower) / rows
+            parts[0, at] = origin
+            if narrow:
+                parts[2, at] = (rows * square - lower * lower) / rows
+            else:
+                parts[1, at], parts[2, at] = _deviations(numbers, origin, lanes)
+    return True

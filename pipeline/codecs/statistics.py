@@ -19,8 +19,6 @@ PIECE_ROWS: Final = 1024
 
 _TOP: Final = -(1 << 63)
 _NARROW: Final = 1 << 21  # as in the kernel
-_HALF: Final = np.int64(0xFFFFFFFF)
-_SPLIT: Final = 4097.0  # cuts a float64 into 41 and 12 bits: exact when multiplied by PIECE_ROWS
 _ALL: Final = np.empty(0, np.bool_)
 
 
@@ -78,8 +76,7 @@ def block_statistics(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> B
     words = values.view(np.uint8) if values.dtype.kind == "b" else values
     ends = words[first].item(), words[values.size - 1 - last].item()
     join = _join_floats if values.dtype.kind == "f" else _join_whole
-    with np.errstate(all="ignore"):
-        count, low, high, total, m2 = join(pieces, values.dtype == np.uint64)
+    count, low, high, total, m2 = join(pieces, values.dtype == np.uint64)
     return BlockStatistics(count, values.size - count, low, high, total, m2, *ends)
 
 
@@ -114,7 +111,7 @@ def summarise(
         run(words, mask, kind == "f", flip, scratch, lanes, whole, parts)
     places = np.flatnonzero(whole[0])
     if places.size < size:
-        whole, parts = whole[:, places], parts[:, places]
+        whole, parts = whole.take(places, 1), parts.take(places, 1)
     return Pieces(places, whole, parts), mask
 
 
@@ -124,41 +121,28 @@ def _owned(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _join_floats(pieces: Pieces, _: bool) -> tuple[int, float, float, float, float]:
-    rows, lows, highs = pieces.whole[:3]
-    origins, sums, squares = pieces.parts
-    count, bounds = int(rows.sum()), np.array((lows.min(), highs.max()))
-    low, high = (bounds ^ ((bounds >> 63) & ~np.int64(_TOP))).view(np.float64).tolist()
+    totals, (total, m2) = _join(pieces, True)
+    totals[1:3] ^= (totals[1:3] >> 63) & ~np.int64(_TOP)
+    count, (low, high) = int(totals[0]), totals[1:3].view(np.float64).tolist()
     if low == high:  # a rounded mean must not make a constant block vary
         return count, low, high, low * count, high - low
-    total = float(np.sum(rows * origins + sums))
-    if math.isfinite(total):
-        top = origins * _SPLIT - (origins * _SPLIT - origins)
-        top = np.where(np.isfinite(top), top, origins)
-        exact = np.concatenate((rows * top, rows * (origins - top), sums))
-        total = math.fsum(exact.tolist())
-    m2 = _squares(pieces, origins - total / count)
-    overflows = math.isnan(m2) and math.isfinite(total)
-    return count, low, high, total, math.inf if overflows else m2
+    if math.isnan(m2) and math.isfinite(total):
+        m2 = math.inf
+    return count, low, high, total, m2
 
 
 def _join_whole(pieces: Pieces, unsigned: bool) -> tuple[int, int, int, float, float]:
-    rows, lows, highs, upper, lower, squares = pieces.whole
-    count, low, high = int(rows.sum()), int(lows.min()), int(highs.max())
-    offsets = lows - low
-    below = int((lower + rows * (offsets & _HALF)).sum())
-    above = (int((upper + rows * ((offsets >> 32) & _HALF)).sum()) << 32) + below
+    totals, (_, m2) = _join(pieces, False)
+    count, low, high, upper, lower, squares = totals.tolist()
+    above = (upper << 32) + lower
     if high - low < _NARROW:
-        square = int((squares + offsets * (2 * lower + rows * offsets)).sum())
-        m2 = (count * square - above * above) / count
-    else:
-        m2 = _squares(pieces, offsets.view(np.uint64) + pieces.parts[0] - above / count)
+        m2 = (count * squares - above * above) / count
     if unsigned:
         low, high = low - _TOP, high - _TOP
     return count, low, high, float(low * count + above), m2
 
 
-def _squares(pieces: Pieces, offsets: NDArray[np.float64]) -> float:
-    """Sum squared deviations from a mean that lies `offsets` below the origins."""
-    rows, (_, sums, squares) = pieces.whole[0], pieces.parts
-    rest = float((sums + rows * offsets).sum())
-    return float((squares + offsets * (2 * sums + rows * offsets)).sum()) - rest * rest / rows.sum()
+def _join(pieces: Pieces, floats: bool) -> tuple[NDArray[np.int64], list[float]]:
+    totals, sums = np.zeros(6, np.int64), np.zeros(2)
+    kernel("block_statistics", "join")(pieces.whole, pieces.parts, floats, totals, sums)
+    return totals, sums.tolist()

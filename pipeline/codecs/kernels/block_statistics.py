@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["summarise"]
+__all__ = ["join", "summarise"]
 
 _PIECE = 1024
 _LANES = 64  # running sums side by side: 24 us for 65,536 rows, with 8 of them 57 us
 _NARROW = 1 << 21  # squares of distances below this add up to less than 2**62 in 2**20 rows
 _INFINITY = 0x7FF0000000000000
 _HALF = 0xFFFFFFFF
+_SPLIT = 4097.0  # cuts a float64 into 41 and 12 bits: exact when multiplied by a piece's rows
 
 
 @loop
@@ -139,3 +140,48 @@ def summarise(
             else:
                 parts[1, at], parts[2, at] = _deviations(numbers, origin, lanes)
     return True
+
+
+@loop
+def join(
+    whole: NDArray[np.int64],
+    parts: NDArray[np.float64],
+    floats: bool,
+    totals: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Put the pieces that `summarise` left together; none may be without a value.
+
+    `totals` become count, smallest and largest image, and of whole numbers the sums of the
+    halves of the distances from the smallest, and of their squares if all are below 2**21.
+    `sums` become the sum (of whole numbers: of the distances), and the squared deviations.
+    """
+    low = totals[1] = whole[1].min()
+    totals[2] = whole[2].max()
+    total = error = rough = 0.0
+    for at in range(whole.shape[1]):
+        rows, origin = whole[0, at], parts[0, at]
+        totals[0] += rows
+        if not floats:
+            offset = whole[1, at] - low
+            totals[3] += whole[3, at] + rows * ((offset >> 32) & _HALF)
+            totals[4] += whole[4, at] + rows * (offset & _HALF)
+            totals[5] += whole[5, at] + offset * (2 * whole[4, at] + rows * offset)
+            origin += np.float64(np.uint64(offset))
+            parts[0, at] = origin
+        top = origin * _SPLIT - (origin * _SPLIT - origin)
+        top = top if np.isfinite(top) else origin
+        for part in (rows * top, rows * (origin - top), parts[1, at]):
+            more = total + part
+            kept = more - total
+            error += (total - (more - kept)) + (part - kept)
+            total = more
+        rough += rows * origin + parts[1, at]
+    sums[0] = total + error if np.isfinite(total + error) else rough
+    mean = sums[0] / totals[0]
+    rest = 0.0
+    for at in range(whole.shape[1]):
+        rows, offset = whole[0, at], parts[0, at] - mean
+        rest += parts[1, at] + rows * offset
+        sums[1] += parts[2, at] + offset * (2.0 * parts[1, at] + rows * offset)
+    sums[1] -= rest * rest / totals[0]

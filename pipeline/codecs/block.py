@@ -40,6 +40,8 @@ from pipeline.codecs.payload import (
     encode_payload,
     split_payload,
 )
+from pipeline.codecs.pieces import PIECES, PieceStatistics
+from pipeline.codecs.pieces import read_pieces as pieces_section
 from pipeline.codecs.statistics import block_statistics
 from pipeline.codecs.streams import describe_stream
 from pipeline.codecs.transforms import read_transform
@@ -53,6 +55,7 @@ __all__ = [
     "describe",
     "encode_block",
     "read_header",
+    "read_pieces",
 ]
 
 type BlockData = bytes | memoryview | NDArray[np.uint8]
@@ -179,6 +182,37 @@ def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
     """
     with _naming(where):
         return parse_header(_view(data))
+
+
+def read_pieces(data: BlockData, *, where: str = "") -> PieceStatistics | None:
+    """Read the statistics of every 1,024 rows of a whole block, without decoding the rows.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or ndarray of uint8
+        Exactly the block; nothing in it is trusted.
+    where : str
+        Name of the chunk for error messages.
+
+    Returns
+    -------
+    PieceStatistics or None
+        None if the block does not store them.
+
+    Raises
+    ------
+    CorruptBlockError
+        If the block is damaged, or its pieces do not agree with its header.
+    """
+    with _naming(where), np.errstate(all="ignore"):
+        header, payload = split_frame(_view(data))
+        sections = split_payload(payload) if payload else {}
+        if PIECES not in sections:
+            return None
+        pieces = pieces_section(sections[PIECES], header.rows, header.dtype)
+        if int(pieces.count.sum()) != header.statistics.count:
+            raise CorruptBlockError("counts other rows in its pieces than in its header")
+        return pieces
 
 
 def describe(data: BlockData) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import Final
 
 import google_crc32c
 
-from pipeline.codecs.header import DTYPES, MAGIC, MAX_ROWS, BlockHeader, BlockStatistics
+from pipeline.codecs.header import DTYPES, MAGIC, MAX_ROWS, BlockHeader, BlockStatistics, build
 from pipeline.codecs.header_numbers import (
     M2,
     RAW,
@@ -79,7 +79,7 @@ def write_header(
     constant : int, optional
         The bits of the value that every row holds, instead of a payload.
     """
-    flags, numbers = 0, b""
+    flags, numbers = 0, bytearray()
     payload = constant is None and (payload_bytes > 0 or statistics.count > 0)
     if constant is not None:
         flags, numbers = write_constant(code, constant)
@@ -125,22 +125,18 @@ def _parse(data: bytes) -> BlockHeader:
     if code not in DTYPES or flags not in _FLAGS:
         raise CorruptBlockError(f"has unknown dtype code {code} or flags {flags}")
     rows, at = take_number(data, 7)
-    missing = constant = None
-    stages, size, crc = (0, 0, 0), 0, 0
+    missing, size, crc, stages, constant = 0, 0, 0, b"\0\0\0", None
     if flags & _MISSING:
         missing, at = take_number(data, at)
-    if rows > MAX_ROWS or (missing or 0) > rows or (flags & _CONSTANT and not rows):
+    if rows > MAX_ROWS or missing > rows or (flags & _CONSTANT and not rows):
         raise CorruptBlockError(f"says {rows} rows, {missing} missing, flags {flags}: impossible")
     if flags & _PAYLOAD:
-        stages = (data[at], data[at + 1], data[at + 2])
+        stages = data[at : at + 3]
         size, at = take_number(data, at + 3)
         (crc,) = _CHECKSUM.unpack_from(data, at)
         at += 4
-        count = rows - (missing or 0)
-        if count:
-            statistics, at = read_statistics(code, flags, count, missing or 0, data, at)
-        else:
-            statistics = BlockStatistics(0, rows, None, None, 0.0, 0.0, None, None)
+    if flags & _PAYLOAD and missing < rows:
+        statistics, at = read_statistics(code, flags, rows - missing, missing, data, at)
     elif flags & _CONSTANT:
         value, constant, at = read_constant(code, flags, data, at)
         statistics = constant_statistics(value, rows)
@@ -148,6 +144,10 @@ def _parse(data: bytes) -> BlockHeader:
         statistics = BlockStatistics(0, rows, None, None, 0.0, 0.0, None, None)
     if _CHECKSUM.unpack_from(data, at)[0] != google_crc32c.value(data[:at]):
         raise CorruptBlockError("the header fails its checksum")
-    return BlockHeader(
-        2, rows, DTYPES[code], statistics, at + 4, size, crc, *stages, constant, not flags
-    )
+    return build(
+        BlockHeader,
+        version=2, rows=rows, dtype=DTYPES[code], statistics=statistics, size=at + 4,
+        payload_bytes=size, payload_crc32c=crc,
+        transform=stages[0], predictor=stages[1], entropy=stages[2],
+        constant=constant, vacant=not flags,
+    )  # fmt: skip

@@ -41,7 +41,7 @@ import struct
 from math import copysign, isfinite
 from typing import Final
 
-from pipeline.codecs.header import DTYPES, LETTERS, BlockStatistics
+from pipeline.codecs.header import DTYPES, LETTERS, BlockStatistics, build
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
@@ -138,7 +138,7 @@ def _decimal(value: float, exponent: int, single: bool) -> int | None:
 
 def _quotient(number: int, exponent: int, single: bool) -> float:
     value = number / _POWERS[exponent]
-    return _SINGLE.unpack(_SINGLE.pack(value))[0] if single else value  # type: ignore[no-any-return]
+    return _SINGLE.unpack(_SINGLE.pack(value))[0] if single else value
 
 
 def _numbers(code: int, values: tuple[float, ...]) -> tuple[int, list[int]] | None:
@@ -182,23 +182,22 @@ def write_statistics(code: int, statistics: BlockStatistics) -> tuple[int, bytea
         Of the column's dtype.
     statistics : BlockStatistics
     """
-    values = (statistics.min, statistics.max, statistics.first, statistics.last)
+    low, high, total, m2 = statistics.min, statistics.max, statistics.sum, statistics.m2
+    values = (low, high, statistics.first, statistics.last)
     flags, exponent, out = _bounds(code, values)  # type: ignore[arg-type]
-    if statistics.min == statistics.max:
-        sums = _equal_sums(statistics.min, statistics.count)  # type: ignore[arg-type]
-        short = [b"" if _same(*pair) else None for pair in zip(sums, _sums(statistics), strict=True)]
+    short_total: bytes | None
+    if low == high:
+        equal_total, equal_m2 = _equal_sums(low, statistics.count)  # type: ignore[arg-type]
+        short_total = b"" if _same(equal_total, total) else None
+        short_m2 = b"" if _same(equal_m2, m2) else None
     elif code in _FLOAT:
-        short = [_short_decimal(total, exponent) for total in _sums(statistics)]
+        short_total, short_m2 = _short_decimal(total, exponent), _short_decimal(m2, exponent)
     else:
-        short = _whole_sums(statistics)
-    for flag, body, total in zip((SUM, M2), short, _sums(statistics), strict=True):
-        flags |= 0 if body is None else flag
-        out += _DOUBLE.pack(total) if body is None else body
+        short_total, short_m2 = _whole_sums(statistics)
+    flags |= (0 if short_total is None else SUM) | (0 if short_m2 is None else M2)
+    out += _DOUBLE.pack(total) if short_total is None else short_total
+    out += _DOUBLE.pack(m2) if short_m2 is None else short_m2
     return flags, out
-
-
-def _sums(statistics: BlockStatistics) -> tuple[float, float]:
-    return statistics.sum, statistics.m2
 
 
 def _equal_sums(value: float, count: int) -> tuple[float, float]:
@@ -207,7 +206,7 @@ def _equal_sums(value: float, count: int) -> tuple[float, float]:
 
 def _short_decimal(total: float, exponent: int) -> bytes | None:
     number = _decimal(total, exponent, False)
-    return None if number is None or _fold(abs(number)) >= _SHORT else _leb(_fold(number))
+    return None if number is None or abs(number) >= _SHORT // 2 else _leb(_fold(number))
 
 
 def _leb(number: int) -> bytes:
@@ -216,21 +215,21 @@ def _leb(number: int) -> bytes:
     return bytes(out)
 
 
-def _whole_sums(statistics: BlockStatistics) -> list[bytes | None]:
+def _whole_sums(statistics: BlockStatistics) -> tuple[bytes | None, bytes | None]:
     """Return the sums of distances and of their squares, where they give the sums again."""
     count, low, total, m2 = statistics.count, statistics.min, statistics.sum, statistics.m2
     if not (isfinite(total) and isfinite(m2)):
-        return [None, None]
+        return None, None
     above = int(total) - int(low) * count  # type: ignore[arg-type]
     if not (0 <= above < _SHORT and _same(float(int(low) * count + above), total)):  # type: ignore[arg-type]
-        return [None, None]
+        return None, None
     whole, rest = divmod(above * above, count)
     squares = whole + round(m2 + rest / count)
     if not (squares < _SHORT and _same(_variation(count, above, squares), m2)):
-        return [_leb(above), None]
+        return _leb(above), None
     if statistics.max - low == 1:  # type: ignore[operator]
-        return [_leb(above), b"" if squares == above else None]
-    return [_leb(above), _leb(squares)]
+        return _leb(above), b"" if squares == above else None
+    return _leb(above), _leb(squares)
 
 
 def _variation(count: int, above: int, squares: int) -> float:
@@ -257,13 +256,17 @@ def read_statistics(
     if not (low <= first <= high and low <= last <= high and high <= _HIGHEST.get(code, high)):
         raise CorruptBlockError(f"says {first} and {last} lie within {low} and {high}: impossible")
     if low == high:
-        sums: tuple[float, float] = _equal_sums(low, count)
-        at, sums = _read_doubles(flags, data, at, sums)
+        at, sums = _read_doubles(flags, data, at, _equal_sums(low, count))
     elif code in _FLOAT:
         at, sums = _read_float_sums(flags, exponent, data, at)
     else:
         at, sums = _read_whole_sums(flags, low, high, count, data, at)
-    return BlockStatistics(count, missing, low, high, *sums, first, last), at
+    statistics = build(
+        BlockStatistics,
+        count=count, missing=missing, min=low, max=high,
+        sum=sums[0], m2=sums[1], first=first, last=last,
+    )  # fmt: skip
+    return statistics, at
 
 
 def _read_bounds(
@@ -301,7 +304,7 @@ def _quotients(
     a, b, c, d = numbers
     values = (a / power, b / power, c / power, d / power)
     if single:
-        return struct.unpack("<4f", struct.pack("<4f", *values))  # type: ignore[return-value]
+        return struct.unpack("<4f", struct.pack("<4f", *values))
     return values
 
 
@@ -336,11 +339,11 @@ def _read_float_sums(
 def _read_whole_sums(
     flags: int, low: float, high: float, count: int, data: bytes, at: int
 ) -> tuple[int, tuple[float, float]]:
-    total = m2 = 0.0
     if not flags & SUM:
         if flags & M2:
             raise CorruptBlockError("the header has squared deviations of an unknown sum")
-        return _read_doubles(flags, data, at, (total, m2))
+        return _read_doubles(flags, data, at, (0.0, 0.0))
+    m2 = 0.0
     above, at = take_number(data, at)
     total = float(int(low) * count + above)
     if flags & M2:
@@ -351,7 +354,7 @@ def _read_whole_sums(
     return _read_doubles(flags, data, at, (total, m2))
 
 
-def write_constant(code: int, bits: int) -> tuple[int, bytes]:
+def write_constant(code: int, bits: int) -> tuple[int, bytearray]:
     """Return flags and bytes of one value.
 
     Parameters
@@ -369,8 +372,8 @@ def write_constant(code: int, bits: int) -> tuple[int, bytes]:
         short = _leb(_fold(number) if code in _SIGNED or code in _FLOAT else number)
         short = bytes((found[0],)) + short if code in _FLOAT else short
         if len(short) < len(raw):
-            return 0, short
-    return RAW, raw
+            return 0, bytearray(short)
+    return RAW, bytearray(raw)
 
 
 def read_constant(code: int, flags: int, data: bytes, at: int) -> tuple[float, int, int]:

@@ -98,17 +98,20 @@ def summarise(
     mask : ndarray of bool, shape (rows,) or (0,)
         The rows that count; empty if all do.
     """
-    kind, flip = values.dtype.kind, np.int64(_TOP if values.dtype == np.uint64 else 0)
-    wide = values.astype(np.float64 if kind == "f" else np.uint64 if flip else np.int64, copy=False)
+    floats = values.dtype.kind == "f"
+    flip = np.int64(_TOP if values.dtype == np.uint64 else 0)
+    word_type = np.float64 if floats else np.uint64 if flip else np.int64
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        wide = values.astype(word_type, copy=False)
     words, mask = _owned(wide).view(np.int64), _ALL if valid is None else _owned(valid)
     size = -(-values.size // PIECE_ROWS)
     whole, parts = np.zeros((6, size), np.int64), np.zeros((3, size))
     scratch, lanes = np.empty(2 * PIECE_ROWS, np.int64), np.empty((2, 64))
     run = kernel("block_statistics", "summarise")
-    if not run(words, mask, kind == "f", flip, scratch, lanes, whole, parts):
+    if not run(words, mask, floats, flip, scratch, lanes, whole, parts):
         mask = wide == wide if valid is None else mask & (wide == wide)  # noqa: PLR0124
         whole[:] = 0
-        run(words, mask, kind == "f", flip, scratch, lanes, whole, parts)
+        run(words, mask, floats, flip, scratch, lanes, whole, parts)
     places = np.flatnonzero(whole[0])
     if places.size < size:
         whole, parts = whole.take(places, 1), parts.take(places, 1)

@@ -75,6 +75,4 @@ def parse_header_v1(data: bytes) -> BlockHeader:
     bounds = _BOUNDS[code].unpack_from(data, _FIXED.size) if missing < rows else (None,) * 4
     smallest, largest, first, last = bounds
     statistics = BlockStatistics(rows - missing, missing, smallest, largest, total, m2, first, last)
-    return BlockHeader(
-        1, rows, DTYPES[code], statistics, end + _CHECKSUM.size, size, crc, *stages
-    )
+    return BlockHeader(1, rows, DTYPES[code], statistics, end + _CHECKSUM.size, size, crc, *stages)

@@ -32,9 +32,7 @@ import google_crc32c
 
 from pipeline.codecs.header import DTYPES, MAGIC, MAX_ROWS, BlockHeader, BlockStatistics, build
 from pipeline.codecs.header_numbers import (
-    M2,
     RAW,
-    SUM,
     constant_statistics,
     put_number,
     read_constant,

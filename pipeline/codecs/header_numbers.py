@@ -411,7 +411,7 @@ def read_constant(code: int, flags: int, data: bytes, at: int) -> tuple[float, i
 
 def constant_statistics(value: float, rows: int) -> BlockStatistics:
     """Return the statistics of `rows` equal values; NaN counts as missing."""
-    if value != value:  # noqa: PLR0124
+    if value != value:
         return BlockStatistics(0, rows, None, None, 0.0, 0.0, None, None)
     total, m2 = _equal_sums(value, rows)
     return BlockStatistics(rows, 0, value, value, total, m2, value, value)

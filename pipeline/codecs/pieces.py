@@ -95,7 +95,7 @@ def write_pieces(
     count[pieces.places], low[pieces.places], high[pieces.places] = pieces.whole[:3]
     with np.errstate(all="ignore"):  # infinities are no decimals
         form, lows, highs = _bounds(values.dtype, low, high)
-    least = lows[pieces.places].min()
+    least = lows[pieces.places[pieces.whole[1].argmin()]]
     columns = [(lows - least) * (count > 0), highs - lows]
     if (count < rows).any():
         form |= _GAPS
@@ -122,7 +122,7 @@ def _bounds(
     both = np.concatenate((low, high))
     values = from_image(both.view(np.uint64), np.dtype(np.float64))
     for exponent in _EXPONENTS:
-        numbers = np.rint(values * 10.0**exponent)
+        numbers = np.rint(values * float(10**exponent))
         if not np.abs(numbers).max() < _EXACT:
             break
         whole = numbers.astype(np.int64)
@@ -135,7 +135,7 @@ def _bounds(
 def _decimals(
     numbers: NDArray[np.int64], exponent: int, dtype: np.dtype[Any]
 ) -> NDArray[np.float64]:
-    quotients = numbers / 10.0**exponent
+    quotients = numbers / float(10**exponent)
     return quotients.astype(dtype).astype(np.float64) if dtype.itemsize == 4 else quotients
 
 

@@ -109,7 +109,7 @@ def summarise(
     scratch, lanes = np.empty(2 * PIECE_ROWS, np.int64), np.empty((2, 64))
     run = kernel("block_statistics", "summarise")
     if not run(words, mask, floats, flip, scratch, lanes, whole, parts):
-        mask = wide == wide if valid is None else mask & (wide == wide)  # noqa: PLR0124
+        mask = wide == wide if valid is None else mask & (wide == wide)
         whole[:] = 0
         run(words, mask, floats, flip, scratch, lanes, whole, parts)
     places = np.flatnonzero(whole[0])

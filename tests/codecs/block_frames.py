@@ -53,9 +53,7 @@ def resealed(block: bytes, whole: bytes) -> bytes:
     at = _payload_place(header)
     if at is not None:
         fields = varint(header.payload_bytes)
-        head = (
-            head[:at] + varint(len(payload)) + checksum(payload) + head[at + len(fields) + 4 :]
-        )
+        head = head[:at] + varint(len(payload)) + checksum(payload) + head[at + len(fields) + 4 :]
     return head + checksum(head) + payload
 
 

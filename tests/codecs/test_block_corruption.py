@@ -16,7 +16,6 @@ from pipeline.codecs.block import HEADER_BYTES, decode_block, describe, encode_b
 from pipeline.codecs.cursor import varint
 from pipeline.codecs.frame import MAX_ROWS
 from pipeline.errors import CorruptBlockError
-from tests.codecs.block_frames import as_version_1, resealed, resealed_version_1
 from tests.codecs.block_columns import (
     DTYPE_NAMES,
     assemble,
@@ -26,6 +25,7 @@ from tests.codecs.block_columns import (
     times,
     walk,
 )
+from tests.codecs.block_frames import as_version_1, resealed, resealed_version_1
 
 
 def small_blocks() -> dict[str, bytes]:

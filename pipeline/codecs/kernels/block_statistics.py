@@ -108,11 +108,11 @@ def summarise(
         part = words[at * _PIECE : (at + 1) * _PIECE]
         if valid.size:
             here = valid[at * _PIECE : (at + 1) * _PIECE]
-            rows = np.uint64(0)
+            kept = np.uint64(0)  # a signed place would be checked for counting from the end
             for i in range(part.size):
-                scratch[rows] = part[i]
-                rows += np.uint64(here[i])
-            part = scratch[:rows]
+                scratch[kept] = part[i]
+                kept += np.uint64(here[i])
+            part = scratch[:kept]
         rows = part.size
         if rows == 0:
             continue

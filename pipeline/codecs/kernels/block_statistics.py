@@ -120,25 +120,25 @@ def summarise(
         if floats and (high > _INFINITY or low < ~_INFINITY):
             return False
         whole[0, at], whole[1, at], whole[2, at] = rows, low, high
-        if floats:
-            numbers = part.view(np.float64)
-            origin = numbers[0]
-            total, squares = _deviations(numbers, origin, lanes)
-            if total * total > 16.0 * (rows * squares - total * total):  # the first one is far off
-                origin += total / rows
-                total, squares = _deviations(numbers, origin, lanes)
-            parts[0, at], parts[1, at], parts[2, at] = origin, total, squares
-        else:
+        numbers, narrow = part.view(np.float64), False
+        origin = numbers[0]
+        if not floats:
             narrow = np.uint64(high - low) < np.uint64(_NARROW)
             numbers = scratch[_PIECE : _PIECE + rows].view(np.float64)
             upper, lower, square = _distances(part, flip, low, narrow, numbers)
             whole[3, at], whole[4, at], whole[5, at] = upper, lower, square
             origin = (upper * 4294967296.0 + lower) / rows
-            parts[0, at] = origin
             if narrow:
-                parts[2, at] = (rows * square - lower * lower) / rows
+                parts[0, at], parts[2, at] = origin, (rows * square - lower * lower) / rows
+        tries = 0 if narrow else 2
+        while tries:
+            total, squares = _deviations(numbers, origin, lanes)
+            parts[0, at], parts[1, at], parts[2, at] = origin, total, squares
+            tries -= 1
+            if total * total > 16.0 * (rows * squares - total * total):  # origin is far off
+                origin += total / rows
             else:
-                parts[1, at], parts[2, at] = _deviations(numbers, origin, lanes)
+                tries = 0
     return True
 
 
@@ -156,8 +156,10 @@ def join(
     halves of the distances from the smallest, and of their squares if all are below 2**21.
     `sums` become the sum (of whole numbers: of the distances), and the squared deviations.
     """
-    low = totals[1] = whole[1].min()
-    totals[2] = whole[2].max()
+    low = high = whole[1, 0]
+    for at in range(whole.shape[1]):
+        low, high = min(low, whole[1, at]), max(high, whole[2, at])
+    totals[1], totals[2] = low, high
     total = error = rough = 0.0
     for at in range(whole.shape[1]):
         rows, origin = whole[0, at], parts[0, at]

@@ -225,7 +225,7 @@ def _whole_sums(statistics: BlockStatistics) -> tuple[bytes | None, bytes | None
         return None, None
     whole, rest = divmod(above * above, count)
     squares = whole + round(m2 + rest / count)
-    if not (squares < _SHORT and _same(_variation(count, above, squares), m2)):
+    if not (0 <= squares < _SHORT and _same(_variation(count, above, squares), m2)):
         return _leb(above), None
     if statistics.max - low == 1:  # type: ignore[operator]
         return _leb(above), b"" if squares == above else None

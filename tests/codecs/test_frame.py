@@ -107,6 +107,19 @@ def test_columns_of_every_dtype_keep_their_statistics(dtype: str) -> None:
             assert bits(stored(dtype, statistics)) == bits(statistics)
 
 
+def test_sums_that_no_column_has() -> None:
+    for m2 in (-1.0, -0.0, math.nan, math.inf):
+        for total in (0.0, -0.0, 1.0, 17.0, -math.inf):
+            statistics = BlockStatistics(8, 0, 0, 9, total, m2, 2, 3)
+            for dtype in ("int8", "float32"):
+                kind = float if dtype == "float32" else int
+                ends = {name: kind(getattr(statistics, name)) for name in ("min", "max")}
+                ends |= {name: kind(getattr(statistics, name)) for name in ("first", "last")}
+                assert bits(stored(dtype, replace(statistics, **ends))) == bits(
+                    replace(statistics, **ends)
+                )
+
+
 def test_decimals_of_either_precision_keep_their_statistics() -> None:
     for digits in range(12):
         for dtype in ("float32", "float64"):
@@ -303,6 +316,9 @@ def test_both_versions_say_the_same(block: bytes) -> None:
     one, two = read_header(old[:HEADER_BYTES]), read_header(block)
     assert repr(replace(one, version=2, size=two.size)) == repr(two)
     assert same_bits(decode_block(old).values, decode_block(block).values)
+    for size in range(one.size):
+        with pytest.raises(CorruptBlockError, match="cut short"):
+            read_header(old[:size])
 
 
 def test_constants_by_hand() -> None:

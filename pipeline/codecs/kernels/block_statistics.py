@@ -120,8 +120,8 @@ def summarise(
         if floats and (high > _INFINITY or low < ~_INFINITY):
             return False
         whole[0, at], whole[1, at], whole[2, at] = rows, low, high
-        numbers, narrow = part.view(np.float64), False
-        origin = numbers[0]
+        numbers = part.view(np.float64)
+        origin, narrow = numbers[0], np.bool_(False)
         if not floats:
             narrow = np.uint64(high - low) < np.uint64(_NARROW)
             numbers = scratch[_PIECE : _PIECE + rows].view(np.float64)

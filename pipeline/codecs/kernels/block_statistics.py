@@ -121,9 +121,9 @@ def summarise(
             return False
         whole[0, at], whole[1, at], whole[2, at] = rows, low, high
         numbers = part.view(np.float64)
-        origin, narrow = numbers[0], np.bool_(False)
+        origin, narrow = numbers[0], False
         if not floats:
-            narrow = np.uint64(high - low) < np.uint64(_NARROW)
+            narrow = bool(np.uint64(high - low) < np.uint64(_NARROW))
             numbers = scratch[_PIECE : _PIECE + rows].view(np.float64)
             upper, lower, square = _distances(part, flip, low, narrow, numbers)
             whole[3, at], whole[4, at], whole[5, at] = upper, lower, square

@@ -114,7 +114,9 @@ def _encode_values(values: NDArray[Any], statistics: BlockStatistics) -> Payload
     found = fit(values)
     mapped = found.mapped
     if mapped.misfits.size:
-        body += _section(CORRECTIONS, write_corrections(values, mapped))
+        restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
+        corrections = write_corrections(values, restored, encode_residuals)
+        body += _section(CORRECTIONS, corrections)
     predictor, residuals = Predictor.forward(found.order, found.step, found.scaled.multiples)
     stream = encode_stream(found.scaled, predictor, *encode_residuals(residuals))
     stages = (mapped.transform.id, stream.predictor, stream.entropy)

@@ -12,6 +12,7 @@ kind  bytes
 
 *Corrections* are a mask of rows, then a nested stream of one number a marked row, zigzagged:
 what must be added, modulo 2**64, to the image of the value that the transform brought back.
+They may be 0: where many rows are off by a unit in the last place, every row is marked.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
-from pipeline.codecs.mappings import Mapped
-from pipeline.codecs.streams import read_nested, write_nested
-from pipeline.codecs.transforms import from_image, image
+from pipeline.codecs.images import from_image, image
+from pipeline.codecs.streams import Encoder, read_nested, write_nested
 from pipeline.errors import CorruptBlockError
 
 __all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
 
 _BITMAP, _MARKED, _UNMARKED = 0, 1, 2
+_DENSE = 16  # with fewer misfits than a sixteenth, listing them was always shorter
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
@@ -78,21 +79,30 @@ def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
     return listed.view(np.int64)
 
 
-def write_corrections(values: NDArray[Any], mapped: Mapped) -> bytes:
-    """Return the corrections that make `values` of what a transform restores.
+def write_corrections(
+    values: NDArray[Any], restored: NDArray[Any], encode: Encoder | None = None
+) -> bytes:
+    """Return the corrections that make `values` of `restored`.
 
     Parameters
     ----------
-    values : ndarray, shape (rows,)
-    mapped : Mapped
-        The same values as numbers, with at least one misfit.
+    values, restored : ndarray, shape (rows,)
+        What should come back, and what a transform brings back; they differ in some row.
+    encode : callable, optional
+        Entropy stage of the corrections, as for `write_nested`.
+
+    Notes
+    -----
+    Where many rows are off, one number for every row, most of them 0, is shorter than a mask.
     """
-    misfits = mapped.misfits
-    mask = np.zeros(values.size, np.bool_)
-    mask[misfits] = True
-    restored = mapped.transform.inverse(mapped.numbers[misfits].view(np.uint64), values.dtype)
-    steps = (image(values[misfits]) - image(restored)).view(np.int64)
-    return write_mask(mask) + write_nested(((steps << 1) ^ (steps >> 63)).view(np.uint64), 0)
+    steps = (image(values) - image(restored)).view(np.int64)
+    folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
+    mask = folded != 0
+    body = write_mask(mask) + write_nested(folded[mask], 0, encode)
+    if _DENSE * np.count_nonzero(mask) > mask.size:
+        dense = write_mask(np.ones_like(mask)) + write_nested(folded, 0, encode)
+        body = min(body, dense, key=len)
+    return body
 
 
 def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:
@@ -103,8 +113,9 @@ def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:
     CorruptBlockError
         As `read_mask`, or if there are none.
     """
-    rows = np.flatnonzero(read_mask(cursor, values.size))
-    folded = read_nested(cursor, rows.size)
+    mask = read_mask(cursor, values.size)
+    rows = slice(None) if mask.all() else np.flatnonzero(mask)
+    old = values[rows]
+    folded = read_nested(cursor, old.size)
     steps = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
-    images = image(values[rows]).view(np.uint64) + steps
-    values[rows] = from_image(images, values.dtype)
+    values[rows] = from_image(image(old).view(np.uint64) + steps, values.dtype)

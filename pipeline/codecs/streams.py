@@ -23,6 +23,7 @@ id, the length (LEB128) of the stream, and the stream.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ from pipeline.errors import CorruptBlockError
 
 __all__ = [
     "EncodedStream",
+    "Encoder",
     "Scaled",
     "decode_stream",
     "describe_stream",
@@ -45,6 +47,8 @@ __all__ = [
     "scale_down",
     "write_nested",
 ]
+
+type Encoder = Callable[[NDArray[np.uint64]], tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def describe_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
     return told
 
 
-def write_nested(numbers: NDArray[Any], order: int) -> bytes:
+def write_nested(numbers: NDArray[Any], order: int, encode: Encoder | None = None) -> bytes:
     """Return a short list of `numbers` as a nested stream.
 
     Parameters
@@ -161,13 +165,20 @@ def write_nested(numbers: NDArray[Any], order: int) -> bytes:
         At least one.
     order : int
         Predictor id: 1 for an ascending list, 0 for any other.
+    encode : callable, optional
+        Chooses an entropy stage for residuals and returns its id and its bytes; without it,
+        the stage is constant or varints.
     """
     scaled = scale_down(numbers)
     predictor, residuals = Predictor.forward(order, 0, scaled.multiples)
-    entropy = CONSTANT if is_constant(residuals) else VARINTS
-    body = ENTROPY[entropy].encode(residuals, 0)
+    entropy, body = (encode or _encode_few)(residuals)
     stream = encode_stream(scaled, predictor, entropy, body)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+
+
+def _encode_few(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
+    entropy = CONSTANT if is_constant(residuals) else VARINTS
+    return entropy, ENTROPY[entropy].encode(residuals, 0)
 
 
 def read_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:

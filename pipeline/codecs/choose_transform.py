@@ -1,0 +1,261 @@
+"""Which transform suits a column, judged from a few thousand of its rows.
+
+Candidates are mapped on the sample and ranked by the bits a row will take: what the caller's
+cost function says about the numbers, and about the corrections and the dictionary's entries.
+The choice has no effect on what comes back, only on size and speed.
+
+Floats are looked at in this order, because each test is cheaper and settles more columns than
+the next:
+
+1. Decimals of up to 17 digits. Where few are needed and all rows fit, their bits as floats are
+   not tried: they never won up to 9 digits.
+2. Fractions of whole numbers rounded to those decimals, and decimals with a fixed number of
+   significant digits, if the digits of the values differ.
+3. Only without such cheap decimals: fractions, rounded to the significant digits or not at
+   all; decimals after a unit conversion; multiples of any float.
+4. A dictionary, for any dtype, unless the numbers are dense enough already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.arithmetic import DECIMALS, SIGNIFICANT, Arithmetic
+from pipeline.codecs.grids import find_computed, find_fraction, find_scale, significant_digits
+from pipeline.codecs.images import image
+from pipeline.codecs.mappings import (
+    MAX_ENTRIES,
+    MAX_EXPONENT,
+    Mapped,
+    Mapping,
+    find_exponents,
+    map_arithmetic,
+    map_decimal,
+    map_dictionary,
+    map_image,
+    map_significant,
+)
+from pipeline.codecs.sampling import sample
+from pipeline.codecs.transforms import Significant
+
+__all__ = ["Cost", "choose_transform"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+_FEW: Final = 512
+_DIGIT_BITS: Final = 3.32
+_MISFIT_BITS: Final = 20.0  # of a row that is no decimal, to rank digits before anything is mapped
+_MOST_MISFITS: Final = 0.15
+_SURE_DIGITS: Final = 9
+_LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
+
+type Cost = Callable[[NDArray[Any]], float]
+"""Estimates bits per row of numbers, int64 or uint64, shape (runs, rows of a run)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mapping that fits the sample.
+
+    Attributes
+    ----------
+    mapping : callable
+        Maps values to numbers, or returns None where it does not fit.
+    mapped : Mapped
+        What it made of the sample.
+    bits : float
+        Estimated bits per row of the column.
+    """
+
+    mapping: Mapping
+    mapped: Mapped
+    bits: float
+
+
+def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
+    """Choose the transform of a column, and apply it.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,), at least one row
+    cost : callable
+        Estimates what numbers will take.
+    """
+    runs = sample(values)
+    ranked = sorted(_candidates(runs, values.size, cost), key=lambda found: found.bits)
+    _LOG.debug(
+        "%d rows of %s: %s", values.size, values.dtype,
+        [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked],
+    )  # fmt: skip
+    if values.size == runs.size:
+        return ranked[0].mapped
+    mapped = (found.mapping(values) for found in ranked)
+    return next((found for found in mapped if found is not None), None) or map_image(values)
+
+
+def _candidates(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:
+    """Return the mappings that may suit a column of `rows`, tried on its sample."""
+    found = list(_floats(runs, cost)) if runs.dtype.kind == "f" else []
+    if not found:
+        found = [_try(map_image, runs, cost)]
+    entries = _dictionary(runs, rows, cost, found)
+    return found if entries is None else [*found, entries]
+
+
+def _try(mapping: Mapping, runs: NDArray[Any], cost: Cost) -> Candidate | None:
+    mapped = mapping(runs.reshape(-1))
+    if mapped is None:
+        return None
+    bits = cost(mapped.numbers.reshape(runs.shape)) + _correction_bits(runs, mapped, cost)
+    return Candidate(mapping, mapped, bits)
+
+
+def _correction_bits(runs: NDArray[Any], mapped: Mapped, cost: Cost) -> float:
+    """Estimate corrections as if there were one a row; a mask takes no more."""
+    if not mapped.misfits.size:
+        return 0.0
+    restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), runs.dtype)
+    steps = (image(runs.reshape(-1)) - image(restored)).view(np.int64)
+    return cost(((steps << 1) ^ (steps >> 63)).view(np.uint64).reshape(runs.shape))
+
+
+def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
+    """Yield what suits a sample of floats, the image included unless it cannot win."""
+    flat = runs.reshape(-1)
+    few = np.ascontiguousarray(flat[:: max(1, flat.size // _FEW)])
+    exponents = find_exponents(few, False)
+    decimals = _decimals(few, exponents)
+    plain = _try(decimals, runs, cost) if decimals else None
+    mappings = list(_printed(few, exponents, decimals))
+    if plain is not None:
+        yield plain
+    if plain is None or plain.mapped.misfits.size or plain.bits > _SURE_DIGITS * _DIGIT_BITS:
+        mappings += [*_computed(few, exponents), map_image]
+    for mapping in mappings:
+        found = _try(mapping, runs, cost)
+        if found is not None:
+            yield found
+
+
+def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Mapping | None:
+    """Return the decimals that suit a few values best, if most of them are decimals."""
+    best = _digits(exponents, False)
+    if few.dtype.itemsize == 8 and (best is None or best[3]):
+        both = (best, _digits(find_exponents(few, True), True))
+        best = min((found for found in both if found), default=None)
+    if best is None:
+        return None
+    return partial(map_decimal, exponent=best[1], single=best[2], most=2 * _MOST_MISFITS)
+
+
+def _digits(exponents: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
+    """Return cost, digits, `single` and misfits of the cheapest decimals for a few values."""
+    best, misfits = None, exponents.size
+    for digits, count in enumerate(np.bincount(exponents, minlength=MAX_EXPONENT + 1).tolist()):
+        misfits -= count
+        cost = _DIGIT_BITS * digits + _MISFIT_BITS * misfits / exponents.size
+        rare = digits <= MAX_EXPONENT and misfits <= _MOST_MISFITS * exponents.size
+        if rare and (best is None or cost < best[0]):
+            best = (cost, digits, single, misfits)
+    return best
+
+
+def _printed(
+    few: NDArray[Any], exponents: NDArray[np.int64], decimals: Mapping | None
+) -> Iterator[Mapping]:
+    """Yield fractions that were rounded to decimals, and decimals of so many significant digits."""
+    if decimals is None:
+        return
+    most, single = decimals.keywords["exponent"], decimals.keywords["single"]
+    if most >= 1:
+        fraction = find_fraction(few, (DECIMALS, most), single)
+        if fraction is not None:
+            yield _arithmetic(fraction)
+    real = exponents <= MAX_EXPONENT
+    digits, points = significant_digits(few, exponents)[real], exponents[real]
+    if digits.size and not single:
+        widest = int(np.quantile(digits, 0.98, method="lower"))
+        deepest = min(22, int(np.quantile(points, 0.98, method="lower")))
+        spare = deepest - (widest - (digits - points))  # digits the values cannot have
+        if widest >= 1 and np.maximum(spare, 0).mean() > _LEAST_GAIN:
+            transform = Significant(min(17, widest), deepest)
+            yield partial(map_significant, transform=transform, most=2 * _MOST_MISFITS)
+
+
+def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mapping:
+    return partial(map_arithmetic, transform=transform, most=most)
+
+
+def _computed(few: NDArray[Any], exponents: NDArray[np.int64]) -> Iterator[Mapping]:
+    """Yield fractions, unit conversions and scales that explain a few values."""
+    finite = np.isfinite(few)
+    few, exponents = few[finite], exponents[finite]
+    if few.size < 3:
+        return
+    digits = significant_digits(few, exponents)
+    widest = int(np.quantile(digits, 0.98, method="lower"))
+    single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
+    ways: list[tuple[int, int] | None] = [None]
+    if exponents.max() <= MAX_EXPONENT and 6 <= widest <= 17:
+        ways.append((SIGNIFICANT, widest))
+    for way in ways:
+        fraction = find_fraction(few, way, single)
+        if fraction is not None:
+            yield _arithmetic(fraction)
+    for transform in find_computed(few):
+        yield _arithmetic(transform, most=1.0)
+    scale = find_scale(few, single)
+    if scale is not None:
+        yield _arithmetic(scale, most=1.0)
+
+
+def _dictionary(
+    runs: NDArray[Any], rows: int, cost: Cost, others: list[Candidate]
+) -> Candidate | None:
+    """Return a dictionary, if the sample has few enough distinct values."""
+    most = min(MAX_ENTRIES, runs.size // 2)
+    spans = [int(found.mapped.numbers.max()) - int(found.mapped.numbers.min()) for found in others
+             if not found.mapped.misfits.size]  # fmt: skip
+    if spans:
+        most = min(most, min(spans) // 2)  # closer together, a dictionary has nothing to gain
+    if most < 2:
+        return None
+    entries = partial(_map_entries, cost=cost)
+    mapped = map_dictionary(runs.reshape(-1), most, entries)
+    if mapped is None:
+        return None
+    bits = cost(mapped.numbers.reshape(runs.shape)) + _entry_bits(mapped, rows, cost)
+    return Candidate(partial(map_dictionary, map_entries=entries), mapped, bits)
+
+
+def _map_entries(entries: NDArray[Any], cost: Cost) -> Mapped:
+    """Map a dictionary's own entries as a column would be, but for a dictionary."""
+    run = entries.reshape(1, -1)
+    if entries.dtype.kind != "f":
+        return map_image(entries)
+    return min(_floats(run, cost), key=lambda found: found.bits).mapped
+
+
+def _entry_bits(mapped: Mapped, rows: int, cost: Cost) -> float:
+    """Estimate the bits a row of a whole column takes for the entries of its dictionary.
+
+    Rows beyond the sample hold more of them: the values seen once stand for ``sqrt(rows / seen)``
+    times as many, which in turn leaves smaller distances between entries.
+
+    References
+    ----------
+    M. Charikar et al., "Towards estimation error guarantees for distinct values", PODS 2000.
+    """
+    transform: Any = mapped.transform
+    counts = np.bincount(mapped.numbers)
+    once = int(np.count_nonzero(counts == 1))
+    more = counts.size + once * ((rows / mapped.numbers.size) ** 0.5 - 1.0)
+    body = 8.0 * len(transform.write()) - np.log2(more / counts.size) * counts.size
+    return max(float(body), counts.size) / counts.size * more / rows

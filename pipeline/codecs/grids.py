@@ -1,0 +1,185 @@
+"""Which arithmetic a float column came from, found out from some hundreds of its values.
+
+Searches say no quickly: every candidate is dropped at the first values that contradict it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs._load import kernel
+from pipeline.codecs.arithmetic import (
+    DECIMALS,
+    OVER,
+    PLUS,
+    SIGNIFICANT,
+    SINGLE,
+    TENS,
+    TIMES,
+    Arithmetic,
+    Step,
+)
+from pipeline.codecs.mappings import MAX_EXPONENT
+
+__all__ = ["find_computed", "find_fraction", "find_scale", "significant_digits"]
+
+_MOST_MISFITS: Final = 0.08
+_MOST_FAR: Final = 0.15
+_MISFIT_BITS: Final = 20.0
+_GAIN: Final = 1.2  # a grid must be coarser than the decimals by this factor
+_FEW: Final = 64
+_CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
+_EPSILON: Final = {4: 2.0**-24, 8: 2.0**-53}
+
+_PARTS: Final = (1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 18, 21, 24, 27, 28, 32, 33, 36, 45,
+                 48, 64, 96, 128)  # fmt: skip
+_DIVISORS: Final = np.array(sorted({float(part * 10**e) for part in _PARTS for e in range(8)}))
+"""Averages of some samples, binary fractions, and minutes, each also in tenths and hundredths."""
+
+_TENTHS: Final = np.array([float(10**e) for e in range(9)])
+_ANGLES: Final = np.array(sorted({1.0, *(float(c * 10**e) for e in range(6) for c in (10, 3600))}))
+
+_CONVERSIONS: Final = (
+    (),
+    (Step(TIMES, math.pi), Step(OVER, 180.0)),
+    (Step(TIMES, math.pi / 180.0),),
+    (Step(PLUS, 273.15),),
+    (Step(PLUS, -273.15),),
+    (Step(PLUS, -32.0), Step(OVER, 1.8)),
+    (Step(PLUS, -32.0), Step(TIMES, 5.0), Step(OVER, 9.0)),
+    (Step(TIMES, 1.8), Step(PLUS, 32.0)),
+    (Step(TIMES, 9.0), Step(OVER, 5.0), Step(PLUS, 32.0)),
+    (Step(TIMES, 3.6),),
+    (Step(OVER, 3.6),),
+    (Step(TIMES, 0.514444),),
+    (Step(TIMES, 0.44704),),
+    (Step(TIMES, 1.609344),),
+    (Step(TIMES, 0.3048),),
+    (Step(TIMES, 9.80665),),
+    (Step(TIMES, 6.894757),),
+    (Step(TIMES, 33.8639),),
+    (Step(TIMES, 1.33322),),
+)
+"""Degrees to radians, Celsius, kelvins and Fahrenheit, speeds, lengths, pressures."""
+
+type Floats = NDArray[np.float64]
+
+
+def significant_digits(few: Floats, exponents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many significant digits each value has, by the digits after its point.
+
+    Parameters
+    ----------
+    few : ndarray of float64, shape (values,)
+    exponents : ndarray of int64, shape (values,)
+        From `pipeline.codecs.mappings.find_exponents`.
+    """
+    decades = np.searchsorted(TENS, np.abs(few), side="right") - 31
+    return np.where(few == 0.0, 0, exponents + decades + 1)
+
+
+def find_fraction(
+    few: NDArray[Any], digits: tuple[int, int] | None, single: bool
+) -> Arithmetic | None:
+    """Find a divisor that makes fractions of whole numbers of `few`, bit for bit.
+
+    Parameters
+    ----------
+    few : ndarray of float32 or float64, shape (values,)
+    digits : tuple of int, or None
+        `DECIMALS` or `SIGNIFICANT`, and the digits to which the fractions were rounded.
+    single : bool
+        The values passed through float32.
+    """
+    few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
+    divisors, powers, limit, steps = _DIVISORS, np.zeros(few.size), 2.0**44, ()
+    if digits is not None:
+        steps = (Step(digits[0], float(digits[1])),)
+        if digits[0] == DECIMALS:
+            powers[:] = 10.0 ** digits[1]
+            divisors = divisors[_GAIN * divisors < 10.0 ** digits[1]]
+        else:
+            decades = np.searchsorted(TENS, np.abs(few), side="right") - 31
+            powers = 10.0 ** np.clip(digits[1] - 1 - decades, 0, 22)
+            limit = 10.0 ** (digits[1] - 1)
+    if single:
+        steps += (Step(SINGLE),)
+    best = _best_divisor(few, powers, divisors, single, 0.0, limit, _MOST_MISFITS)
+    return Arithmetic((Step(OVER, best), *steps)) if best else None
+
+
+def _best_divisor(
+    few: NDArray[Any], powers: Floats, divisors: Floats, single: bool, tolerance: float,
+    limit: float, most: float,
+) -> float | None:  # fmt: skip
+    misfits = np.empty(divisors.size, np.int64)
+    wide = few.astype(np.float64, copy=False)
+    allowed = int(most * few.size)
+    kernel("block_grids", "grid_misfits")(
+        wide, powers, divisors, single or few.dtype.itemsize == 4, tolerance, limit, allowed, misfits
+    )
+    fits = np.flatnonzero(misfits <= allowed)
+    if not fits.size:
+        return None
+    costs = np.log2(divisors[fits]) + _MISFIT_BITS * misfits[fits] / few.size
+    return float(divisors[fits[np.argmin(costs)]])
+
+
+def find_computed(few: NDArray[Any]) -> list[Arithmetic]:
+    """Find unit conversions that lead from decimals to `few`, but for rounding errors."""
+    few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
+    none, tolerance, found = np.zeros(few.size), _CLOSE[few.dtype.itemsize], []
+    for steps in _CONVERSIONS:
+        plain = Arithmetic(steps).undo(few)
+        divisors = _ANGLES if steps and steps[0].parameter in (math.pi, math.pi / 180) else _TENTHS
+        best = _best_divisor(plain, none, divisors, False, tolerance, 0.01 / tolerance, _MOST_FAR)
+        if best is not None:
+            head = (Step(OVER, best),) if best > 1.0 else ()
+            found.append(Arithmetic(head + steps))
+    return found
+
+
+def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
+    """Find a number whose multiples `few` are, mostly bit for bit.
+
+    Notes
+    -----
+    The estimate is off by a rounding error of the values. Near it, a number of few digits, one
+    that float32 holds, and neighbours in float64 are tried; the one with the fewest misfits
+    is taken.
+    """
+    ascending = np.unique(few[np.isfinite(few)].astype(np.float64))
+    if ascending.size < 3:
+        return None
+    epsilon = _EPSILON[4 if single else few.dtype.itemsize]
+    largest = float(np.abs(ascending[[0, -1]]).max())
+    step = float(kernel("block_grids", "estimate_scale")(ascending, largest * epsilon))
+    if not step or largest / step > 2.0**44:
+        return None
+    multiple = largest / max(1.0, float(np.rint(largest / step)))
+    tail = (Step(SINGLE),) if single else ()
+    ways = [Arithmetic((Step(TIMES, scale), *tail)) for scale in _near(multiple, epsilon)]
+    misses = [_misses(way, few) for way in ways]
+    best = int(np.argmin(misses))
+    return ways[best] if misses[best] <= few.size // 2 else None
+
+
+def _near(scale: float, epsilon: float) -> list[float]:
+    digits = range(1, 16) if epsilon < 2.0**-30 else range(1, 8)
+    short = (float(f"{scale:.{count}g}") for count in digits)
+    printed = next((one for one in short if abs(one - scale) <= 4 * epsilon * scale), scale)
+    middle = np.float32(scale) if epsilon > 2.0**-30 else np.float64(scale)
+    above, below = np.nextafter(middle, np.inf), np.nextafter(middle, 0)
+    more = [np.nextafter(above, np.inf), np.nextafter(below, 0)]
+    return [printed, *(float(one) for one in (np.float32(scale), middle, above, below, *more))]
+
+
+def _misses(way: Arithmetic, few: NDArray[Any]) -> int:
+    numbers = np.rint(way.undo(few))
+    numbers[~(np.abs(numbers) < 2.0**53)] = 0.0
+    back = way.inverse(numbers.astype(np.int64).view(np.uint64), few.dtype)
+    return int(np.count_nonzero(back != few))

@@ -76,9 +76,6 @@ TENS: Final = np.array([float(f"1e{d}") for d in range(-30, 41)])
 _NAMES: Final = {1: "times", 2: "over", 3: "plus", 4: "decimals", 5: "significant", 6: "single"}
 _DIGITS: Final = {DECIMALS: range(23), SIGNIFICANT: range(1, 18)}
 
-type Floats = NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class Decimal:
     """Floats that were written with a fixed number of digits.
@@ -156,33 +153,6 @@ class Step:
             return bytes((SINGLE,))
         return struct.pack("<Bd", self.kind, self.parameter)
 
-    def apply(self, values: Floats) -> Floats:
-        """Return what the operation makes of `values`, which it may overwrite."""
-        if self.kind == TIMES:
-            return np.multiply(values, self.parameter, out=values)
-        if self.kind == OVER:
-            return np.divide(values, self.parameter, out=values)
-        if self.kind == PLUS:
-            return np.add(values, self.parameter, out=values)
-        if self.kind == SINGLE:
-            return values.astype(np.float32).astype(np.float64)
-        if self.kind == SIGNIFICANT:
-            kernel("block_grids", "round_significant")(values, int(self.parameter), TENS, POWERS)
-            return values
-        power = POWERS[int(self.parameter)]
-        np.rint(np.multiply(values, power, out=values), out=values)
-        return np.divide(values, power, out=values)
-
-    def undo(self, values: Floats) -> Floats:
-        """Return, but for rounding errors, what `apply` was given; overwrites `values`."""
-        if self.kind == TIMES:
-            return np.divide(values, self.parameter, out=values)
-        if self.kind == OVER:
-            return np.multiply(values, self.parameter, out=values)
-        if self.kind == PLUS:
-            return np.subtract(values, self.parameter, out=values)
-        return values
-
 
 @dataclass(frozen=True)
 class Arithmetic:
@@ -217,16 +187,21 @@ class Arithmetic:
 
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return what the steps make of `numbers`, rounded to `dtype`."""
-        values = numbers.view(np.int64).astype(np.float64)
+        values = np.empty(numbers.size)
+        kernel("block_grids", "from_arithmetic")(
+            numbers.view(np.int64), *self._columns(), TENS, POWERS, values
+        )
         with np.errstate(all="ignore"):
-            for step in self.steps:
-                values = step.apply(values)
             return values.astype(dtype, copy=False)
 
-    def undo(self, values: NDArray[Any]) -> Floats:
-        """Return, but for rounding errors, the numbers that `values` were computed from."""
-        numbers = values.astype(np.float64)
-        with np.errstate(all="ignore"):
-            for step in reversed(self.steps):
-                numbers = step.undo(numbers)
+    def forward(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the numbers nearest to those that `values` were computed from."""
+        numbers = np.empty(values.size, np.int64)
+        wide = values.astype(np.float64, copy=False)
+        kernel("block_grids", "to_arithmetic")(wide, *self._columns(), numbers)
         return numbers
+
+    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return kinds and parameters of the steps, as kernels take them."""
+        kinds = np.array([step.kind for step in self.steps], np.int64)
+        return kinds, np.array([step.parameter for step in self.steps], np.float64)

@@ -51,10 +51,12 @@ _LOG: Final = logging.getLogger(__name__)
 
 _FEW: Final = 512
 _DIGIT_BITS: Final = 3.32
-_MISFIT_BITS: Final = 20.0  # of a row that is no decimal, to rank digits before anything is mapped
+_MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
+_FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = 9
 _LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
+_DICTIONARY_COST: Final = 1.03  # it is slower, and its estimate less certain
 
 type Cost = Callable[[NDArray[Any]], float]
 """Estimates bits per row of numbers, int64 or uint64, shape (runs, rows of a run)."""
@@ -118,12 +120,13 @@ def _try(mapping: Mapping, runs: NDArray[Any], cost: Cost) -> Candidate | None:
 
 
 def _correction_bits(runs: NDArray[Any], mapped: Mapped, cost: Cost) -> float:
-    """Estimate corrections as if there were one a row; a mask takes no more."""
-    if not mapped.misfits.size:
-        return 0.0
+    """Estimate corrections: so much for a misfit, or less if most are a few units off."""
+    listed = _MISFIT_BITS * mapped.misfits.size / runs.size
+    if listed < _FEW_BITS:
+        return listed
     restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), runs.dtype)
     steps = (image(runs.reshape(-1)) - image(restored)).view(np.int64)
-    return cost(((steps << 1) ^ (steps >> 63)).view(np.uint64).reshape(runs.shape))
+    return min(listed, cost(((steps << 1) ^ (steps >> 63)).view(np.uint64).reshape(runs.shape)))
 
 
 def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
@@ -137,7 +140,7 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
     if plain is not None:
         yield plain
     if plain is None or plain.mapped.misfits.size or plain.bits > _SURE_DIGITS * _DIGIT_BITS:
-        mappings += [*_computed(few, exponents), map_image]
+        mappings += _computed(few, exponents) or [map_image]
     for mapping in mappings:
         found = _try(mapping, runs, cost)
         if found is not None:
@@ -193,27 +196,23 @@ def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mappi
     return partial(map_arithmetic, transform=transform, most=most)
 
 
-def _computed(few: NDArray[Any], exponents: NDArray[np.int64]) -> Iterator[Mapping]:
-    """Yield fractions, unit conversions and scales that explain a few values."""
+def _computed(few: NDArray[Any], exponents: NDArray[np.int64]) -> list[Mapping]:
+    """Return fractions, or else a unit conversion or a scale, that explain a few values."""
     finite = np.isfinite(few)
     few, exponents = few[finite], exponents[finite]
     if few.size < 3:
-        return
-    digits = significant_digits(few, exponents)
-    widest = int(np.quantile(digits, 0.98, method="lower"))
+        return []
     single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
     ways: list[tuple[int, int] | None] = [None]
-    if exponents.max() <= MAX_EXPONENT and 6 <= widest <= 17:
+    widest = int(np.quantile(significant_digits(few, exponents), 0.98, method="lower"))
+    if 6 <= widest <= 17:
         ways.append((SIGNIFICANT, widest))
-    for way in ways:
-        fraction = find_fraction(few, way, single)
-        if fraction is not None:
-            yield _arithmetic(fraction)
-    for transform in find_computed(few):
-        yield _arithmetic(transform, most=1.0)
-    scale = find_scale(few, single)
-    if scale is not None:
-        yield _arithmetic(scale, most=1.0)
+    fractions = [find_fraction(few, way, single) for way in ways]
+    found = [_arithmetic(fraction) for fraction in fractions if fraction is not None]
+    if not found:
+        computed = find_computed(few) or find_scale(few, single)
+        found = [_arithmetic(computed, most=1.0)] if computed is not None else []
+    return found
 
 
 def _dictionary(
@@ -227,23 +226,24 @@ def _dictionary(
         most = min(most, min(spans) // 2)  # closer together, a dictionary has nothing to gain
     if most < 2:
         return None
-    entries = partial(_map_entries, cost=cost)
+    entries = partial(_map_entries, others=others)
     mapped = map_dictionary(runs.reshape(-1), most, entries)
     if mapped is None:
         return None
-    bits = cost(mapped.numbers.reshape(runs.shape)) + _entry_bits(mapped, rows, cost)
-    return Candidate(partial(map_dictionary, map_entries=entries), mapped, bits)
+    bits = cost(mapped.numbers.reshape(runs.shape)) + _entry_bits(mapped, rows)
+    return Candidate(
+        partial(map_dictionary, map_entries=entries), mapped, _DICTIONARY_COST * bits
+    )
 
 
-def _map_entries(entries: NDArray[Any], cost: Cost) -> Mapped:
-    """Map a dictionary's own entries as a column would be, but for a dictionary."""
-    run = entries.reshape(1, -1)
-    if entries.dtype.kind != "f":
-        return map_image(entries)
-    return min(_floats(run, cost), key=lambda found: found.bits).mapped
+def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
+    """Map a dictionary's own entries as the column would be mapped without one."""
+    best = min(others, key=lambda found: found.bits)
+    mapped = best.mapping(entries)
+    return map_image(entries) if mapped is None else mapped
 
 
-def _entry_bits(mapped: Mapped, rows: int, cost: Cost) -> float:
+def _entry_bits(mapped: Mapped, rows: int) -> float:
     """Estimate the bits a row of a whole column takes for the entries of its dictionary.
 
     Rows beyond the sample hold more of them: the values seen once stand for ``sqrt(rows / seen)``

@@ -30,6 +30,9 @@ __all__ = ["find_computed", "find_fraction", "find_scale", "significant_digits"]
 _MOST_MISFITS: Final = 0.08
 _MOST_FAR: Final = 0.15
 _MISFIT_BITS: Final = 20.0
+_FAR_BITS: Final = 50.0
+_ULP_BITS: Final = 4.0
+_MOST_WAYS: Final = 6
 _GAIN: Final = 1.2  # a grid must be coarser than the decimals by this factor
 _FEW: Final = 64
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
@@ -40,8 +43,10 @@ _PARTS: Final = (1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 18, 21, 24, 27,
 _DIVISORS: Final = np.array(sorted({float(part * 10**e) for part in _PARTS for e in range(8)}))
 """Averages of some samples, binary fractions, and minutes, each also in tenths and hundredths."""
 
-_TENTHS: Final = np.array([float(10**e) for e in range(9)])
-_ANGLES: Final = np.array(sorted({1.0, *(float(c * 10**e) for e in range(6) for c in (10, 3600))}))
+_PARTS_OF_UNITS: Final = np.array(
+    sorted({float(part * 10**e) for e in range(7) for part in (1, 36)})[:-1]
+)
+"""Tenths and hundredths of a unit, and seconds of an angle."""
 
 _CONVERSIONS: Final = (
     (),
@@ -108,39 +113,55 @@ def find_fraction(
             limit = 10.0 ** (digits[1] - 1)
     if single:
         steps += (Step(SINGLE),)
-    best = _best_divisor(few, powers, divisors, single, 0.0, limit, _MOST_MISFITS)
-    return Arithmetic((Step(OVER, best), *steps)) if best else None
-
-
-def _best_divisor(
-    few: NDArray[Any], powers: Floats, divisors: Floats, single: bool, tolerance: float,
-    limit: float, most: float,
-) -> float | None:  # fmt: skip
-    misfits = np.empty(divisors.size, np.int64)
-    wide = few.astype(np.float64, copy=False)
-    allowed = int(most * few.size)
-    kernel("block_grids", "grid_misfits")(
-        wide, powers, divisors, single or few.dtype.itemsize == 4, tolerance, limit, allowed, misfits
-    )
-    fits = np.flatnonzero(misfits <= allowed)
-    if not fits.size:
+    wide = few.astype(np.float64, copy=False).reshape(1, -1)
+    rounds = single or few.dtype.itemsize == 4
+    misfits = _count(wide, powers, divisors, rounds, 0.0, limit, _MOST_MISFITS)[0]
+    costs = np.log2(divisors) + _MISFIT_BITS * misfits / few.size
+    costs[misfits > _MOST_MISFITS * few.size] = np.inf
+    best = int(np.argmin(costs)) if costs.size else -1
+    if best < 0 or costs[best] == np.inf:
         return None
-    costs = np.log2(divisors[fits]) + _MISFIT_BITS * misfits[fits] / few.size
-    return float(divisors[fits[np.argmin(costs)]])
+    return Arithmetic((Step(OVER, float(divisors[best])), *steps))
 
 
-def find_computed(few: NDArray[Any]) -> list[Arithmetic]:
-    """Find unit conversions that lead from decimals to `few`, but for rounding errors."""
+def _count(
+    ways: Floats, powers: Floats, divisors: Floats, single: bool, tolerance: float,
+    limit: float, most: float,
+) -> NDArray[np.int64]:  # fmt: skip
+    misfits = np.empty((ways.shape[0], divisors.size), np.int64)
+    allowed = int(most * ways.shape[1])
+    kernel("block_grids", "grid_misfits")(
+        ways, powers, divisors, single, tolerance, limit, allowed, misfits
+    )
+    return misfits
+
+
+def find_computed(few: NDArray[Any]) -> Arithmetic | None:
+    """Find the unit conversion that leads from decimals to `few`, but for rounding errors."""
     few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
-    none, tolerance, found = np.zeros(few.size), _CLOSE[few.dtype.itemsize], []
-    for steps in _CONVERSIONS:
-        plain = Arithmetic(steps).undo(few)
-        divisors = _ANGLES if steps and steps[0].parameter in (math.pi, math.pi / 180) else _TENTHS
-        best = _best_divisor(plain, none, divisors, False, tolerance, 0.01 / tolerance, _MOST_FAR)
-        if best is not None:
-            head = (Step(OVER, best),) if best > 1.0 else ()
-            found.append(Arithmetic(head + steps))
-    return found
+    wide, tolerance = few.astype(np.float64, copy=False), _CLOSE[few.dtype.itemsize]
+    ways = np.stack([_undo(steps, wide) for steps in _CONVERSIONS])
+    none, limit = np.zeros(few.size), 0.01 / tolerance
+    far = _count(ways, none, _PARTS_OF_UNITS, False, tolerance, limit, _MOST_FAR)
+    fits = np.argwhere(far <= _MOST_FAR * few.size)
+    best: tuple[float, Arithmetic | None] = (np.inf, None)
+    for way, at in fits[np.argsort(_PARTS_OF_UNITS[fits[:, 1]], kind="stable")][:_MOST_WAYS]:
+        divisor = float(_PARTS_OF_UNITS[at])
+        found = Arithmetic((Step(OVER, divisor), *_CONVERSIONS[way]))
+        off = _misses(found, few) - int(far[way, at])
+        bits = np.log2(divisor) + (_FAR_BITS * int(far[way, at]) + _ULP_BITS * off) / few.size
+        best = min(best, (float(bits), found), key=lambda one: one[0])
+    return best[1]
+
+
+def _undo(steps: tuple[Step, ...], values: Floats) -> Floats:
+    """Take a few values back through `steps`."""
+    for step in reversed(steps):
+        if step.kind == PLUS:
+            values = values - step.parameter
+        else:
+            values = values / step.parameter if step.kind == TIMES else values * step.parameter
+    return values
 
 
 def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
@@ -179,7 +200,6 @@ def _near(scale: float, epsilon: float) -> list[float]:
 
 
 def _misses(way: Arithmetic, few: NDArray[Any]) -> int:
-    numbers = np.rint(way.undo(few))
-    numbers[~(np.abs(numbers) < 2.0**53)] = 0.0
-    back = way.inverse(numbers.astype(np.int64).view(np.uint64), few.dtype)
+    """Count the values that do not come back bit for bit."""
+    back = way.inverse(way.forward(few).view(np.uint64), few.dtype)
     return int(np.count_nonzero(back != few))

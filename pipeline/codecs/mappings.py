@@ -49,7 +49,6 @@ MAX_EXPONENT: Final = 17
 _POWERS: Final = np.array([float(10**e) for e in range(MAX_EXPONENT + 1)])
 _NONE: Final = np.empty(0, np.int64)
 _NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
-_EXACT: Final = 2.0**53
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
 
@@ -126,11 +125,7 @@ def map_arithmetic(values: NDArray[Any], transform: Arithmetic, most: float) -> 
     most : float
         Largest share of misfits, as for `map_decimal`.
     """
-    numbers = transform.undo(values)
-    lost = ~(np.abs(numbers) < _EXACT)
-    numbers[lost] = 0.0
-    whole = np.rint(numbers, out=numbers).astype(np.int64)
-    return _settle(values, transform, whole, most)
+    return _settle(values, transform, transform.forward(values), most)
 
 
 def map_significant(values: NDArray[Any], transform: Significant, most: float) -> Mapped | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ from pipeline.codecs.mappings import (
     map_significant,
 )
 from pipeline.codecs.sampling import sample
-from pipeline.codecs.transforms import Significant
+from pipeline.codecs.transforms import MendedDictionary, Significant
 
 __all__ = ["Cost", "choose_transform"]
 
@@ -55,8 +55,11 @@ _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
 _FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = 9
+_NONE: Final = np.empty(0, np.int64)
+_GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
+_MOST_ENTRIES_OFF: Final = 0.5
+_ENTRY_MISFIT_BITS: Final = 40.0
 _LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
-_DICTIONARY_COST: Final = 1.03  # it is slower, and its estimate less certain
 
 type Cost = Callable[[NDArray[Any]], float]
 """Estimates bits per row of numbers, int64 or uint64, shape (runs, rows of a run)."""
@@ -140,7 +143,7 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
     if plain is not None:
         yield plain
     if plain is None or plain.mapped.misfits.size or plain.bits > _SURE_DIGITS * _DIGIT_BITS:
-        mappings += _computed(few, exponents) or [map_image]
+        mappings += _computed(few, exponents, plain is not None) or [map_image]
     for mapping in mappings:
         found = _try(mapping, runs, cost)
         if found is not None:
@@ -178,38 +181,48 @@ def _printed(
         return
     most, single = decimals.keywords["exponent"], decimals.keywords["single"]
     if most >= 1:
-        fraction = find_fraction(few, (DECIMALS, most), single)
+        fraction = find_fraction(few, (DECIMALS, most), single, True)
         if fraction is not None:
             yield _arithmetic(fraction)
     real = exponents <= MAX_EXPONENT
     digits, points = significant_digits(few, exponents)[real], exponents[real]
     if digits.size and not single:
-        widest = int(np.quantile(digits, 0.98, method="lower"))
-        deepest = min(22, int(np.quantile(points, 0.98, method="lower")))
+        widest = _most(digits)
+        deepest = min(22, _most(points))
         spare = deepest - (widest - (digits - points))  # digits the values cannot have
         if widest >= 1 and np.maximum(spare, 0).mean() > _LEAST_GAIN:
             transform = Significant(min(17, widest), deepest)
             yield partial(map_significant, transform=transform, most=2 * _MOST_MISFITS)
 
 
+def _most(counts: NDArray[np.int64]) -> int:
+    """Return a number that all but one in fifty of some `counts` do not exceed."""
+    return int(np.sort(counts)[(counts.size - 1) * 49 // 50])
+
+
 def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mapping:
     return partial(map_arithmetic, transform=transform, most=most)
 
 
-def _computed(few: NDArray[Any], exponents: NDArray[np.int64]) -> list[Mapping]:
-    """Return fractions, or else a unit conversion or a scale, that explain a few values."""
+def _computed(few: NDArray[Any], exponents: NDArray[np.int64], decimal: bool) -> list[Mapping]:
+    """Return fractions, or else a unit conversion or a scale, that explain a few values.
+
+    If they are `decimal`, only fractions that are no decimals can be better.
+    """
     finite = np.isfinite(few)
     few, exponents = few[finite], exponents[finite]
     if few.size < 3:
         return []
     single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
     ways: list[tuple[int, int] | None] = [None]
-    widest = int(np.quantile(significant_digits(few, exponents), 0.98, method="lower"))
+    widest = _most(significant_digits(few, exponents))
     if 6 <= widest <= 17:
         ways.append((SIGNIFICANT, widest))
-    fractions = [find_fraction(few, way, single) for way in ways]
+    fractions = [find_fraction(few, way, False, decimal) for way in ways]
+    if single and fractions == [None]:
+        fractions = [find_fraction(few, None, True, decimal)]
     found = [_arithmetic(fraction) for fraction in fractions if fraction is not None]
-    if not found:
+    if not found and not decimal:
         computed = find_computed(few) or find_scale(few, single)
         found = [_arithmetic(computed, most=1.0)] if computed is not None else []
     return found
@@ -230,24 +243,41 @@ def _dictionary(
     mapped = map_dictionary(runs.reshape(-1), most, entries)
     if mapped is None:
         return None
-    bits = cost(mapped.numbers.reshape(runs.shape)) + _entry_bits(mapped, rows)
-    return Candidate(
-        partial(map_dictionary, map_entries=entries), mapped, _DICTIONARY_COST * bits
-    )
+    mapping = partial(map_dictionary, map_entries=entries)
+    return Candidate(mapping, mapped, _dictionary_bits(mapped, runs, rows, cost))
 
 
 def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
-    """Map a dictionary's own entries as the column would be mapped without one."""
-    best = min(others, key=lambda found: found.bits)
-    mapped = best.mapping(entries)
-    return map_image(entries) if mapped is None else mapped
+    """Map a dictionary's own entries in the way that takes least.
+
+    Tried are those for the column, and the decimals that the longest entry needs.
+    """
+    ways: list[Mapping] = [
+        partial(found.mapping, most=_MOST_ENTRIES_OFF)
+        for found in others
+        if isinstance(found.mapping, partial)
+    ]
+    if entries.dtype.kind == "f":
+        exponents = find_exponents(entries, False)
+        most = int(exponents[exponents <= MAX_EXPONENT].max(initial=0))
+        ways.append(partial(map_decimal, exponent=most, single=False, most=_MOST_ENTRIES_OFF))
+    found = [map_image(entries), *(way(entries) for way in ways)]
+    return min((mapped for mapped in found if mapped is not None), key=_spread_bits)
 
 
-def _entry_bits(mapped: Mapped, rows: int) -> float:
-    """Estimate the bits a row of a whole column takes for the entries of its dictionary.
+def _spread_bits(mapped: Mapped) -> float:
+    """Return roughly what an ascending list takes: its usual distance, and its misfits."""
+    span = int(mapped.numbers.max()) - int(mapped.numbers.min())
+    misfits = mapped.misfits.size / mapped.numbers.size
+    return float(np.log2(span / mapped.numbers.size + 1.0)) + _ENTRY_MISFIT_BITS * misfits
 
-    Rows beyond the sample hold more of them: the values seen once stand for ``sqrt(rows / seen)``
-    times as many, which in turn leaves smaller distances between entries.
+
+def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) -> float:
+    """Estimate the bits a row of a whole column takes under a dictionary, entries included.
+
+    Rows beyond the sample hold more distinct values: those seen once stand for
+    ``sqrt(rows / seen)`` times as many. Half of them, say, come between the numbers of two
+    neighbouring rows that differ.
 
     References
     ----------
@@ -256,6 +286,15 @@ def _entry_bits(mapped: Mapped, rows: int) -> float:
     transform: Any = mapped.transform
     counts = np.bincount(mapped.numbers)
     once = int(np.count_nonzero(counts == 1))
-    more = counts.size + once * ((rows / mapped.numbers.size) ** 0.5 - 1.0)
-    body = 8.0 * len(transform.write()) - np.log2(more / counts.size) * counts.size
-    return max(float(body), counts.size) / counts.size * more / rows
+    growth = 1.0 + once / counts.size * ((rows / mapped.numbers.size) ** 0.5 - 1.0)
+    entries = Mapped(transform.base, transform.entries, _NONE)
+    if isinstance(transform, MendedDictionary):
+        restored = transform.base.inverse(transform.entries, runs.dtype)
+        entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))
+    each = max(1.0, _spread_bits(entries) + _GAP_BITS - np.log2(growth))
+    changing = np.count_nonzero(np.diff(mapped.numbers)) / mapped.numbers.size
+    return float(
+        cost(mapped.numbers.reshape(runs.shape))
+        + 0.5 * np.log2(growth) * changing
+        + each * growth * counts.size / rows
+    )

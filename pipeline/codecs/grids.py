@@ -32,7 +32,7 @@ _MOST_FAR: Final = 0.15
 _MISFIT_BITS: Final = 20.0
 _FAR_BITS: Final = 50.0
 _ULP_BITS: Final = 4.0
-_MOST_WAYS: Final = 6
+_MOST_WAYS: Final = 3
 _GAIN: Final = 1.2  # a grid must be coarser than the decimals by this factor
 _FEW: Final = 64
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
@@ -41,6 +41,7 @@ _EPSILON: Final = {4: 2.0**-24, 8: 2.0**-53}
 _PARTS: Final = (1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 18, 21, 24, 27, 28, 32, 33, 36, 45,
                  48, 64, 96, 128)  # fmt: skip
 _DIVISORS: Final = np.array(sorted({float(part * 10**e) for part in _PARTS for e in range(8)}))
+_PROPER: Final = np.array([one for one in _DIVISORS.tolist() if str(one).strip("0.") != "1"])
 """Averages of some samples, binary fractions, and minutes, each also in tenths and hundredths."""
 
 _PARTS_OF_UNITS: Final = np.array(
@@ -88,7 +89,7 @@ def significant_digits(few: Floats, exponents: NDArray[np.int64]) -> NDArray[np.
 
 
 def find_fraction(
-    few: NDArray[Any], digits: tuple[int, int] | None, single: bool
+    few: NDArray[Any], digits: tuple[int, int] | None, single: bool, decimal: bool
 ) -> Arithmetic | None:
     """Find a divisor that makes fractions of whole numbers of `few`, bit for bit.
 
@@ -99,9 +100,12 @@ def find_fraction(
         `DECIMALS` or `SIGNIFICANT`, and the digits to which the fractions were rounded.
     single : bool
         The values passed through float32.
+    decimal : bool
+        They are decimals, for which powers of ten are nothing new.
     """
     few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
-    divisors, powers, limit, steps = _DIVISORS, np.zeros(few.size), 2.0**44, ()
+    divisors = _PROPER if decimal else _DIVISORS
+    powers, limit, steps = np.zeros(few.size), 2.0**44, ()
     if digits is not None:
         steps = (Step(digits[0], float(digits[1])),)
         if digits[0] == DECIMALS:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
 from pipeline.codecs.images import from_image, image
-from pipeline.codecs.sections import write_corrections
 from pipeline.codecs.transforms import (
     Arithmetic,
     Decimal,
@@ -178,15 +177,13 @@ def map_dictionary(
     rank[order] = np.arange(count)
     ascending = from_image(entries[order].view(np.uint64), values.dtype)
     base = (map_entries and map_entries(ascending)) or map_image(ascending)
-    return Mapped(_dictionary(ascending, base), rank.take(codes.view(np.int64)), _NONE)
-
-
-def _dictionary(entries: NDArray[Any], base: Mapped) -> Dictionary:
-    numbers = base.numbers.view(np.uint64)
-    if not base.misfits.size:
-        return Dictionary(base.transform, numbers)
-    restored = base.transform.inverse(numbers, entries.dtype)
-    return MendedDictionary(base.transform, numbers, write_corrections(entries, restored))
+    numbers, transform = base.numbers.view(np.uint64), base.transform
+    found = (
+        MendedDictionary(transform, numbers, ascending)
+        if base.misfits.size
+        else Dictionary(transform, numbers)
+    )
+    return Mapped(found, rank.take(codes.view(np.int64)), _NONE)
 
 
 def find_exponents(values: NDArray[Any], single: bool) -> NDArray[np.int64]:

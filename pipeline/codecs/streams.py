@@ -166,12 +166,14 @@ def write_nested(numbers: NDArray[Any], order: int, encode: Encoder | None = Non
     order : int
         Predictor id: 1 for an ascending list, 0 for any other.
     encode : callable, optional
-        Chooses an entropy stage for residuals and returns its id and its bytes; without it,
-        the stage is constant or varints.
+        Chooses an entropy stage for residuals and returns its id and its bytes, which are
+        taken if they are shorter than what the stages constant and varints make of them.
     """
     scaled = scale_down(numbers)
     predictor, residuals = Predictor.forward(order, 0, scaled.multiples)
-    entropy, body = (encode or _encode_few)(residuals)
+    entropy, body = _encode_few(residuals)
+    if encode is not None:
+        entropy, body = min((entropy, body), encode(residuals), key=lambda found: len(found[1]))
     stream = encode_stream(scaled, predictor, entropy, body)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 

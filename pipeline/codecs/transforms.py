@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from pipeline.codecs.arithmetic import Arithmetic, Decimal
 from pipeline.codecs.cursor import Cursor, sized, varint
 from pipeline.codecs.images import Numbers, from_image, image, require_float
-from pipeline.codecs.sections import apply_corrections
+from pipeline.codecs.sections import apply_corrections, write_corrections
 from pipeline.codecs.significant import Significant
 from pipeline.codecs.streams import read_nested, write_nested
 from pipeline.errors import CorruptBlockError
@@ -148,32 +148,32 @@ class Dictionary:
 
     def __str__(self) -> str:
         """Name the base and the number of entries; they may be thousands."""
-        return f"{type(self).__name__}({self.base}, {self.entries.size} entries)"
+        return f"Dictionary({self.base}, {self.entries.size} entries)"
 
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Look the values up, or raise `CorruptBlockError` where there is no such entry."""
-        if numbers.max() >= self.entries.size:
-            raise CorruptBlockError(f"refers to entry {numbers.max()} of {self.entries.size}")
-        return self.values(dtype).take(numbers.view(np.int64))
-
-    def values(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the distinct values, shape (entries,)."""
-        return self.base.inverse(self.entries, dtype)
+        return _look_up(self.base.inverse(self.entries, dtype), numbers)
 
 
 @dataclass(frozen=True)
-class MendedDictionary(Dictionary):
+class MendedDictionary:
     """A dictionary whose base does not fit all entries.
 
     One negative zero or one infinity among decimals must not cost each of them their bits.
 
     Attributes
     ----------
-    corrections : bytes
-        What `pipeline.codecs.sections.write_corrections` says about the entries.
+    base : Transform
+        Of most entries; no dictionary.
+    entries : ndarray of uint64, shape (entries,)
+        Numbers for `base`.
+    distinct : ndarray, shape (entries,)
+        The entries themselves.
     """
 
-    corrections: bytes
+    base: Transform
+    entries: Numbers
+    distinct: NDArray[Any]
     id: ClassVar[int] = 6
     name: ClassVar[str] = "mended"
 
@@ -181,20 +181,30 @@ class MendedDictionary(Dictionary):
     def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:
         """Read entries and corrections, or raise `CorruptBlockError`."""
         base, entries = _read_entries(cursor, rows, dtype)
-        return cls(base, entries, bytes(cursor.sized().rest()))
+        distinct, corrections = base.inverse(entries, dtype), cursor.sized()
+        apply_corrections(corrections, distinct)
+        corrections.finish()
+        return cls(base, entries, distinct)
 
     def write(self) -> bytes:
         """Return what a dictionary does, and the corrections."""
-        return super().write() + sized(self.corrections)
+        restored = self.base.inverse(self.entries, self.distinct.dtype)
+        corrections = write_corrections(self.distinct, restored)
+        return Dictionary(self.base, self.entries).write() + sized(corrections)
 
-    __str__ = Dictionary.__str__
+    def __str__(self) -> str:
+        """Name the base and the number of entries; they may be thousands."""
+        return f"MendedDictionary({self.base}, {self.entries.size} entries)"
 
-    def values(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the distinct values, mended, or raise `CorruptBlockError`."""
-        values, cursor = super().values(dtype), Cursor(memoryview(self.corrections))
-        apply_corrections(cursor, values)
-        cursor.finish()
-        return values
+    def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Look the values up, or raise `CorruptBlockError` where there is no such entry."""
+        return _look_up(self.distinct, numbers)
+
+
+def _look_up(distinct: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+    if numbers.max() >= distinct.size:
+        raise CorruptBlockError(f"refers to entry {numbers.max()} of {distinct.size}")
+    return distinct.take(numbers.view(np.int64))
 
 
 def _read_entries(cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> tuple[Transform, Numbers]:

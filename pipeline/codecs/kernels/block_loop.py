@@ -16,7 +16,9 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
 
     With the compiler switched off, the loop runs on NumPy's scalars, which warn where machine
     words silently wrap or become infinite; they are told not to, and compute the same.
+    Divisions follow IEEE 754 instead of raising: the check before each one kept compilers from
+    making vectors of loops.
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return np.errstate(all="ignore")(function)
-    return njit(nogil=True, cache=True)(function)
+    return njit(nogil=True, cache=True, error_model="numpy")(function)

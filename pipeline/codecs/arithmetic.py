@@ -76,6 +76,7 @@ TENS: Final = np.array([float(f"1e{d}") for d in range(-30, 41)])
 _NAMES: Final = {1: "times", 2: "over", 3: "plus", 4: "decimals", 5: "significant", 6: "single"}
 _DIGITS: Final = {DECIMALS: range(23), SIGNIFICANT: range(1, 18)}
 
+
 @dataclass(frozen=True)
 class Decimal:
     """Floats that were written with a fixed number of digits.
@@ -188,7 +189,7 @@ class Arithmetic:
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return what the steps make of `numbers`, rounded to `dtype`."""
         values = np.empty(numbers.size)
-        kernel("block_grids", "from_arithmetic")(
+        kernel("block_arithmetic", "from_arithmetic")(
             numbers.view(np.int64), *self._columns(), TENS, POWERS, values
         )
         with np.errstate(all="ignore"):
@@ -198,7 +199,7 @@ class Arithmetic:
         """Return the numbers nearest to those that `values` were computed from."""
         numbers = np.empty(values.size, np.int64)
         wide = values.astype(np.float64, copy=False)
-        kernel("block_grids", "to_arithmetic")(wide, *self._columns(), numbers)
+        kernel("block_arithmetic", "to_arithmetic")(wide, *self._columns(), numbers)
         return numbers
 
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -59,7 +59,10 @@ _NONE: Final = np.empty(0, np.int64)
 _GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
 _MOST_ENTRIES_OFF: Final = 0.5
 _ENTRY_MISFIT_BITS: Final = 40.0
+_REAL_DIGITS: Final = {4: 7, 8: 16}  # of a float; any float has more, rounded or not
 _LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
+
+type Decimals = partial[Mapped | None]
 
 type Cost = Callable[[NDArray[Any]], float]
 """Estimates bits per row of numbers, int64 or uint64, shape (runs, rows of a run)."""
@@ -109,7 +112,8 @@ def _candidates(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:
     """Return the mappings that may suit a column of `rows`, tried on its sample."""
     found = list(_floats(runs, cost)) if runs.dtype.kind == "f" else []
     if not found:
-        found = [_try(map_image, runs, cost)]
+        plain = map_image(runs.reshape(-1))
+        found = [Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))]
     entries = _dictionary(runs, rows, cost, found)
     return found if entries is None else [*found, entries]
 
@@ -150,7 +154,7 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
             yield found
 
 
-def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Mapping | None:
+def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | None:
     """Return the decimals that suit a few values best, if most of them are decimals."""
     best = _digits(exponents, False)
     if few.dtype.itemsize == 8 and (best is None or best[3]):
@@ -174,7 +178,7 @@ def _digits(exponents: NDArray[np.int64], single: bool) -> tuple[float, int, boo
 
 
 def _printed(
-    few: NDArray[Any], exponents: NDArray[np.int64], decimals: Mapping | None
+    few: NDArray[Any], exponents: NDArray[np.int64], decimals: Decimals | None
 ) -> Iterator[Mapping]:
     """Yield fractions that were rounded to decimals, and decimals of so many significant digits."""
     if decimals is None:
@@ -190,8 +194,9 @@ def _printed(
         widest = _most(digits)
         deepest = min(22, _most(points))
         spare = deepest - (widest - (digits - points))  # digits the values cannot have
-        if widest >= 1 and np.maximum(spare, 0).mean() > _LEAST_GAIN:
-            transform = Significant(min(17, widest), deepest)
+        rounded = 1 <= widest <= _REAL_DIGITS[few.dtype.itemsize]
+        if rounded and np.maximum(spare, 0).mean() > _LEAST_GAIN:
+            transform = Significant(widest, deepest)
             yield partial(map_significant, transform=transform, most=2 * _MOST_MISFITS)
 
 
@@ -268,8 +273,9 @@ def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
 def _spread_bits(mapped: Mapped) -> float:
     """Return roughly what an ascending list takes: its usual distance, and its misfits."""
     span = int(mapped.numbers.max()) - int(mapped.numbers.min())
-    misfits = mapped.misfits.size / mapped.numbers.size
-    return float(np.log2(span / mapped.numbers.size + 1.0)) + _ENTRY_MISFIT_BITS * misfits
+    misfits = mapped.misfits.size + (2 if mapped.misfits.size else 0)  # a mask is long as well
+    each = _ENTRY_MISFIT_BITS * misfits / mapped.numbers.size
+    return float(np.log2(span / mapped.numbers.size + 1.0)) + each
 
 
 def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) -> float:
@@ -287,7 +293,7 @@ def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) 
     counts = np.bincount(mapped.numbers)
     once = int(np.count_nonzero(counts == 1))
     growth = 1.0 + once / counts.size * ((rows / mapped.numbers.size) ** 0.5 - 1.0)
-    entries = Mapped(transform.base, transform.entries, _NONE)
+    entries = Mapped(transform.base, transform.entries.view(np.int64), _NONE)
     if isinstance(transform, MendedDictionary):
         restored = transform.base.inverse(transform.entries, runs.dtype)
         entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))

@@ -16,14 +16,13 @@ from pipeline.codecs.arithmetic import (
     DECIMALS,
     OVER,
     PLUS,
-    SIGNIFICANT,
+    POWERS,
     SINGLE,
     TENS,
     TIMES,
     Arithmetic,
     Step,
 )
-from pipeline.codecs.mappings import MAX_EXPONENT
 
 __all__ = ["find_computed", "find_fraction", "find_scale", "significant_digits"]
 
@@ -84,8 +83,12 @@ def significant_digits(few: Floats, exponents: NDArray[np.int64]) -> NDArray[np.
     exponents : ndarray of int64, shape (values,)
         From `pipeline.codecs.mappings.find_exponents`.
     """
-    decades = np.searchsorted(TENS, np.abs(few), side="right") - 31
-    return np.where(few == 0.0, 0, exponents + decades + 1)
+    return np.where(few == 0.0, 0, exponents + _decades(few) + 1)
+
+
+def _decades(few: Floats) -> NDArray[np.int64]:
+    """Return the exponent of the largest power of ten that is not above each size."""
+    return np.searchsorted(TENS, np.abs(few), side="right") - 31
 
 
 def find_fraction(
@@ -105,16 +108,16 @@ def find_fraction(
     """
     few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
     divisors = _PROPER if decimal else _DIVISORS
-    powers, limit, steps = np.zeros(few.size), 2.0**44, ()
+    powers, limit = np.zeros(few.size), 2.0**44
+    steps: tuple[Step, ...] = ()
     if digits is not None:
         steps = (Step(digits[0], float(digits[1])),)
         if digits[0] == DECIMALS:
-            powers[:] = 10.0 ** digits[1]
-            divisors = divisors[_GAIN * divisors < 10.0 ** digits[1]]
+            powers[:] = POWERS[digits[1]]
+            divisors = divisors[_GAIN * divisors < POWERS[digits[1]]]
         else:
-            decades = np.searchsorted(TENS, np.abs(few), side="right") - 31
-            powers = 10.0 ** np.clip(digits[1] - 1 - decades, 0, 22)
-            limit = 10.0 ** (digits[1] - 1)
+            powers = POWERS.take(np.clip(digits[1] - 1 - _decades(few), 0, 22))
+            limit = float(POWERS[digits[1] - 1])
     if single:
         steps += (Step(SINGLE),)
     wide = few.astype(np.float64, copy=False).reshape(1, -1)

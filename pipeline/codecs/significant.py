@@ -102,7 +102,7 @@ class Significant:
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the printed values, rounded to `dtype`."""
         decades, values = _decades(self.digits, self.exponent), np.empty(numbers.size)
-        kernel("block_grids", "from_significant")(
+        kernel("block_arithmetic", "from_significant")(
             numbers, decades.starts, decades.over, decades.times, values
         )
         with np.errstate(all="ignore"):
@@ -111,7 +111,7 @@ class Significant:
     def forward(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the numbers nearest to `values`; 0 where there is none."""
         decades, numbers = _decades(self.digits, self.exponent), np.empty(values.size, np.int64)
-        kernel("block_grids", "to_significant")(
+        kernel("block_arithmetic", "to_significant")(
             values.astype(np.float64, copy=False), decades.starts, decades.tops,
             decades.over, decades.times, numbers,
         )  # fmt: skip

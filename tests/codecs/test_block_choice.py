@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.codecs.block import decode_block, describe, encode_block, read_header
-from pipeline.codecs.choose import sample
+from pipeline.codecs.sampling import sample
 from tests.codecs.block_columns import LONG, bits_column, same_bits, sensor, times, walk
 
 

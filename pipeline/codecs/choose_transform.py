@@ -54,7 +54,7 @@ _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
 _FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
-_SURE_DIGITS: Final = 9
+_SURE_DIGITS: Final = {False: 9, True: 5}  # by whether the values passed through float32
 _NONE: Final = np.empty(0, np.int64)
 _GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
 _MOST_ENTRIES_OFF: Final = 0.5
@@ -146,8 +146,10 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
     mappings = list(_printed(few, exponents, decimals))
     if plain is not None:
         yield plain
-    if plain is None or plain.mapped.misfits.size or plain.bits > _SURE_DIGITS * _DIGIT_BITS:
-        mappings += _computed(few, exponents, plain is not None) or [map_image]
+    single = few.dtype.itemsize == 4 or bool(decimals and decimals.keywords["single"])
+    sure = plain is not None and plain.bits <= _SURE_DIGITS[single] * _DIGIT_BITS
+    if plain is None or plain.mapped.misfits.size or not sure:
+        mappings += _computed(few, exponents, plain is not None, sure) or [map_image]
     for mapping in mappings:
         found = _try(mapping, runs, cost)
         if found is not None:
@@ -184,8 +186,9 @@ def _printed(
     if decimals is None:
         return
     most, single = decimals.keywords["exponent"], decimals.keywords["single"]
-    if most >= 1:
-        fraction = find_fraction(few, (DECIMALS, most), single, True)
+    ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
+    for way in ways if most >= 1 else ():
+        fraction = find_fraction(few, way, single, True)
         if fraction is not None:
             yield _arithmetic(fraction)
     real = exponents <= MAX_EXPONENT
@@ -209,10 +212,13 @@ def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mappi
     return partial(map_arithmetic, transform=transform, most=most)
 
 
-def _computed(few: NDArray[Any], exponents: NDArray[np.int64], decimal: bool) -> list[Mapping]:
+def _computed(
+    few: NDArray[Any], exponents: NDArray[np.int64], decimal: bool, sure: bool
+) -> list[Mapping]:
     """Return fractions, or else a unit conversion or a scale, that explain a few values.
 
-    If they are `decimal`, only fractions that are no decimals can be better.
+    If they are `decimal`, only fractions that are no decimals can be better; if that is `sure`,
+    nothing else is looked for.
     """
     finite = np.isfinite(few)
     few, exponents = few[finite], exponents[finite]
@@ -227,7 +233,7 @@ def _computed(few: NDArray[Any], exponents: NDArray[np.int64], decimal: bool) ->
     if single and fractions == [None]:
         fractions = [find_fraction(few, None, True, decimal)]
     found = [_arithmetic(fraction) for fraction in fractions if fraction is not None]
-    if not found and not decimal:
+    if not found and not sure:
         computed = find_computed(few) or find_scale(few, single)
         found = [_arithmetic(computed, most=1.0)] if computed is not None else []
     return found

@@ -35,6 +35,7 @@ _MOST_WAYS: Final = 3
 _GAIN: Final = 1.2  # a grid must be coarser than the decimals by this factor
 _FEW: Final = 64
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
+_LIMITS: Final = {4: 2.0**21, 8: 2.0**44}  # larger numbers would fit any float
 _EPSILON: Final = {4: 2.0**-24, 8: 2.0**-53}
 
 _PARTS: Final = (1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 18, 21, 24, 27, 28, 32, 33, 36, 45,
@@ -108,7 +109,8 @@ def find_fraction(
     """
     few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
     divisors = _PROPER if decimal else _DIVISORS
-    powers, limit = np.zeros(few.size), 2.0**44
+    rounds = single or few.dtype.itemsize == 4
+    powers, limit = np.zeros(few.size), _LIMITS[4 if rounds else 8]
     steps: tuple[Step, ...] = ()
     if digits is not None:
         steps = (Step(digits[0], float(digits[1])),)
@@ -121,7 +123,6 @@ def find_fraction(
     if single:
         steps += (Step(SINGLE),)
     wide = few.astype(np.float64, copy=False).reshape(1, -1)
-    rounds = single or few.dtype.itemsize == 4
     misfits = _count(wide, powers, divisors, rounds, 0.0, limit, _MOST_MISFITS)[0]
     costs = np.log2(divisors) + _MISFIT_BITS * misfits / few.size
     costs[misfits > _MOST_MISFITS * few.size] = np.inf
@@ -185,8 +186,9 @@ def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
         return None
     epsilon = _EPSILON[4 if single else few.dtype.itemsize]
     largest = float(np.abs(ascending[[0, -1]]).max())
-    step = float(kernel("block_grids", "estimate_scale")(ascending, largest * epsilon))
-    if not step or largest / step > 2.0**44:
+    distances = np.sort(np.diff(ascending))
+    step = float(kernel("block_grids", "estimate_scale")(ascending, distances, largest * epsilon))
+    if not step or largest / step > _LIMITS[4 if epsilon > 2.0**-30 else 8]:
         return None
     multiple = largest / max(1.0, float(np.rint(largest / step)))
     tail = (Step(SINGLE),) if single else ()

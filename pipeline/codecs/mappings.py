@@ -142,8 +142,9 @@ def _settle(
     if misfits.size > values.size * most:
         return None
     with np.errstate(all="ignore"):
-        error = np.abs(restored[misfits] - values[misfits])
-        far = misfits[~(error <= np.abs(values[misfits]) * _NEAR)]
+        wanted = values[misfits]
+        near = np.abs(restored[misfits] - wanted) <= np.abs(wanted) * _NEAR
+        far = misfits[~(near & np.isfinite(wanted))]
     if far.size:
         own = np.arange(values.size)
         own[far] = 0

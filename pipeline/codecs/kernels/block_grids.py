@@ -49,20 +49,30 @@ def grid_misfits(
 
 
 @loop
-def estimate_scale(ascending: NDArray[np.float64], error: float) -> float:
+def estimate_scale(
+    ascending: NDArray[np.float64], distances: NDArray[np.float64], error: float
+) -> float:
     """Return the step of a grid through zero on which all values lie, or 0.
 
-    Euclid's algorithm on the distances between neighbours finds a step; longer and longer
-    distances from the first value then make it exact. `ascending` are distinct values, each off
-    by at most `error`.
+    `ascending` are distinct values, each off by at most `error`, and `distances` those between
+    neighbours, ascending as well. Euclid's algorithm on the shortest finds a step; the mean of
+    all makes it more exact, and longer and longer distances from the first value as exact as
+    the values are.
     """
-    step = ascending[-1] - ascending[0]
-    for i in range(1, ascending.size):
-        rest = ascending[i] - ascending[i - 1]
-        while rest > 8.0 * error:
-            step, rest = rest, abs(step - rest * np.rint(step / rest))
-        if step < 64.0 * error:
+    step, doubt = distances[0], 2.0 * error
+    for i in range(1, min(distances.size, 64)):
+        rest, blur = distances[i], 2.0 * error
+        while rest > 4.0 * blur:
+            times = np.rint(step / rest)
+            step, rest = rest, abs(step - rest * times)
+            doubt, blur = blur, doubt + blur * times
+        if step < 16.0 * doubt:
             return 0.0
+    length, count = 0.0, 0.0
+    for i in range(distances.size):
+        length += distances[i]
+        count += np.rint(distances[i] / step)
+        step = length / count
     for i in range(1, ascending.size):
         distance = ascending[i] - ascending[0]
         step = distance / max(1.0, np.rint(distance / step))

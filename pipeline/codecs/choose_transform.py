@@ -28,7 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.arithmetic import DECIMALS, SIGNIFICANT, Arithmetic
-from pipeline.codecs.grids import find_computed, find_fraction, find_scale, significant_digits
+from pipeline.codecs.grids import (
+    count_misfits,
+    find_computed,
+    find_fraction,
+    find_scale,
+    significant_digits,
+)
 from pipeline.codecs.images import image
 from pipeline.codecs.mappings import (
     MAX_ENTRIES,
@@ -149,7 +155,8 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
     single = few.dtype.itemsize == 4 or bool(decimals and decimals.keywords["single"])
     sure = plain is not None and plain.bits <= _SURE_DIGITS[single] * _DIGIT_BITS
     if plain is None or plain.mapped.misfits.size or not sure:
-        mappings += _computed(few, exponents, plain is not None, sure) or [map_image]
+        mappings += _nearly_decimals(few, decimals)
+        mappings += _computed(few, plain is not None, sure) or [map_image]
     for mapping in mappings:
         found = _try(mapping, runs, cost)
         if found is not None:
@@ -165,6 +172,14 @@ def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | Non
     if best is None:
         return None
     return partial(map_decimal, exponent=best[1], single=best[2], most=2 * _MOST_MISFITS)
+
+
+def _nearly_decimals(few: NDArray[Any], decimals: Decimals | None) -> list[Mapping]:
+    """Return decimals that many values miss by a rounding error, if they have fewer digits."""
+    best = _digits(find_exponents(few, False, near=True), False)
+    if best is None or (decimals and decimals.keywords["exponent"] <= best[1]):
+        return []
+    return [partial(map_decimal, exponent=best[1], single=False, most=1.0)]
 
 
 def _digits(exponents: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
@@ -187,8 +202,9 @@ def _printed(
         return
     most, single = decimals.keywords["exponent"], decimals.keywords["single"]
     ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
-    for way in ways if most >= 1 else ():
-        fraction = find_fraction(few, way, single, True)
+    distinct = np.unique(few) if most >= 1 else few[:0]
+    for way in ways if distinct.size > 1 else ():
+        fraction = find_fraction(distinct, way, single, True)
         if fraction is not None:
             yield _arithmetic(fraction)
     real = exponents <= MAX_EXPONENT
@@ -212,31 +228,29 @@ def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mappi
     return partial(map_arithmetic, transform=transform, most=most)
 
 
-def _computed(
-    few: NDArray[Any], exponents: NDArray[np.int64], decimal: bool, sure: bool
-) -> list[Mapping]:
+def _computed(few: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
     """Return fractions, or else a unit conversion or a scale, that explain a few values.
 
     If they are `decimal`, only fractions that are no decimals can be better; if that is `sure`,
     nothing else is looked for.
     """
-    finite = np.isfinite(few)
-    few, exponents = few[finite], exponents[finite]
-    if few.size < 3:
+    distinct = np.unique(few[np.isfinite(few)])  # what most rows repeat must not decide alone
+    if distinct.size < 3:
         return []
     single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
     ways: list[tuple[int, int] | None] = [None]
-    widest = _most(significant_digits(few, exponents))
+    widest = _most(significant_digits(distinct, find_exponents(distinct, False)))
     if 6 <= widest <= 17:
         ways.append((SIGNIFICANT, widest))
-    fractions = [find_fraction(few, way, False, decimal) for way in ways]
+    fractions = [find_fraction(distinct, way, False, decimal) for way in ways]
     if single and fractions == [None]:
-        fractions = [find_fraction(few, None, True, decimal)]
-    found = [_arithmetic(fraction) for fraction in fractions if fraction is not None]
+        fractions = [find_fraction(distinct, None, True, decimal)]
+    found = [fraction for fraction in fractions if fraction is not None]
     if not found and not sure:
-        computed = find_computed(few) or find_scale(few, single)
-        found = [_arithmetic(computed, most=1.0)] if computed is not None else []
-    return found
+        found = [way for way in (find_computed(distinct), find_scale(distinct, single)) if way]
+        found = sorted(found, key=lambda way: count_misfits(way, distinct))[:1]
+        return [_arithmetic(way, most=1.0) for way in found]
+    return [_arithmetic(way) for way in found]
 
 
 def _dictionary(
@@ -288,8 +302,8 @@ def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) 
     """Estimate the bits a row of a whole column takes under a dictionary, entries included.
 
     Rows beyond the sample hold more distinct values: those seen once stand for
-    ``sqrt(rows / seen)`` times as many. Half of them, say, come between the numbers of two
-    neighbouring rows that differ.
+    ``sqrt(rows / seen)`` times as many. Those between the numbers of neighbouring rows make
+    their difference longer.
 
     References
     ----------
@@ -297,16 +311,18 @@ def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) 
     """
     transform: Any = mapped.transform
     counts = np.bincount(mapped.numbers)
-    once = int(np.count_nonzero(counts == 1))
-    growth = 1.0 + once / counts.size * ((rows / mapped.numbers.size) ** 0.5 - 1.0)
+    once = np.cumsum(counts == 1)
+    unseen = (rows / mapped.numbers.size) ** 0.5 - 1.0
+    growth = 1.0 + unseen * float(once[-1]) / counts.size
     entries = Mapped(transform.base, transform.entries.view(np.int64), _NONE)
     if isinstance(transform, MendedDictionary):
         restored = transform.base.inverse(transform.entries, runs.dtype)
         entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))
     each = max(1.0, _spread_bits(entries) + _GAP_BITS - np.log2(growth))
-    changing = np.count_nonzero(np.diff(mapped.numbers)) / mapped.numbers.size
+    steps = np.maximum(np.abs(np.diff(mapped.numbers)), 1)
+    longer = 1.0 + unseen * np.abs(np.diff(once[mapped.numbers])) / steps
     return float(
         cost(mapped.numbers.reshape(runs.shape))
-        + 0.5 * np.log2(growth) * changing
+        + np.log2(longer).sum() / mapped.numbers.size
         + each * growth * counts.size / rows
     )

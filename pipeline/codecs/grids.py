@@ -24,7 +24,7 @@ from pipeline.codecs.arithmetic import (
     Step,
 )
 
-__all__ = ["find_computed", "find_fraction", "find_scale", "significant_digits"]
+__all__ = ["count_misfits", "find_computed", "find_fraction", "find_scale", "significant_digits"]
 
 _MOST_MISFITS: Final = 0.08
 _MOST_FAR: Final = 0.15
@@ -156,7 +156,7 @@ def find_computed(few: NDArray[Any]) -> Arithmetic | None:
     for way, at in fits[np.argsort(_PARTS_OF_UNITS[fits[:, 1]], kind="stable")][:_MOST_WAYS]:
         divisor = float(_PARTS_OF_UNITS[at])
         found = Arithmetic((Step(OVER, divisor), *_CONVERSIONS[way]))
-        off = _misses(found, few) - int(far[way, at])
+        off = count_misfits(found, few) - int(far[way, at])
         bits = np.log2(divisor) + (_FAR_BITS * int(far[way, at]) + _ULP_BITS * off) / few.size
         best = min(best, (float(bits), found), key=lambda one: one[0])
     return best[1]
@@ -173,7 +173,7 @@ def _undo(steps: tuple[Step, ...], values: Floats) -> Floats:
 
 
 def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
-    """Find a number whose multiples `few` are, mostly bit for bit.
+    """Find a number whose multiples `few`, finite, ascending and distinct, mostly are.
 
     Notes
     -----
@@ -181,7 +181,7 @@ def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
     that float32 holds, and neighbours in float64 are tried; the one with the fewest misfits
     is taken.
     """
-    ascending = np.unique(few[np.isfinite(few)].astype(np.float64))
+    ascending = few.astype(np.float64)
     if ascending.size < 3:
         return None
     epsilon = _EPSILON[4 if single else few.dtype.itemsize]
@@ -193,7 +193,7 @@ def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
     multiple = largest / max(1.0, float(np.rint(largest / step)))
     tail = (Step(SINGLE),) if single else ()
     ways = [Arithmetic((Step(TIMES, scale), *tail)) for scale in _near(multiple, epsilon)]
-    misses = [_misses(way, few) for way in ways]
+    misses = [count_misfits(way, few) for way in ways]
     best = int(np.argmin(misses))
     return ways[best] if misses[best] <= few.size // 2 else None
 
@@ -208,7 +208,7 @@ def _near(scale: float, epsilon: float) -> list[float]:
     return [printed, *(float(one) for one in (np.float32(scale), middle, above, below, *more))]
 
 
-def _misses(way: Arithmetic, few: NDArray[Any]) -> int:
+def count_misfits(way: Arithmetic, few: NDArray[Any]) -> int:
     """Count the values that do not come back bit for bit."""
     back = way.inverse(way.forward(few).view(np.uint64), few.dtype)
     return int(np.count_nonzero(back != few))

@@ -47,6 +47,8 @@ MAX_EXPONENT: Final = 17
 
 _POWERS: Final = np.array([float(10**e) for e in range(MAX_EXPONENT + 1)])
 _NONE: Final = np.empty(0, np.int64)
+_CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
+_CLEAR: Final = 2.0**44  # from where any float is close to a whole number
 _NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
@@ -187,7 +189,7 @@ def map_dictionary(
     return Mapped(found, rank.take(codes.view(np.int64)), _NONE)
 
 
-def find_exponents(values: NDArray[Any], single: bool) -> NDArray[np.int64]:
+def find_exponents(values: NDArray[Any], single: bool, near: bool = False) -> NDArray[np.int64]:
     """Find how many digits after the point each value needs.
 
     Parameters
@@ -195,6 +197,8 @@ def find_exponents(values: NDArray[Any], single: bool) -> NDArray[np.int64]:
     values : ndarray of float32 or float64, shape (rows,)
     single : bool
         As for `map_decimal`.
+    near : bool, optional
+        Values may be off by a few rounding errors.
 
     Returns
     -------
@@ -204,5 +208,6 @@ def find_exponents(values: NDArray[Any], single: bool) -> NDArray[np.int64]:
     exponents = np.empty(values.size, np.int64)
     wide = values.astype(np.float64, copy=False)
     rounds = single or values.dtype.itemsize == 4
-    kernel("block_values", "find_exponents")(wide, _POWERS, rounds, exponents)
+    tolerance, limit = (_CLOSE[values.dtype.itemsize], _CLEAR) if near else (0.0, 2.0**53)
+    kernel("block_values", "find_exponents")(wide, _POWERS, rounds, tolerance, limit, exponents)
     return exponents

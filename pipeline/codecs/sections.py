@@ -31,7 +31,7 @@ from pipeline.errors import CorruptBlockError
 __all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
 
 _BITMAP, _MARKED, _UNMARKED = 0, 1, 2
-_DENSE = 16  # with fewer misfits than a sixteenth, listing them was always shorter
+_DENSE = 4  # with fewer misfits than a quarter, listing them was always shorter
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
@@ -98,11 +98,9 @@ def write_corrections(
     steps = (image(values) - image(restored)).view(np.int64)
     folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
     mask = folded != 0
-    body = write_mask(mask) + write_nested(folded[mask], 0, encode)
     if _DENSE * np.count_nonzero(mask) > mask.size:
-        dense = write_mask(np.ones_like(mask)) + write_nested(folded, 0, encode)
-        body = min(body, dense, key=len)
-    return body
+        return write_mask(np.ones_like(mask)) + write_nested(folded, 0, encode)
+    return write_mask(mask) + write_nested(folded[mask], 0, encode)
 
 
 def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:

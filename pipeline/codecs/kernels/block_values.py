@@ -18,25 +18,27 @@ def find_exponents(
     values: NDArray[np.float64],
     powers: NDArray[np.float64],
     single: bool,
+    tolerance: float,
+    limit: float,
     exponents: NDArray[np.int64],
 ) -> None:
     """Write, per value, the smallest exponent at which it is a decimal.
 
-    That is the smallest `e` with ``k / 10**e == value`` for a whole `k`, or the number of
-    `powers` where there is none. With `single` the quotient is rounded to float32 before it is
-    compared.
+    That is the smallest `e` with ``k / 10**e == value``, but for a relative `tolerance`, for a
+    whole `k` below `limit`, or the number of `powers` where there is none. With `single` the
+    quotient is rounded to float32 before it is compared.
     """
     for i in range(values.size):
         value = values[i]
         exponents[i] = powers.size
         for e in range(powers.size):
             scaled = value * powers[e]
-            if not abs(scaled) < _EXACT:
+            if not abs(scaled) < limit:
                 break
             back = np.rint(scaled) / powers[e]
             if single:
                 back = np.float64(np.float32(back))
-            if back == value:
+            if abs(back - value) <= tolerance * abs(value):
                 exponents[i] = e
                 break
 

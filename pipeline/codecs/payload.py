@@ -29,7 +29,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.choose import fit
+from pipeline.codecs.choose import estimate_bits
+from pipeline.codecs.choose_transform import choose_transform
 from pipeline.codecs.cursor import Cursor, sized
 from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.finishing import finish_for
@@ -39,7 +40,7 @@ from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.sections import apply_corrections, read_mask, write_corrections, write_mask
 from pipeline.codecs.series import decode_series
 from pipeline.codecs.series_encode import encode_series
-from pipeline.codecs.streams import Scaled, encode_stream
+from pipeline.codecs.streams import Scaled, encode_stream, scale_down
 from pipeline.codecs.transforms import Identity, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
@@ -120,11 +121,11 @@ def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Re
         row = int(np.argmax(repeated))
         body = _section(REPEATED, _value_bytes(values[row : row + 1]) + write_mask(repeated))
         values = _hold(values, ~repeated)
-    found = fit(values)
-    mapped = found.mapped
+    mapped = choose_transform(values, estimate_bits)
     if mapped.misfits.size:
-        body += _section(CORRECTIONS, write_corrections(values, mapped))
-    stream = encode_series(found.scaled, recipe)
+        restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
+        body += _section(CORRECTIONS, write_corrections(values, restored))
+    stream = encode_series(scale_down(mapped.numbers), recipe)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
     return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
 

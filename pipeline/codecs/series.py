@@ -28,7 +28,7 @@ from pipeline.codecs.lanes import Lanes, Mapping, read_lanes
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["BINS", "NAMES", "RUNS", "Finish", "decode_series", "describe_series"]
+__all__ = ["BINS", "NAMES", "RUNS", "Finish", "decode_series", "describe_series", "read_part"]
 
 BINS, RUNS = 5, 6
 NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {BINS: "bins", RUNS: "runs"}
@@ -112,17 +112,24 @@ def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> N
     count = cursor.varint(rows)
     if count == 0:
         raise CorruptBlockError(f"has no runs for {rows} rows")
-    numbers = _decode_nested(cursor, count)
-    lengths = _decode_nested(cursor, count)
+    numbers = read_part(cursor, count)
+    lengths = read_part(cursor, count)
     cursor.finish()
     if lengths.max() >= rows or int(lengths.sum()) + count != rows:
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
     return np.repeat(finish.values(numbers), lengths.view(np.int64) + 1)
 
 
-def _decode_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:
+def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.uint64]:
+    """Read a nested stream of `rows` numbers, of any stage but runs unless they are allowed.
+
+    Raises
+    ------
+    CorruptBlockError
+        As `decode_series`.
+    """
     predictor, entropy = cursor.byte(), cursor.byte()
-    if entropy == RUNS:
+    if entropy == RUNS and not runs:
         raise CorruptBlockError("has runs within runs")
     numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, _NUMBERS)
     return np.asarray(numbers, np.uint64)

@@ -8,7 +8,7 @@ plain streams tried, whose buffers are compressed with it.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numcodecs import zstd
@@ -26,7 +26,7 @@ from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.series import BINS, NAMES, RUNS
 from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, scale_down
 
-__all__ = ["encode_series"]
+__all__ = ["encode_series", "write_part"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -142,12 +142,13 @@ def _runs(scaled: Scaled, sample: NDArray[np.int64], few: int) -> list[EncodedSt
     starts = np.concatenate(([0], starts))
     lengths = np.diff(starts, append=numbers.size) - 1
     values = (numbers[starts] * np.uint64(scaled.scale)) + np.uint64(scaled.offset & WORD)
-    body = varint(starts.size) + _nested(values.view(np.int64)) + _nested(lengths)
+    body = varint(starts.size) + write_part(values.view(np.int64)) + write_part(lengths)
     return [EncodedStream(0, RUNS, body)]
 
 
-def _nested(numbers: NDArray[np.int64]) -> bytes:
-    stream = encode_series(scale_down(numbers), nested=True)
+def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:
+    """Return `numbers` (int64 or uint64) as a nested stream, with runs only if they are allowed."""
+    stream = encode_series(scale_down(numbers), nested=not runs)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 
 

@@ -145,7 +145,7 @@ def test_random_payloads(
         (4, b"\x00", "format version 0"),
         (5, b"\x00", "dtype code 0"),
         (5, b"\x0a", "dtype code 10"),
-        (6, b"\x04", "unknown transform 4"),
+        (6, b"\xc8", "unknown transform 200"),
         (7, b"\x03", "predictor 3"),
         (8, b"\x05", "unknown entropy stage 5"),
         (9, b"\x01", "flags 1"),

@@ -30,6 +30,9 @@ _LOW_FROM: Final = 21
 _HIGH_BITS: Final = 16
 _BASE_BITS: Final = 37
 _BIN_BITS: Final = 12.0
+_STATES: Final = 8
+"""So few distinct residuals have a bin each: contexts tell states apart that come equally often."""
+_STATE_ROWS: Final = 16
 _LEAST_SPLIT: Final = 2048
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
@@ -150,10 +153,14 @@ def model_lanes(
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
     width = _state_bits(rows)
     span = largest - smallest
-    bins = kernel("bins_plan", "plan_bins")(
-        values, counts, scale, _BIN_BITS + 0.5 * span.bit_length(),
-        min(255, 1 << (width - 1)), bases, extras,
-    )  # fmt: skip
+    if values.size <= _STATES and rows >= _STATE_ROWS * values.size:
+        bins = values.size
+        bases[:bins] = values
+    else:
+        bin_bits, most = _BIN_BITS + 0.5 * span.bit_length(), min(255, 1 << (width - 1))
+        bins = kernel("bins_plan", "plan_bins")(
+            values, counts, scale, bin_bits, most, bases, extras
+        )
     tokens = np.empty(rows, np.uint8)
     kernel("bins_plan", "assign_bins")(
         rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
@@ -191,7 +198,7 @@ def _predict(numbers: NDArray[np.int64], predictor: LanePredictor, lane: int) ->
         values, begins, extremes,
     )  # fmt: skip
     smallest, largest = extremes.tolist()
-    if largest - smallest < 2 * _FAR:
+    if largest - smallest < _TABLED:
         return _Residuals(values, smallest, largest, begins, lane, _NO_ROWS, _NO_ROWS, None)
     return _pull_outliers(values, smallest, largest, begins, lane)
 

@@ -48,7 +48,7 @@ MAX_EXPONENT: Final = 17
 _POWERS: Final = np.array([float(10**e) for e in range(MAX_EXPONENT + 1)])
 _NONE: Final = np.empty(0, np.int64)
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
-_CLEAR: Final = 2.0**44  # from where any float is close to a whole number
+_CLEAR: Final = {4: 2.0**16, 8: 2.0**44}  # from where any float is close to a whole number
 _NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
@@ -208,6 +208,7 @@ def find_exponents(values: NDArray[Any], single: bool, near: bool = False) -> ND
     exponents = np.empty(values.size, np.int64)
     wide = values.astype(np.float64, copy=False)
     rounds = single or values.dtype.itemsize == 4
-    tolerance, limit = (_CLOSE[values.dtype.itemsize], _CLEAR) if near else (0.0, 2.0**53)
+    size = values.dtype.itemsize
+    tolerance, limit = (_CLOSE[size], _CLEAR[size]) if near else (0.0, 2.0**53)
     kernel("block_values", "find_exponents")(wide, _POWERS, rounds, tolerance, limit, exponents)
     return exponents

@@ -280,7 +280,10 @@ def test_random_parameters_raise_or_decode(id: int, payload: bytes) -> None:
 def test_computed_columns_under_every_predictor(transform: Any, order: int) -> None:
     column = walk(300, "int64")
     values = transform.inverse(column.view(np.uint64), FLOAT64)
-    mapping = map_arithmetic if isinstance(transform, Arithmetic) else map_significant
-    mapped = mapping(values, transform, 0.0)  # type: ignore[operator]
+    if isinstance(transform, Arithmetic):
+        mapped = map_arithmetic(values, transform, 0.0)
+    else:
+        mapped = map_significant(values, transform, 0.0)
+    assert mapped is not None
     assert np.array_equal(mapped.numbers, column)
     assert same_bits(decode_block(forced(values, mapped, order, VARINTS)).values, values)

@@ -9,21 +9,18 @@ do not show in an entropy. A column no longer than the sample is encoded by the 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.choose_transform import choose_transform
 from pipeline.codecs.cursor import WORD
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, VARINTS, is_constant
-from pipeline.codecs.mappings import Mapped
 from pipeline.codecs.sampling import sample
-from pipeline.codecs.streams import Scaled, scale_down
+from pipeline.codecs.streams import scale_down
 
-__all__ = ["Fit", "encode_residuals", "fit"]
+__all__ = ["encode_residuals", "estimate_bits"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -34,51 +31,19 @@ _NEAR: Final = 1.3
 _VERY_NEAR: Final = 1.05  # a trial costs a short column a tenth of its time
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A column as numbers, and how they are best predicted.
-
-    Attributes
-    ----------
-    mapped : Mapped
-        The chosen transform, and what it made of the values.
-    scaled : Scaled
-    order, step : int
-        Id of the predictor, and its usual difference.
-    """
-
-    mapped: Mapped
-    scaled: Scaled
-    order: int
-    step: int
-
-
-def fit(values: NDArray[Any]) -> Fit:
-    """Choose transform and predictor for a column, and apply the transform.
+def estimate_bits(numbers: NDArray[Any]) -> float:
+    """Estimate the bits that a row of numbers will take.
 
     Parameters
     ----------
-    values : ndarray, shape (rows,), at least one row
+    numbers : ndarray of int64 or uint64, shape (runs, rows of a run)
+        A sample of a column.
     """
-    mapped = choose_transform(values, _bits)
-    scaled = scale_down(mapped.numbers)
-    order, step, _ = _predict(sample(scaled.multiples))
-    return Fit(mapped, scaled, order, step if order == 1 else 0)
-
-
-def _bits(numbers: NDArray[Any]) -> float:
-    """Estimate the bits a row of `numbers`, shape (runs, rows of a run), will take."""
-    multiples = scale_down(numbers.reshape(-1)).multiples
-    return _predict(multiples.reshape(numbers.shape))[2]
-
-
-def _predict(runs: NDArray[np.uint64]) -> tuple[int, int, float]:
-    """Return the best predictor's order, the usual step, and the bits a row will take."""
-    step = _usual_step(runs)
-    estimates = np.empty(min(3, runs.shape[1]))
-    kernel("block_sample", "predictor_bits")(runs, np.uint64(step & WORD), estimates)
-    order = int(np.argmin(estimates + _ORDER_BITS[: estimates.size]))
-    return order, step, float(estimates[order])
+    multiples = scale_down(numbers.reshape(-1)).multiples.reshape(numbers.shape)
+    estimates = np.empty(min(3, numbers.shape[1]))
+    step = np.uint64(_usual_step(multiples) & WORD)
+    kernel("block_sample", "predictor_bits")(multiples, step, estimates)
+    return float((estimates + _ORDER_BITS[: estimates.size]).min())
 
 
 def _usual_step(runs: NDArray[np.uint64]) -> int:

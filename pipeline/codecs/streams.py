@@ -23,7 +23,6 @@ id, the length (LEB128) of the stream, and the stream.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +37,6 @@ from pipeline.errors import CorruptBlockError
 
 __all__ = [
     "EncodedStream",
-    "Encoder",
     "Scaled",
     "decode_stream",
     "describe_stream",
@@ -47,8 +45,6 @@ __all__ = [
     "scale_down",
     "write_nested",
 ]
-
-type Encoder = Callable[[NDArray[np.uint64]], tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ def describe_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
     return told
 
 
-def write_nested(numbers: NDArray[Any], order: int, encode: Encoder | None = None) -> bytes:
+def write_nested(numbers: NDArray[Any], order: int) -> bytes:
     """Return a short list of `numbers` as a nested stream.
 
     Parameters
@@ -165,22 +161,13 @@ def write_nested(numbers: NDArray[Any], order: int, encode: Encoder | None = Non
         At least one.
     order : int
         Predictor id: 1 for an ascending list, 0 for any other.
-    encode : callable, optional
-        Chooses an entropy stage for residuals and returns its id and its bytes, which are
-        taken if they are shorter than what the stages constant and varints make of them.
     """
     scaled = scale_down(numbers)
     predictor, residuals = Predictor.forward(order, 0, scaled.multiples)
-    entropy, body = _encode_few(residuals)
-    if encode is not None:
-        entropy, body = min((entropy, body), encode(residuals), key=lambda found: len(found[1]))
+    entropy = CONSTANT if is_constant(residuals) else VARINTS
+    body = ENTROPY[entropy].encode(residuals, 0)
     stream = encode_stream(scaled, predictor, entropy, body)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
-
-
-def _encode_few(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
-    entropy = CONSTANT if is_constant(residuals) else VARINTS
-    return entropy, ENTROPY[entropy].encode(residuals, 0)
 
 
 def read_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:

@@ -15,9 +15,8 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` to run without the interpreter lock, kept on disk for later processes.
 
     With the compiler switched off, the loop runs on NumPy's scalars, which warn where machine
-    words silently wrap or become infinite; they are told not to, and compute the same.
-    Divisions follow IEEE 754 instead of raising: the check before each one kept compilers from
-    making vectors of loops.
+    words silently wrap or become infinite; they are told not to, and compute the same. Divisions
+    follow NumPy's rules, because a check for zero keeps a loop from using vector instructions.
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return np.errstate(all="ignore")(function)

@@ -33,7 +33,7 @@ from pipeline.codecs.frame import (
     parse_header,
     split_frame,
 )
-from pipeline.codecs.payload import SECTIONS, VALUES, decode_payload, split_payload
+from pipeline.codecs.payload import SECTIONS, VALUES, decode_payload, split_payload, stream_rows
 from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
@@ -251,7 +251,7 @@ def describe(data: BlockData) -> dict[str, Any]:
         header, payload = split_frame(_view(data))
         sections = split_payload(payload) if payload else {}
         sizes = {SECTIONS.get(id, str(id)): section.left for id, section in sections.items()}
-        stages = _stages(header, sections[VALUES]) if payload else {}
+        stages = _stages(header, sections) if payload else {}
     total = header.size + header.payload_bytes
     return {
         "rows": header.rows,
@@ -266,10 +266,14 @@ def describe(data: BlockData) -> dict[str, Any]:
     }
 
 
-def _stages(header: BlockHeader, values: Cursor) -> dict[str, Any]:
-    transform = read_transform(header.transform, values, header.rows, header.dtype)
-    stream = describe_series(header.predictor, header.entropy, values, header.rows)
-    return {"transform": str(transform), **stream}
+def _stages(header: BlockHeader, sections: dict[int, Cursor]) -> dict[str, Any]:
+    rows = stream_rows(header, sections)
+    if not rows:
+        return {}
+    values = sections[VALUES]
+    transform = read_transform(header.transform, values, rows, header.dtype)
+    series = describe_series(header.predictor, header.entropy, values, rows)
+    return {"transform": str(transform), **series}
 
 
 def _view(data: BlockData) -> memoryview:

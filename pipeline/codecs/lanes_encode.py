@@ -29,6 +29,8 @@ _MOST_OUTLIERS: Final = 64
 _LOW_FROM: Final = 21
 _HIGH_BITS: Final = 16
 _BASE_BITS: Final = 37
+_WIDE_BITS: Final = 16
+"""Low bits that always stand apart where numbers need all 64: the rest is a signed number."""
 _BIN_BITS: Final = 12.0
 _STATES: Final = 8
 """So few distinct residuals have a bin each: contexts tell states apart that come equally often."""
@@ -135,20 +137,27 @@ def model_lanes(
     Parameters
     ----------
     numbers : ndarray of int64, shape (rows,)
-        Not negative; spans below 2**62, and below 2**50 for smoothing and grid.
+        Below 2**62 for differences, below 2**50 for smoothing and grid; with no predictor they
+        are taken modulo 2**64.
     predictor : LanePredictor
     bits : float
         Estimated bits per row, which decide how many groups there are.
     contexts : int
         Most contexts.
     """
-    rest = _predict(numbers, predictor, _lane_rows(numbers.size, bits))
     rows = numbers.size
-    low = _low_bits(rest)
-    low_bits = rest.values.view(np.uint64) & np.uint64((1 << low) - 1) if low else _NO_BITS
-    if low:
-        np.right_shift(rest.values, low, out=rest.values)
-    smallest, largest = rest.smallest >> low, rest.largest >> low
+    low, low_bits = 0, _NO_BITS
+    if numbers.min() < 0:
+        low, low_bits = _WIDE_BITS, numbers.view(np.uint64) & np.uint64((1 << _WIDE_BITS) - 1)
+        numbers = (numbers.view(np.uint64) >> np.uint64(_WIDE_BITS)).view(np.int64)
+    rest = _predict(numbers, predictor, _lane_rows(rows, bits))
+    more = _low_bits(rest)
+    if more:
+        noise = rest.values.view(np.uint64) & np.uint64((1 << more) - 1)
+        low_bits = (noise << np.uint64(low)) | low_bits if low else noise
+        low += more
+        np.right_shift(rest.values, more, out=rest.values)
+    smallest, largest = rest.smallest >> more, rest.largest >> more
     values, counts, scale = _count(rest.values, smallest, largest)
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
     width = _state_bits(rows)

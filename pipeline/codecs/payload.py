@@ -54,6 +54,7 @@ __all__ = [
     "VALUES",
     "decode_payload",
     "split_payload",
+    "stream_rows",
 ]
 
 VALUES, MISSING, REPEATED, CORRECTIONS, ABSENT, DROPPED = range(1, 7)
@@ -123,6 +124,23 @@ class _Level:
         wide = np.full(self.stop - self.start, fill, values.dtype)
         wide[~self.part(out)] = values
         return wide
+
+
+def stream_rows(header: BlockHeader, sections: dict[int, Cursor]) -> int:
+    """Return how many rows the stream of a block has, whose sections have not been read yet.
+
+    Raises
+    ------
+    CorruptBlockError
+        If a mask of rows that are not in the stream is impossible.
+    """
+    rows = header.rows
+    if ABSENT in sections:
+        rows -= int(np.count_nonzero(read_mask(sections[ABSENT], rows)))
+    if DROPPED in sections:
+        _one_value(sections[DROPPED], header.dtype)
+        rows -= int(np.count_nonzero(read_mask(sections[DROPPED], rows)))
+    return rows
 
 
 def decode_payload(

@@ -32,7 +32,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 _AUTO: Final = Recipe()
 
-_WIDEST: Final = 1 << 62
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _SHORT: Final = 32
@@ -57,7 +56,7 @@ def encode_series(scaled: Scaled, recipe: Recipe = _AUTO, *, nested: bool = Fals
     """
     numbers = scaled.multiples
     largest = int(numbers.max())
-    if largest == 0 or largest >= _WIDEST:
+    if largest == 0:
         return _plain(scaled, 0)
     if recipe.stage is not None and not nested:
         return _forced(scaled, recipe, largest)

@@ -107,11 +107,7 @@ def _decode_lanes(
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:
-    if predictor:
-        raise CorruptBlockError(f"has runs behind predictor {predictor}")
-    count = cursor.varint(rows)
-    if count == 0:
-        raise CorruptBlockError(f"has no runs for {rows} rows")
+    count = _read_count(predictor, cursor, rows)
     numbers = _decode_nested(cursor, count)
     lengths = _decode_nested(cursor, count)
     cursor.finish()
@@ -120,11 +116,26 @@ def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> N
     return np.repeat(finish.values(numbers), lengths.view(np.int64) + 1)
 
 
-def _decode_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:
+def _read_count(predictor: int, cursor: Cursor, rows: int) -> int:
+    """Return how many runs there are."""
+    if predictor:
+        raise CorruptBlockError(f"has runs behind predictor {predictor}")
+    count = cursor.varint(rows)
+    if count == 0:
+        raise CorruptBlockError(f"has no runs for {rows} rows")
+    return count
+
+
+def _read_stages(cursor: Cursor) -> tuple[int, int]:
+    """Return predictor and entropy stage of a nested stream."""
     predictor, entropy = cursor.byte(), cursor.byte()
     if entropy == RUNS:
         raise CorruptBlockError("has runs within runs")
-    numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, _NUMBERS)
+    return predictor, entropy
+
+
+def _decode_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:
+    numbers, _ = decode_series(*_read_stages(cursor), cursor.sized(), rows, _NUMBERS)
     return np.asarray(numbers, np.uint64)
 
 
@@ -140,7 +151,7 @@ def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
         As `decode_series`, as far as the parameters go.
     """
     if entropy == RUNS:
-        count = cursor.varint(rows)
+        count = _read_count(predictor, cursor, rows)
         return {
             "predictor": "none",
             "entropy": NAMES[RUNS],
@@ -156,7 +167,7 @@ def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
 
 
 def _describe_nested(cursor: Cursor, rows: int) -> dict[str, Any]:
-    predictor, entropy = cursor.byte(), cursor.byte()
+    predictor, entropy = _read_stages(cursor)
     inner = cursor.sized()
     size = inner.left
     return {"bytes": size} | describe_series(predictor, entropy, inner, rows)

@@ -35,12 +35,13 @@ groups      LEB128 for each but the last: its bits
 bit stream  table, groups, low bits of all rows; fields begin at the lowest bits of a byte
 ==========  ==============================================================================
 
-*Table*: bits of a state (4 bits), contexts less one (3), bins less one (8); the first bin's base,
-a number; for each bin how much wider it is than the one before, zigzagged (Exp-Golomb code of
-order 0), and the distance of the next base less one (Exp-Golomb of the bin's width, at most 40);
-if there are several contexts, the kind of each bin (3 bits), and a bit: 0 if a row's kind is the
-context of the next, 1 if the next context stands for each context and each kind (up to the last
-that a bin has) in 3 bits; and for each context and each bin but the last its share of all states: how much longer it is in bits than the one before,
+*Table*: bits of a state (4 bits; 0, or 4 to 12), contexts less one (3), bins less one (8); the
+first bin's base, a number from -2**38 up to below 2**38; for each bin how much wider it is than
+the one before, zigzagged (Exp-Golomb code of order 0), and the distance of the next base less one
+(Exp-Golomb of the bin's width, at most 40); if there are several contexts, the kind of each bin
+(3 bits), and a bit: 0 if a row's kind is the context of the next, 1 if the next context stands
+for each context and each kind (up to the last that a bin has) in 3 bits; and for each context and
+each bin but the last its share of all states: how much longer it is in bits than the one before,
 zigzagged (Exp-Golomb of order 0), and its bits but the highest. The last bin has what is left.
 
 *Group*: for every lane with rows its state, the begin of its predictor as a number, less the

@@ -237,9 +237,14 @@ def _pull_outliers(
 
 
 def _low_bits(rest: _Residuals) -> int:
-    """Return how many low bits are mere noise, which no bin could shorten."""
+    """Return how many low bits are mere noise, which no bin could shorten.
+
+    Residuals that are far from zero, however close together, give up the bits that the base of
+    a bin cannot hold: steps of an hour in nanoseconds are.
+    """
     length = (rest.largest - rest.smallest).bit_length()
-    least = max(0, length - _BASE_BITS)
+    farthest = max(abs(rest.smallest), abs(rest.largest)).bit_length()
+    least = max(0, length - _BASE_BITS, farthest - _BASE_BITS - 1)
     if rest.sample is None or length <= _LOW_FROM:
         return least
     distinct = 1 + np.count_nonzero(rest.sample[1:] != rest.sample[:-1])

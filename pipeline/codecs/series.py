@@ -145,18 +145,24 @@ def _read_runs(
     predictor: int, cursor: Cursor, rows: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
     """Return the number of every run, its rows, and the first multiple of all."""
-    if predictor > 1 or rows <= predictor:
-        raise CorruptBlockError(f"has runs of {rows} rows behind predictor {predictor}")
-    first = cursor.varint() if predictor else 0
+    first, count = _read_count(predictor, cursor, rows)
     rows -= predictor
-    count = cursor.varint(rows)
-    if count == 0:
-        raise CorruptBlockError(f"has no runs for {rows} rows")
     numbers = read_part(cursor, count)
     lengths = read_part(cursor, count)
     if lengths.max() >= rows or int(lengths.sum()) + count != rows:
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
     return numbers, lengths.view(np.int64) + 1, first
+
+
+def _read_count(predictor: int, cursor: Cursor, rows: int) -> tuple[int, int]:
+    """Return the first multiple, and how many runs there are."""
+    if predictor > 1 or rows <= predictor:
+        raise CorruptBlockError(f"has runs of {rows} rows behind predictor {predictor}")
+    first = cursor.varint() if predictor else 0
+    count = cursor.varint(rows - predictor)
+    if count == 0:
+        raise CorruptBlockError(f"has no runs for {rows} rows")
+    return first, count
 
 
 def _decode_list(predictor: int, cursor: Cursor, rows: int) -> NDArray[np.uint64]:
@@ -167,6 +173,14 @@ def _decode_list(predictor: int, cursor: Cursor, rows: int) -> NDArray[np.uint64
     return np.array(numbers, np.uint64)
 
 
+def _read_stages(cursor: Cursor, runs: bool) -> tuple[int, int]:
+    """Return predictor and entropy stage of a nested stream."""
+    predictor, entropy = cursor.byte(), cursor.byte()
+    if entropy == RUNS and not runs:
+        raise CorruptBlockError("has runs within runs")
+    return predictor, entropy
+
+
 def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.uint64]:
     """Read a nested stream of `rows` numbers, of any stage but runs unless they are allowed.
 
@@ -175,9 +189,7 @@ def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.ui
     CorruptBlockError
         As `decode_series`.
     """
-    predictor, entropy = cursor.byte(), cursor.byte()
-    if entropy == RUNS and not runs:
-        raise CorruptBlockError("has runs within runs")
+    predictor, entropy = _read_stages(cursor, runs)
     numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, _NUMBERS)
     return np.asarray(numbers, np.uint64)
 
@@ -195,9 +207,7 @@ def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
     """
     if entropy == RUNS:
         told = {"offset": cursor.signed_varint(), "scale": cursor.varint()}
-        if predictor:
-            told["first"] = cursor.varint()
-        count = cursor.varint(rows)
+        told["first"], count = _read_count(predictor, cursor, rows)
         return told | {
             "predictor": PREDICTORS[predictor],
             "entropy": NAMES[RUNS],
@@ -215,7 +225,7 @@ def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
 
 
 def _describe_nested(cursor: Cursor, rows: int) -> dict[str, Any]:
-    predictor, entropy = cursor.byte(), cursor.byte()
+    predictor, entropy = _read_stages(cursor, runs=False)
     inner = cursor.sized()
     size = inner.left
     return {"bytes": size} | describe_series(predictor, entropy, inner, rows)

@@ -123,7 +123,8 @@ def read_table(
     contexts = np.int64(_take(words, at + np.uint64(4), 3)) + 1
     bins = np.int64(_take(words, at + np.uint64(7), 8)) + 1
     at += np.uint64(15)
-    if bits > MAX_TABLE_BITS or bins > MAX_BINS:
+    # The steps of `spread` meet every state of 1 and of 16 and more, but not of 2 or 8.
+    if 0 < bits < 4 or bits > MAX_TABLE_BITS or bins > MAX_BINS:
         return wrong
     sizes[0] = bits
     sizes[1] = contexts

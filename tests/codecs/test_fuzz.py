@@ -1,0 +1,205 @@
+"""Whatever bytes come, a decoder gives rows or `CorruptBlockError`; campaigns of crafted blocks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import config
+
+from pipeline.codecs.block import decode_block, describe, read_header
+from pipeline.codecs.cursor import Cursor, sized
+from pipeline.codecs.entropy import ENTROPY
+from pipeline.codecs.frame import MAX_ROWS
+from pipeline.codecs.lanes import NONE, PREDICTORS, Mapping, read_lanes
+from pipeline.codecs.series import BINS, RUNS
+from pipeline.errors import CorruptBlockError
+from tests.codecs.block_columns import assemble
+from tests.codecs.fuzz_streams import LanedStream
+from tests.codecs.fuzzing import FAMILIES, campaign, check, crafted, make, memory_limit, seed_blocks
+
+ROOT = Path(__file__).parents[2]
+INTERPRETED = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
+BLOCKS = seed_blocks()
+
+
+def in_subprocess(count: int, seed: int, rows: int, **environment: str) -> str:
+    """Run a campaign in another process; what it printed."""
+    command = [sys.executable, "-m", "tests.codecs.fuzzing"]
+    command += ["--count", str(count), "--seed", str(seed), "--rows", str(rows)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def test_the_blocks_to_be_damaged_go_through_every_stage() -> None:
+    headers = [read_header(block) for block in BLOCKS.values()]
+    assert {header.entropy for header in headers} == {*ENTROPY, BINS, RUNS}
+    laned = {header.predictor for header in headers if header.entropy == BINS}
+    assert laned == set(PREDICTORS)
+    assert all(decode_block(block).values.size == read_header(block).rows for block in BLOCKS.values())
+    described = [describe(block)["stages"] for block in BLOCKS.values()]
+    told = [stages for stages in described if stages.get("entropy") == "bins"]
+    assert any(0 < stages["outliers"] < 8 for stages in told)
+    assert any(stages["outliers"] >= 8 for stages in told)
+    assert any(stages["low_bits"] for stages in told)
+    assert any(stages["contexts"] > 1 for stages in told)
+    assert INTERPRETED or any(stages["groups"] > 1 for stages in told)
+
+
+@pytest.mark.parametrize("name", [name for name, block in BLOCKS.items() if len(block) < 700])
+def test_every_single_bit_and_every_truncation(name: str) -> None:
+    block = BLOCKS[name]
+    for bit in range(8 * len(block)):
+        damaged = bytearray(block)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptBlockError):
+            decode_block(bytes(damaged))
+    for size in range(len(block)):
+        with pytest.raises(CorruptBlockError):
+            decode_block(block[:size])
+        assert not check(block[:size])
+
+
+@pytest.mark.parametrize("name", [name for name, block in BLOCKS.items() if len(block) < 700])
+def test_every_single_bit_and_truncation_of_a_payload_behind_good_checksums(name: str) -> None:
+    block = BLOCKS[name]
+    payload = block[read_header(block).size :]
+    step = 5 if INTERPRETED else 1
+    for bit in range(0, 8 * len(payload), step):
+        damaged = bytearray(payload)
+        damaged[bit // 8] ^= 1 << bit % 8
+        check(crafted(block, bytes(damaged)))
+    for size in range(0, len(payload), step):
+        check(crafted(block, payload[:size]))
+
+
+def test_a_campaign() -> None:
+    outcome = campaign(400 if INTERPRETED else 4000, seed=7, rows=300 if INTERPRETED else 6000)
+    assert not outcome.failures, "\n".join(outcome.failures[:5])
+    assert set(outcome.inputs) == {*FAMILIES, "part"}
+    for name in ("laned", "runs", "plain", "damaged payload", "part"):  # not only nonsense
+        assert outcome.decoded[name] > outcome.inputs[name] // 10, name
+
+
+def test_a_campaign_in_interpreted_loops_finds_no_index_out_of_bounds() -> None:
+    output = in_subprocess(100, seed=11, rows=100, NUMBA_DISABLE_JIT="1")
+    assert " 0 failures" in output
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+def test_a_long_campaign() -> None:
+    outcome = campaign(200_000, seed=1)
+    assert not outcome.failures, "\n".join(outcome.failures[:5])
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+def test_a_long_campaign_with_every_index_checked(tmp_path: Path) -> None:
+    """Compiling the loops with checks takes most of a minute, hence not in the usual tests."""
+    output = in_subprocess(
+        200_000, seed=2, rows=6000, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path)
+    )
+    assert " 0 failures" in output
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+def test_a_long_campaign_in_interpreted_loops() -> None:
+    assert " 0 failures" in in_subprocess(5000, seed=3, rows=300, NUMBA_DISABLE_JIT="1")
+
+
+def test_inputs_are_known_by_seed_and_number() -> None:
+    assert make(3, 14) == make(3, 14)
+    assert make(3, 14) != make(3, 15)
+
+
+def lanes_of(stream: LanedStream) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    lanes = read_lanes(stream.predictor, Cursor(memoryview(stream.write())), stream.rows)
+    lanes.table()
+    return lanes.restore(0, stream.rows, 1, 0, Mapping())
+
+
+def laned(rows: int = 10, **fields: object) -> LanedStream:
+    stream = LanedStream(rows, lane=rows, tail=bytes(8 * rows + 64))
+    for name, value in fields.items():
+        setattr(stream, name, value)
+    return stream
+
+
+def test_a_stream_put_together_by_hand() -> None:
+    assert lanes_of(laned(base=-7)).tolist() == [-7] * 10
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 13, 15])
+def test_numbers_of_states_that_cannot_be_spread_are_refused(bits: int) -> None:
+    with pytest.raises(CorruptBlockError, match="impossible table"):
+        lanes_of(laned(state_bits=bits))
+
+
+@pytest.mark.parametrize("base", [-(2**38) - 1, 2**38, 2**62, -(2**63)])
+def test_bases_that_no_entry_holds_are_refused(base: int) -> None:
+    with pytest.raises(CorruptBlockError, match="impossible table"):
+        lanes_of(laned(base=base))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"extras": [51]}, "impossible table"),
+        ({"extras": [0] * 256, "steps": [0] * 256, "frequencies": [[0] * 255]}, "impossible table"),
+        ({"extras": [0, 0], "steps": [2**40 - 1, 0], "frequencies": [[1]]}, "impossible table"),
+        ({"extras": [0, 0], "steps": [0, 0], "frequencies": [[33]]}, "impossible table"),
+        ({"extras": [0, 0], "steps": [0, 0], "frequencies": [[9000]]}, "impossible table"),
+        ({"contexts": 2, "classes": [2], "frequencies": [[], []]}, "impossible table"),
+        ({"tail": b"", "rows": 300, "lane": 300, "extras": [50]}, "impossible bit stream"),
+        ({"low": 62, "tail": b""}, "cut short"),
+        ({"low": 63}, "at most"),
+        ({"lane": 9}, "lanes of 9 rows"),
+        ({"lane": 11}, "at most 10"),
+        ({"predictor": 5}, "unknown predictor 5"),
+        ({"predictor": 3, "shift": 9}, "shift 9"),
+        ({"predictor": 4, "shift": 64}, "shift 64"),
+        ({"predictor": 4, "period": 0}, "period 0"),
+        ({"outliers": b"\x0b"}, "at most 10"),
+        ({"outliers": b"\x02\x03\x00\x00\x00"}, "out of order"),
+        ({"outliers": b"\x01\x0a\x00"}, "beyond 10 rows"),
+    ],
+)
+def test_laned_streams_that_cannot_be(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(CorruptBlockError, match=says):
+        lanes_of(laned(**fields))
+
+
+def test_describing_runs_refuses_runs_within_runs_however_deep() -> None:
+    body = b"\x01"
+    for _ in range(2000):
+        body = b"\x01\x00\x06" + sized(body)
+    for reader in (describe, decode_block):
+        with pytest.raises(CorruptBlockError, match="runs within runs"):
+            reader(assemble("int64", 5, (0, 0, RUNS), b"\x01" + body))
+
+
+def test_describing_no_runs_at_all() -> None:
+    stream = b"\x00\x00\x05" + sized(b"\x00\x01\x00\x00\x00" + bytes(9))
+    for reader in (describe, decode_block):
+        with pytest.raises(CorruptBlockError, match="no runs for 5 rows"):
+            reader(assemble("int64", 5, (0, 0, RUNS), b"\x01" + stream))
+
+
+def test_a_million_rows_of_a_few_bytes_take_their_own_memory_only() -> None:
+    rows = 2000 if INTERPRETED else MAX_ROWS
+    stream = laned(rows)
+    stream.lane, stream.tail = rows, bytes(40)
+    payload = b"\x01\x00\x01" + stream.write()
+    block = assemble("int64", rows, (0, NONE, BINS), payload)
+    assert decode_block(block).values.tolist() == [0] * rows
+    assert memory_limit(rows, len(block)) < 100 * rows + 10**6

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -76,12 +77,24 @@ def put_many(store: Store, items: Mapping[str, bytes]) -> None:
 
 
 def in_threads[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
-    """Apply `function`, which releases the GIL, to every argument on all cores, in order."""
-    if len(arguments) < 2:
+    """Apply `function`, which releases the GIL, to every argument on all cores, in order.
+
+    Inside of `function` it is a plain loop: the cores are busy, and threads of a pool that wait
+    for threads of the same pool would wait for ever.
+    """
+    if len(arguments) < 2 or hasattr(_WORKER, "busy"):
         return [function(argument) for argument in arguments]
     return list(_pool().map(function, arguments))
 
 
+_WORKER: Final = threading.local()
+
+
+def _start_worker() -> None:
+    _WORKER.busy = True
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "iot-archive")
+    cores = len(os.sched_getaffinity(0))
+    return ThreadPoolExecutor(cores, "iot-archive", initializer=_start_worker)

@@ -18,7 +18,7 @@ from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.read_units import ReadUnit, read_units
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
-from pipeline.partitioning.assignment import sort_rows
+from pipeline.partitioning.ordering import order_rows
 from pipeline.partitioning.pruning import Selection
 
 __all__ = ["FleetView", "Rows"]
@@ -163,7 +163,7 @@ class FleetView:
         chosen = None if inside.all() else np.flatnonzero(inside)
         if chosen is not None:
             codes, time = codes[chosen], time[chosen]
-        order = sort_rows(codes, time)
+        order = order_rows(codes, time).indices()
         if order is not None:
             codes, time = codes[order], time[order]
         kept = self._kept(codes, time)

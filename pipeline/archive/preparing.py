@@ -181,14 +181,25 @@ def summarise(
     periods = period.numbers(time)
     change = (devices[1:] != devices[:-1]) | (periods[1:] != periods[:-1])
     starts = np.concatenate([[0], np.flatnonzero(change) + 1]) if len(time) else np.zeros(0, int)
+    return _summarise_runs(starts, devices[starts], periods[starts], time, columns)
+
+
+def _summarise_runs(
+    starts: NDArray[np.int64],
+    devices: NDArray[Any],
+    periods: NDArray[np.int64],
+    time: NDArray[np.int64],
+    columns: Mapping[str, Column],
+) -> PeriodStatistics:
+    """Return the statistics of runs of rows, from the device and period of each."""
     stops = np.append(starts[1:], len(time))
     names = list(columns)
     states = in_threads(
         lambda name: Statistics.chunk(columns[name].values, columns[name].valid, starts), names
     )
     return PeriodStatistics(
-        devices[starts].astype(np.int64),
-        periods[starts],
+        devices.astype(np.int64),
+        periods,
         stops - starts,
         time[starts],
         time[stops - 1] if len(time) else time,
@@ -213,12 +224,19 @@ def _prepare_block(
     stop: int,
 ) -> _Block:
     rows = assignment.order.part(start, stop)
-    devices, time = assignment.devices(start, stop), gather(batch.time, rows)
+    run_codes, run_rows = assignment.runs(start, stop)
+    devices, time = np.repeat(run_codes, run_rows), gather(batch.time, rows)
     columns = {
         channel.name: _stored(batch.columns[channel.name], rows, category_codes.get(channel.name))
         for channel in meta.schema
     }
-    statistics = summarise(meta.scheme.summary_length, devices, time, columns)
+    period = meta.scheme.summary_length
+    if period is meta.scheme.window_length:
+        starts = np.cumsum(run_rows) - run_rows
+        periods = np.full(len(starts), part.window)
+        statistics = _summarise_runs(starts, run_codes, periods, time, columns)
+    else:
+        statistics = summarise(period, devices, time, columns)
     every = {"device_index": Column(devices), "time": Column(time), **columns}
     encoded = in_threads(
         lambda column: encode_block(column.values, column.valid), list(every.values())

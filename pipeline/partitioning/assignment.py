@@ -58,12 +58,12 @@ class Assignment:
     partitions: tuple[PartitionRows, ...]
     repeated: bool
 
-    def devices(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the devices of the ordered rows `start` to `stop` (excluded)."""
+    def runs(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return device and length of each run of the ordered rows `start` to `stop` (excluded)."""
         first = int(np.searchsorted(self.run_ends, start, "right"))
         last = int(np.searchsorted(self.run_ends, stop, "left"))
         ends = np.minimum(self.run_ends[first : last + 1], stop)
-        return np.repeat(self.run_codes[first : last + 1], np.diff(ends, prepend=start))
+        return self.run_codes[first : last + 1], np.diff(ends, prepend=start)
 
     def keeping(self, kept: NDArray[np.bool_]) -> Assignment:
         """Return the assignment of the ordered rows that are `kept`; some of every run are."""

@@ -98,7 +98,9 @@ def _devices(rows: Rows, chosen: NDArray[np.int64], devices: pa.Array) -> pa.Arr
 
 
 def _times(rows: Rows) -> pa.Array:
-    return pa.array(rows.time.view("M8[us]")).cast(pa.timestamp("us", "UTC"))
+    time = np.ascontiguousarray(rows.time)
+    kind = pa.timestamp("us", "UTC")
+    return pa.Array.from_buffers(kind, len(time), [None, pa.py_buffer(time)], null_count=0)
 
 
 def _values(view: FleetView, column: Column, channel: Channel) -> pa.Array:

@@ -179,7 +179,10 @@ class FleetView:
         codes: NDArray[np.int32],
         time: NDArray[np.int64],
     ) -> RowOrder | None:
-        chosen = None if unit.lies_within(selection) else self._chosen(unit, selection, codes, time)
+        whole = unit.lies_within(selection)
+        if whole and len(unit.blocks) == 1:
+            return None  # as it was written: in order, and duplicates resolved
+        chosen = None if whole else self._chosen(unit, selection, codes, time)
         if chosen is not None:
             codes, time = codes[chosen], time[chosen]
         order = order_rows(codes, time)

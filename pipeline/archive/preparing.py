@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,6 @@ from pipeline.partitioning.windows import WindowLength
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["PeriodStatistics", "Prepared", "prepare", "summarise"]
-
-_EXTENT: Final = ("device", "period", "rows", "time_min", "time_max")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +63,11 @@ class PeriodStatistics:
             At least one.
         """
         joined = cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in _EXTENT),
+            np.concatenate([part.device for part in parts]),
+            np.concatenate([part.period for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.time_min for part in parts]),
+            np.concatenate([part.time_max for part in parts]),
             {
                 name: Statistics.concat([part.channels[name] for part in parts])
                 for name in parts[0].channels

@@ -66,7 +66,7 @@ class Assignment:
         return self.run_codes[first : last + 1], np.diff(ends, prepend=start)
 
     def keeping(self, kept: NDArray[np.bool_]) -> Assignment:
-        """Return the assignment of the ordered rows that are `kept`; some of every run are."""
+        """Return the assignment of the ordered rows that are `kept`, some of every partition."""
         before = np.concatenate([[0], np.cumsum(kept)])
         rows = self.order.indices()
         positions = np.flatnonzero(kept) if rows is None else rows[kept]
@@ -75,8 +75,9 @@ class Assignment:
             for p in self.partitions
         )
         ends = before[self.run_ends]
+        left = np.diff(ends, prepend=0) > 0
         order = RowOrder.of_positions(positions)
-        return Assignment(order, self.run_codes, ends, tuple(moved), False)
+        return Assignment(order, self.run_codes[left], ends[left], tuple(moved), False)
 
 
 def assign(

@@ -208,7 +208,8 @@ def sort_positions(codes: NDArray[Any], time: NDArray[np.int64]) -> NDArray[np.i
         # Stable; counts 64-bit positions into place in 5 ms a million rows, where NumPy's radix
         # sort takes 19 ms.
         found = pc.array_sort_indices(pa.array(codes))
-        return np.asarray(found.to_numpy()).view(np.int64)
+        counted: NDArray[np.int64] = found.to_numpy().view(np.int64)
+        return counted
     first = int(time.min())
     span = int(time.max()) - first + 1
     if (int(codes.max()) + 1) * span >= 1 << 63:

@@ -110,7 +110,7 @@ def measure(size: Size, show: Callable[[str], None]) -> Mapping[str, Figure]:
 
 def _write_bulk(fleet: SimulatedFleet, folder: Path) -> list[Path]:
     """Write tables of `_BULK_DEVICES` devices, sorted by device and time."""
-    paths = []
+    paths: list[Path] = []
     for fragment in SimulatedSource(fleet, devices_per_fragment=_BULK_DEVICES).fragments():
         slabs = [piece.table for piece in fragment.read()]
         devices = len(slabs[0]["device"].chunk(0).dictionary)

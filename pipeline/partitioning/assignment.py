@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_blocks
-from pipeline.partitioning.ordering import RowOrder, repeats, sort_positions, sorted_runs
+from pipeline.partitioning.ordering import RowOrder, sort_positions, sorted_runs, sorted_starts
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import WindowLength
 
@@ -103,20 +103,18 @@ def assign(
     if len(time) == 0:
         none = np.zeros(0, np.int64)
         return Assignment(RowOrder.of_ranges(none, none), index, none, (), False)
-    positions, found = None, sorted_runs(index, time)
+    order, found = RowOrder.identity(len(time)), sorted_runs(index, time)
     if found is None:
-        positions = sort_positions(index, time)
-        index, time = index.take(positions), time.take(positions)
-        found = _device_starts(index), repeats(index, time)
-    starts, windows = _cut_at_windows(found[0], time, scheme.window_length)
-    devices = index[starts] if codes is None else codes[index[starts]]
+        order = RowOrder.of_positions(sort_positions(index, time))
+        found = sorted_starts(index, time, order)
+    starts, windows = _cut_at_windows(found[0], time, order, scheme.window_length)
+    first = order.at(starts)
+    devices = index[first] if codes is None else codes[index[first]]
     lengths = np.diff(starts, append=len(time))
     blocks = device_blocks(devices, scheme.devices_per_block)
     blocks = _with_landing(windows, blocks, lengths, scheme.landing_rows)
-    runs = np.lexsort((time[starts], devices, blocks, windows))
-    order = RowOrder.of_ranges(starts[runs], lengths[runs])
-    if positions is not None:
-        order = order.of(positions)
+    runs = np.lexsort((time[first], devices, blocks, windows))
+    order = RowOrder.of_ranges(starts[runs], lengths[runs]).of(order.positions)
     partitions = _cut(windows[runs], blocks[runs], lengths[runs])
     return Assignment(order, devices[runs], np.cumsum(lengths[runs]), partitions, found[1])
 
@@ -128,19 +126,17 @@ def split_evenly(start: int, stop: int, limit: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _device_starts(index: NDArray[Any]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.flatnonzero(index[1:] != index[:-1]) + 1])
-
-
 def _cut_at_windows(
-    starts: NDArray[np.int64], time: NDArray[np.int64], length: WindowLength
+    starts: NDArray[np.int64], time: NDArray[np.int64], order: RowOrder, length: WindowLength
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut runs of rows in time order where the window changes; return starts and windows."""
     stops = np.append(starts[1:], len(time))
-    first, last = length.numbers(time[starts]), length.numbers(time[stops - 1])
+    first = length.numbers(time[order.at(starts)])
+    last = length.numbers(time[order.at(stops - 1)])
     crossing = np.flatnonzero(first != last)
     if crossing.size == 0:
         return starts, first
+    time = order.take(time)
     if crossing.size * _ROWS_PER_CUT > len(time) or (last - first).max() > _WINDOWS_PER_RUN:
         numbers = length.numbers(time)
         cuts = [np.flatnonzero(numbers[1:] != numbers[:-1]) + 1]

@@ -45,7 +45,8 @@ class Assignment:
     order
         The order of the rows.
     run_codes, run_ends
-        The device of each run of ordered rows, and the ordered row at which it ends.
+        The device of each run of ordered rows of one device and window, and the ordered row at
+        which it ends.
     partitions
         The partitions in (window, device block) order, as ranges of the ordered rows.
     repeated
@@ -66,7 +67,7 @@ class Assignment:
         return self.run_codes[first : last + 1], np.diff(ends, prepend=start)
 
     def keeping(self, kept: NDArray[np.bool_]) -> Assignment:
-        """Return the assignment of the ordered rows that are `kept`, some of every partition."""
+        """Return the assignment of the ordered rows that are `kept`, some of every run."""
         before = np.concatenate([[0], np.cumsum(kept)])
         rows = self.order.indices()
         positions = np.flatnonzero(kept) if rows is None else rows[kept]
@@ -75,9 +76,8 @@ class Assignment:
             for p in self.partitions
         )
         ends = before[self.run_ends]
-        left = np.diff(ends, prepend=0) > 0
         order = RowOrder.of_positions(positions)
-        return Assignment(order, self.run_codes[left], ends[left], tuple(moved), False)
+        return Assignment(order, self.run_codes, ends, tuple(moved), False)
 
 
 def assign(
@@ -116,7 +116,9 @@ def assign(
     runs = np.lexsort((time[first], devices, blocks, windows))
     order = RowOrder.of_ranges(starts[runs], lengths[runs]).of(order.positions)
     partitions = _cut(windows[runs], blocks[runs], lengths[runs])
-    return Assignment(order, devices[runs], np.cumsum(lengths[runs]), partitions, found[1])
+    run_starts = _run_starts(devices[runs], windows[runs])
+    run_ends = np.cumsum(lengths[runs])[np.append(run_starts[1:], len(runs)) - 1]
+    return Assignment(order, devices[runs][run_starts], run_ends, partitions, found[1])
 
 
 def split_evenly(start: int, stop: int, limit: int) -> list[tuple[int, int]]:

@@ -22,6 +22,7 @@ _COUNTED: Final = 1 << 16  # Arrow sorts integers of up to this range by countin
 # Comparisons are done in stretches that stay in the cache: over 8 million rows at once, fresh
 # memory for their results took three quarters of the time.
 _STRETCH: Final = 1 << 15
+_FEW_RUNS: Final = 64
 _ROWS_PER_RUN: Final = 8  # below, sorting rows is faster than handling runs
 _ROWS_PER_COPY: Final = 64  # below, gathering by index is faster than copying ranges
 
@@ -218,7 +219,7 @@ def _runs(codes: NDArray[Any], time: NDArray[np.int64]) -> tuple[NDArray[np.int6
         breaks = np.flatnonzero(~(same & (after >= here)))
         found.append(breaks + row)
         row, count = row + len(here), count + len(breaks)
-        if count > _STRETCH // 2 + row // _ROWS_PER_RUN:
+        if count > _FEW_RUNS + row // _ROWS_PER_RUN:
             return None
     return np.concatenate(found), repeated
 

@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import batched, islice
@@ -88,7 +88,7 @@ def in_threads[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> list
     return list(_pool().map(function, arguments))
 
 
-def ahead[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> Iterator[B]:
+def ahead[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> Generator[B]:
     """Apply `function` like `in_threads`, and yield each result in order as soon as it is there.
 
     Every core works on one argument and one result waits, so that memory is bounded however

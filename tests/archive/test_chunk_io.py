@@ -32,7 +32,7 @@ def test_threads_that_use_threads_do_not_wait_for_one_another() -> None:
 
 def test_no_more_is_done_ahead_than_the_cores_need() -> None:
     begun: list[int] = []
-    results = ahead(lambda number: begun.append(number), range(10_000))
+    results = ahead(begun.append, range(10_000))
     next(results)
     time.sleep(0.05)
     assert len(begun) < 10_000

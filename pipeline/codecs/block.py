@@ -28,6 +28,7 @@ from pipeline.codecs.frame import (
     HEADER_BYTES,
     MAX_ROWS,
     BlockHeader,
+    join_constant,
     join_frame,
     parse_header,
     split_frame,
@@ -39,10 +40,15 @@ from pipeline.codecs.payload import (
     encode_payload,
     split_payload,
 )
+from pipeline.codecs.pieces import PIECES, PieceStatistics
+from pipeline.codecs.pieces import read_pieces as pieces_section
+from pipeline.codecs.recipes import find_recipe
+from pipeline.codecs.series import describe_series
 from pipeline.codecs.statistics import block_statistics
-from pipeline.codecs.streams import describe_stream
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
+from pipeline.model.codec_names import AUTO
+from pipeline.model.dtypes import fill_value
 
 __all__ = [
     "HEADER_BYTES",
@@ -51,6 +57,7 @@ __all__ = [
     "describe",
     "encode_block",
     "read_header",
+    "read_pieces",
 ]
 
 type BlockData = bytes | memoryview | NDArray[np.uint8]
@@ -72,7 +79,9 @@ class DecodedBlock:
     valid: NDArray[np.bool_] | None
 
 
-def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> bytes:
+def encode_block(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, codec: str = AUTO
+) -> bytes:
     """Encode a column of up to `pipeline.codecs.frame.MAX_ROWS` rows.
 
     Parameters
@@ -81,6 +90,8 @@ def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -
         Bool, integers of 8 to 64 bits, float32 or float64, in any byte order.
     valid : ndarray of bool, shape (rows,), optional
         False where a row has no value; what `values` holds there is ignored.
+    codec : str
+        A key of `pipeline.model.codec_names.CODECS`.
 
     Returns
     -------
@@ -89,8 +100,9 @@ def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -
     Raises
     ------
     InvalidInputError
-        If dtype, shape or number of rows is not as above.
+        If dtype, shape, number of rows or codec is not as above.
     """
+    recipe = find_recipe(codec)
     dtype = values.dtype.newbyteorder("=")
     if values.ndim != 1 or values.size > MAX_ROWS or dtype not in DTYPE_CODES:
         raise InvalidInputError(
@@ -103,11 +115,26 @@ def encode_block(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -
             f"not shape {valid.shape} of {valid.dtype}"
         )
     column = np.ascontiguousarray(values, dtype)
-    column = column if column.flags.aligned else column.copy()
+    column = column if column.flags.carray else column.copy()  # kernels know one layout only
+    if valid is None or valid.all():
+        valid = None
+        constant = _constant(column)
+        if constant is not None:
+            return join_constant(dtype, column.size, constant)
     statistics = block_statistics(column, valid)
+    if column.size == 0 or not (statistics.count or valid is None or valid.any()):
+        return join_frame(dtype, statistics)
     with np.errstate(all="ignore"):  # arithmetic wraps on purpose
-        payload = encode_payload(column, valid, statistics)
+        payload = encode_payload(column, valid, statistics, recipe)
     return join_frame(dtype, statistics, payload.stages, payload.body)
+
+
+def _constant(column: NDArray[Any]) -> int | None:
+    """Return the bits that all rows hold, or None if there are no rows or they differ."""
+    bits = column.view(f"u{column.dtype.itemsize}")
+    if not column.size or bits[0] != bits[-1] or bits[0] != bits[column.size // 2]:
+        return None
+    return int(bits[0]) if (bits == bits[0]).all() else None
 
 
 def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
@@ -131,7 +158,18 @@ def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
     """
     with _naming(where), np.errstate(all="ignore"):
         header, payload = split_frame(_view(data))
+        if header.vacant or header.constant is not None:
+            return _fill(header)
         return DecodedBlock(*decode_payload(header, payload))
+
+
+def _fill(header: BlockHeader) -> DecodedBlock:
+    """Return the rows of a block without a payload."""
+    rows, dtype = header.rows, header.dtype
+    if header.constant is None:
+        valid = np.zeros(rows, np.bool_) if rows else None
+        return DecodedBlock(np.full(rows, fill_value(dtype), dtype), valid)
+    return DecodedBlock(np.full(rows, header.constant, f"u{dtype.itemsize}").view(dtype), None)
 
 
 def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
@@ -153,6 +191,37 @@ def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
         return parse_header(_view(data))
 
 
+def read_pieces(data: BlockData, *, where: str = "") -> PieceStatistics | None:
+    """Read the statistics of every 1,024 rows of a whole block, without decoding the rows.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or ndarray of uint8
+        Exactly the block; nothing in it is trusted.
+    where : str
+        Name of the chunk for error messages.
+
+    Returns
+    -------
+    PieceStatistics or None
+        None if the block does not store them.
+
+    Raises
+    ------
+    CorruptBlockError
+        If the block is damaged, or its pieces do not agree with its header.
+    """
+    with _naming(where), np.errstate(all="ignore"):
+        header, payload = split_frame(_view(data))
+        sections = split_payload(payload) if payload else {}
+        if PIECES not in sections:
+            return None
+        pieces = pieces_section(sections[PIECES], header.rows, header.dtype)
+        if int(pieces.count.sum()) != header.statistics.count:
+            raise CorruptBlockError("counts other rows in its pieces than in its header")
+        return pieces
+
+
 def describe(data: BlockData) -> dict[str, Any]:
     """Tell in plain words and numbers how a block is stored.
 
@@ -168,9 +237,9 @@ def describe(data: BlockData) -> dict[str, Any]:
     """
     with _naming(""):
         header, payload = split_frame(_view(data))
-        sections = split_payload(payload) if header.rows else {}
+        sections = split_payload(payload) if payload else {}
         sizes = {SECTIONS.get(id, str(id)): section.left for id, section in sections.items()}
-        stages = _stages(header, sections[VALUES]) if header.rows else {}
+        stages = _stages(header, sections[VALUES]) if payload else {}
     total = header.size + header.payload_bytes
     return {
         "rows": header.rows,
@@ -178,6 +247,7 @@ def describe(data: BlockData) -> dict[str, Any]:
         "bytes": total,
         "bytes_per_row": total / max(1, header.rows),
         "header_bytes": header.size,
+        "constant": header.constant is not None,
         "section_bytes": sizes,
         "stages": stages,
         "statistics": asdict(header.statistics),
@@ -186,7 +256,7 @@ def describe(data: BlockData) -> dict[str, Any]:
 
 def _stages(header: BlockHeader, values: Cursor) -> dict[str, Any]:
     transform = read_transform(header.transform, values, header.rows, header.dtype)
-    stream = describe_stream(header.predictor, header.entropy, values, header.rows)
+    stream = describe_series(header.predictor, header.entropy, values, header.rows)
     return {"transform": str(transform), **stream}
 
 

@@ -55,14 +55,17 @@ class Cursor:
         Bytes to read; not copied.
     """
 
+    __slots__ = ("_at", "_data", "_end")
+
     def __init__(self, data: memoryview) -> None:
         self._data = data
         self._at = 0
+        self._end = len(data)
 
     @property
     def left(self) -> int:
         """Bytes not read yet."""
-        return len(self._data) - self._at
+        return self._end - self._at
 
     def take(self, size: int) -> memoryview:
         """Return the next `size` bytes.
@@ -72,19 +75,23 @@ class Cursor:
         CorruptBlockError
             If fewer are left.
         """
-        if size > self.left:
-            raise CorruptBlockError(f"needs {size} bytes where {self.left} are left")
         start = self._at
-        self._at += size
+        if size > self._end - start:
+            raise CorruptBlockError(f"needs {size} bytes where {self._end - start} are left")
+        self._at = start + size
         return self._data[start : self._at]
 
     def rest(self) -> memoryview:
         """Return all bytes that are left."""
-        return self.take(self.left)
+        return self.take(self._end - self._at)
 
     def byte(self) -> int:
         """Return the next byte as a number."""
-        return self.take(1)[0]
+        at = self._at
+        if at >= self._end:
+            raise CorruptBlockError("needs 1 bytes where 0 are left")
+        self._at = at + 1
+        return self._data[at]
 
     def varint(self, limit: int = WORD) -> int:
         """Return the next number.
@@ -94,18 +101,20 @@ class Cursor:
         CorruptBlockError
             If it runs on beyond 64 bits or is greater than `limit`.
         """
-        number = shift = 0
-        while True:
-            byte = self.byte()
-            number |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-            if shift > 63:
-                raise CorruptBlockError("holds a number of more than 64 bits")
+        number = self.byte()
+        if number > 127:
+            number = self._go_on(number & 127)
         if number > limit:
             raise CorruptBlockError(f"holds {number} where at most {limit} is possible")
         return number
+
+    def _go_on(self, number: int) -> int:
+        for shift in range(7, 64, 7):
+            byte = self.byte()
+            number |= (byte & 127) << shift
+            if byte < 128:
+                return number
+        raise CorruptBlockError("holds a number of more than 64 bits")
 
     def signed_varint(self) -> int:
         """Return the next zigzagged number."""

@@ -6,6 +6,7 @@ back bit for bit, or says that it does not fit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,35 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
+from pipeline.codecs.images import from_image, image
 from pipeline.codecs.transforms import (
+    Arithmetic,
     Decimal,
     Dictionary,
     Identity,
+    MendedDictionary,
     Ordered,
+    Significant,
     Transform,
-    from_image,
-    image,
 )
 
 __all__ = [
     "MAX_ENTRIES",
     "MAX_EXPONENT",
     "Mapped",
-    "count_exponents",
+    "Mapping",
+    "find_exponents",
+    "map_arithmetic",
     "map_decimal",
     "map_dictionary",
     "map_image",
+    "map_significant",
 ]
 
-MAX_ENTRIES: Final = 4096
-"""Most entries of a dictionary; more of them cost more than they save."""
+MAX_ENTRIES: Final = 16384
+"""Most entries of a dictionary; with more, finding them costs more than a block's other stages."""
 
 MAX_EXPONENT: Final = 17
 """Most digits after the point that are looked for."""
 
 _POWERS: Final = np.array([float(10**e) for e in range(MAX_EXPONENT + 1)])
 _NONE: Final = np.empty(0, np.int64)
-_ULPS: Final = {4: 2.0**-21, 8: 2.0**-50}  # a misfit this near (relative) is a rounding error
+_CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
+_CLEAR: Final = 2.0**44  # from where any float is close to a whole number
+_NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
+
+type Mapping = Callable[[NDArray[Any]], Mapped | None]
 
 
 @dataclass(frozen=True)
@@ -90,9 +100,8 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
     numbers, misfits = np.empty(values.size, np.int64), np.empty(int(values.size * most), np.int64)
     rounds = single or values.dtype.itemsize == 4
     count = kernel("block_values", "to_decimals")(
-        wide, wide.view(np.int64), float(10**exponent), rounds,
-        _ULPS[4 if rounds else 8], numbers, misfits,
-    )  # fmt: skip
+        wide, wide.view(np.int64), float(10**exponent), rounds, _NEAR, numbers, misfits
+    )
     if count < 0:
         return None
     if count:
@@ -107,8 +116,58 @@ def _hold_first(numbers: NDArray[np.int64], misfits: NDArray[np.int64]) -> None:
     numbers[:leading] = numbers[min(leading, numbers.size - 1)]
 
 
-def map_dictionary(values: NDArray[Any], most: int = MAX_ENTRIES) -> Mapped | None:
-    """Map values to their positions among the distinct ones; None if they outnumber `most`."""
+def map_arithmetic(values: NDArray[Any], transform: Arithmetic, most: float) -> Mapped | None:
+    """Map floats to the numbers that they were computed from.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or float64, shape (rows,)
+    transform : Arithmetic
+    most : float
+        Largest share of misfits, as for `map_decimal`.
+    """
+    return _settle(values, transform, transform.forward(values), most)
+
+
+def map_significant(values: NDArray[Any], transform: Significant, most: float) -> Mapped | None:
+    """Map floats to their places among those with so many digits; see `map_arithmetic`."""
+    return _settle(values, transform, transform.forward(values), most)
+
+
+def _settle(
+    values: NDArray[Any], transform: Transform, numbers: NDArray[np.int64], most: float
+) -> Mapped | None:
+    """List the rows that `numbers` do not bring back; those far off get a neighbour's number."""
+    restored = transform.inverse(numbers.view(np.uint64), values.dtype)
+    bits = f"u{values.dtype.itemsize}"
+    misfits = np.flatnonzero(restored.view(bits) != values.view(bits))
+    if misfits.size > values.size * most:
+        return None
+    with np.errstate(all="ignore"):
+        wanted = values[misfits]
+        near = np.abs(restored[misfits] - wanted) <= np.abs(wanted) * _NEAR
+        far = misfits[~(near & np.isfinite(wanted))]
+    if far.size:
+        own = np.arange(values.size)
+        own[far] = 0
+        numbers = numbers[np.maximum.accumulate(own)]
+        _hold_first(numbers, far)
+    return Mapped(transform, numbers, misfits)
+
+
+def map_dictionary(
+    values: NDArray[Any], most: int = MAX_ENTRIES, map_entries: Mapping | None = None
+) -> Mapped | None:
+    """Map values to their positions among the distinct ones; None if they outnumber `most`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,)
+    most : int
+        Most entries, at least one.
+    map_entries : callable, optional
+        Maps the entries, ascending, to numbers; without it they are mapped to their images.
+    """
     images = image(values)
     slots = np.full(1 << (2 * most - 1).bit_length(), -1, np.int32)
     distinct, codes = np.empty(most, np.uint64), np.empty(values.size, np.uint64)
@@ -119,42 +178,36 @@ def map_dictionary(values: NDArray[Any], most: int = MAX_ENTRIES) -> Mapped | No
     order = np.argsort(entries)
     rank = np.empty(count, np.int64)
     rank[order] = np.arange(count)
-    base = _map_entries(from_image(entries[order].view(np.uint64), values.dtype))
-    return Mapped(
-        Dictionary(base.transform, base.numbers.view(np.uint64)),
-        rank.take(codes.view(np.int64)),
-        _NONE,
+    ascending = from_image(entries[order].view(np.uint64), values.dtype)
+    base = (map_entries and map_entries(ascending)) or map_image(ascending)
+    numbers, transform = base.numbers.view(np.uint64), base.transform
+    found = (
+        MendedDictionary(transform, numbers, ascending)
+        if base.misfits.size
+        else Dictionary(transform, numbers)
     )
+    return Mapped(found, rank.take(codes.view(np.int64)), _NONE)
 
 
-def _map_entries(entries: NDArray[Any]) -> Mapped:
-    """Map a dictionary's own entries: as decimals if all of them are."""
-    if entries.dtype.kind == "f":
-        needed = np.flatnonzero(count_exponents(entries, False))
-        if needed[-1] <= MAX_EXPONENT:
-            mapped = map_decimal(entries, int(needed[-1]), False, 0.0)
-            if mapped is not None:
-                return mapped
-    return map_image(entries)
-
-
-def count_exponents(values: NDArray[Any], single: bool) -> NDArray[np.int64]:
-    """Count how many digits after the point the values need.
+def find_exponents(values: NDArray[Any], single: bool, near: bool = False) -> NDArray[np.int64]:
+    """Find how many digits after the point each value needs.
 
     Parameters
     ----------
-    values : ndarray of float32 or float64
+    values : ndarray of float32 or float64, shape (rows,)
     single : bool
         As for `map_decimal`.
+    near : bool, optional
+        Values may be off by a few rounding errors.
 
     Returns
     -------
-    ndarray of int64, shape (MAX_EXPONENT + 2,)
-        Entry ``e`` counts the values that need `e` digits, the last those that are no decimals.
+    ndarray of int64, shape (rows,)
+        ``MAX_EXPONENT + 1`` where the value is no decimal.
     """
-    counts = np.zeros(MAX_EXPONENT + 2, np.int64)
+    exponents = np.empty(values.size, np.int64)
     wide = values.astype(np.float64, copy=False)
-    kernel("block_values", "count_exponents")(
-        wide, _POWERS, single or values.dtype.itemsize == 4, counts
-    )
-    return counts
+    rounds = single or values.dtype.itemsize == 4
+    tolerance, limit = (_CLOSE[values.dtype.itemsize], _CLEAR) if near else (0.0, 2.0**53)
+    kernel("block_values", "find_exponents")(wide, _POWERS, rounds, tolerance, limit, exponents)
+    return exponents

@@ -29,13 +29,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.choose import encode_residuals, fit
+from pipeline.codecs.choose import estimate_bits
+from pipeline.codecs.choose_transform import choose_transform
 from pipeline.codecs.cursor import Cursor, sized
 from pipeline.codecs.entropy import ENTROPY, RAW
+from pipeline.codecs.finishing import finish_for
 from pipeline.codecs.frame import BlockHeader, BlockStatistics
 from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.sections import apply_corrections, read_mask, write_corrections, write_mask
-from pipeline.codecs.streams import Scaled, decode_stream, encode_stream
+from pipeline.codecs.series import decode_series
+from pipeline.codecs.series_encode import encode_series
+from pipeline.codecs.streams import Scaled, encode_stream, scale_down
 from pipeline.codecs.transforms import Identity, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
@@ -66,7 +71,10 @@ class Payload:
 
 
 def encode_payload(
-    values: NDArray[Any], valid: NDArray[np.bool_] | None, statistics: BlockStatistics
+    values: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    statistics: BlockStatistics,
+    recipe: Recipe,
 ) -> Payload:
     """Encode a column, whatever its values.
 
@@ -76,6 +84,8 @@ def encode_payload(
     valid : ndarray of bool, shape (rows,), or None
     statistics : BlockStatistics
         Of the same rows.
+    recipe : Recipe
+        What may be tried.
     """
     if values.size == 0:
         return Payload((0, 0, 0), b"")
@@ -84,7 +94,7 @@ def encode_payload(
     if valid is not None and not valid.all():
         missing = _section(MISSING, write_mask(~valid))
         held = _hold(values, valid)
-    payload = _encode_values(held, statistics)
+    payload = _encode_raw(held) if recipe.stage == RAW else _encode_values(held, statistics, recipe)
     if len(payload.body) > values.nbytes:
         payload = _encode_raw(held)
     return Payload(payload.stages, missing + payload.body)
@@ -104,19 +114,18 @@ def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     return np.repeat(values[kept], lengths)
 
 
-def _encode_values(values: NDArray[Any], statistics: BlockStatistics) -> Payload:
+def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Recipe) -> Payload:
     body = b""
     repeated = _repeated_rows(values, statistics)
     if repeated is not None:
         row = int(np.argmax(repeated))
         body = _section(REPEATED, _value_bytes(values[row : row + 1]) + write_mask(repeated))
         values = _hold(values, ~repeated)
-    found = fit(values)
-    mapped = found.mapped
+    mapped = choose_transform(values, estimate_bits)
     if mapped.misfits.size:
-        body += _section(CORRECTIONS, write_corrections(values, mapped))
-    predictor, residuals = Predictor.forward(found.order, found.step, found.scaled.multiples)
-    stream = encode_stream(found.scaled, predictor, *encode_residuals(residuals))
+        restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
+        body += _section(CORRECTIONS, write_corrections(values, restored))
+    stream = encode_series(scale_down(mapped.numbers), recipe)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
     return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
 
@@ -204,7 +213,8 @@ def decode_payload(
     sections = split_payload(data)
     cursor = sections[VALUES]
     transform = read_transform(header.transform, cursor, rows, dtype)
-    values = transform.inverse(decode_stream(header.predictor, header.entropy, cursor, rows), dtype)
+    finish = finish_for(transform, header)
+    values, _ = decode_series(header.predictor, header.entropy, cursor, rows, finish)
     if CORRECTIONS in sections:
         apply_corrections(sections[CORRECTIONS], values)
     if REPEATED in sections:

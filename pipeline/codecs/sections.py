@@ -6,44 +6,49 @@ A *mask* marks some of a block's rows: the number of marked rows (LEB128), a kin
 kind  bytes
 ====  ==================================================================================
 0     a buffer (`pipeline.codecs.buffers`) of one bit a row, the first row lowest
-1     a nested stream (`pipeline.codecs.streams`) of the marked rows, ascending
+1     a nested stream (`pipeline.codecs.series`) of the marked rows, ascending
 2     a nested stream of the rows that are not marked, ascending; absent if there are none
+3     a nested stream of one number a row, 1 if it is marked and 0 if not
 ====  ==================================================================================
 
 *Corrections* are a mask of rows, then a nested stream of one number a marked row, zigzagged:
 what must be added, modulo 2**64, to the image of the value that the transform brought back.
+They may be 0: where many rows are off by a unit in the last place, every row is marked.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.buffers import read_buffer, write_buffer
+from pipeline.codecs.buffers import read_buffer
 from pipeline.codecs.cursor import Cursor, varint
-from pipeline.codecs.mappings import Mapped
-from pipeline.codecs.streams import read_nested, write_nested
-from pipeline.codecs.transforms import from_image, image
+from pipeline.codecs.images import from_image, image
+from pipeline.codecs.series import read_part
+from pipeline.codecs.series_encode import write_part
+from pipeline.codecs.streams import write_nested
 from pipeline.errors import CorruptBlockError
 
 __all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
 
-_BITMAP, _MARKED, _UNMARKED = 0, 1, 2
+_BITMAP, _MARKED, _UNMARKED, _SERIES = range(4)
+_DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
+_SHORT: Final = 64
+_SPARSE: Final = 64
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return the smaller of a bitmap and a list of rows for `mask`, shape (rows,)."""
-    marked = np.flatnonzero(mask)
-    kind, listed = _MARKED, marked
-    if 2 * marked.size > mask.size:
-        kind, listed = _UNMARKED, np.flatnonzero(~mask)
-    body = bytes((kind,)) + (write_nested(listed, 1) if listed.size else b"")
-    if 16 * listed.size > mask.size:  # a list this long may lose against a bit a row
-        bitmap = write_buffer(np.packbits(mask, bitorder="little"))
-        body = min(body, bytes((_BITMAP,)) + bitmap, key=len)
-    return varint(marked.size) + body
+    """Return `mask`, shape (rows,), as a list of its rarer rows, or, if many, as a series."""
+    marked = int(np.count_nonzero(mask))
+    rarer = min(marked, mask.size - marked)
+    if rarer > _SHORT and _SPARSE * rarer > mask.size:
+        series = write_part(mask.astype(np.uint64), runs=True)
+        return varint(marked) + bytes((_SERIES,)) + series
+    kind = _MARKED if marked == rarer else _UNMARKED
+    listed = np.flatnonzero(mask if marked == rarer else ~mask)
+    return varint(marked) + bytes((kind,)) + (_write_list(listed, 1) if rarer else b"")
 
 
 def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
@@ -62,6 +67,8 @@ def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
         listed = _read_rows(cursor, count if kind == _MARKED else rows - count, rows)
         mask = np.full(rows, kind == _UNMARKED)
         mask[listed] = kind == _MARKED
+    elif kind == _SERIES:
+        mask = _read_bits(cursor, rows)
     else:
         raise CorruptBlockError(f"has a mask of kind {kind}")
     if np.count_nonzero(mask) != count:
@@ -69,30 +76,45 @@ def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
     return mask
 
 
+def _read_bits(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
+    bits = read_part(cursor, rows, runs=True)
+    if bits.max() > 1:
+        raise CorruptBlockError(f"has a mask that holds {bits.max()}")
+    return bits.astype(np.bool_)
+
+
 def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
     if count == 0:
         return np.empty(0, np.int64)
-    listed = read_nested(cursor, count)
+    listed = read_part(cursor, count)
     if listed.max() >= rows:
         raise CorruptBlockError(f"marks row {listed.max()} of {rows}")
     return listed.view(np.int64)
 
 
-def write_corrections(values: NDArray[Any], mapped: Mapped) -> bytes:
-    """Return the corrections that make `values` of what a transform restores.
+def write_corrections(values: NDArray[Any], restored: NDArray[Any]) -> bytes:
+    """Return the corrections that make `values` of `restored`.
 
     Parameters
     ----------
-    values : ndarray, shape (rows,)
-    mapped : Mapped
-        The same values as numbers, with at least one misfit.
+    values, restored : ndarray, shape (rows,)
+        What should come back, and what a transform brings back; they differ in some row.
+
+    Notes
+    -----
+    Where many rows are off, one number for every row, most of them 0, is shorter than a mask.
     """
-    misfits = mapped.misfits
-    mask = np.zeros(values.size, np.bool_)
-    mask[misfits] = True
-    restored = mapped.transform.inverse(mapped.numbers[misfits].view(np.uint64), values.dtype)
-    steps = (image(values[misfits]) - image(restored)).view(np.int64)
-    return write_mask(mask) + write_nested(((steps << 1) ^ (steps >> 63)).view(np.uint64), 0)
+    steps = (image(values) - image(restored)).view(np.int64)
+    folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
+    mask = folded != 0
+    if _DENSE * np.count_nonzero(mask) > mask.size:
+        return write_mask(np.ones_like(mask)) + _write_list(folded, 0)
+    return write_mask(mask) + _write_list(folded[mask], 0)
+
+
+def _write_list(numbers: NDArray[Any], order: int) -> bytes:
+    """Return a nested stream; what is short is not worth a choice."""
+    return write_nested(numbers, order) if numbers.size < _SHORT else write_part(numbers)
 
 
 def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:
@@ -103,8 +125,9 @@ def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:
     CorruptBlockError
         As `read_mask`, or if there are none.
     """
-    rows = np.flatnonzero(read_mask(cursor, values.size))
-    folded = read_nested(cursor, rows.size)
+    mask = read_mask(cursor, values.size)
+    rows = slice(None) if mask.all() else np.flatnonzero(mask)
+    old = values[rows]
+    folded = read_part(cursor, old.size)
     steps = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
-    images = image(values[rows]).view(np.uint64) + steps
-    values[rows] = from_image(images, values.dtype)
+    values[rows] = from_image(image(old).view(np.uint64) + steps, values.dtype)

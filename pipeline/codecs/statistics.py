@@ -1,17 +1,46 @@
-"""Statistics of one block's values, as its header stores them."""
+"""Statistics of one block's values, as its header and its pieces store them."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.cursor import WORD
 from pipeline.codecs.frame import BlockStatistics
 
-__all__ = ["block_statistics"]
+__all__ = ["PIECE_ROWS", "Pieces", "block_statistics", "summarise"]
+
+PIECE_ROWS: Final = 1024
+"""Rows of a piece; the last one of a block may have fewer."""
+
+_TOP: Final = -(1 << 63)
+_NARROW: Final = 1 << 21  # as in the kernel
+_ALL: Final = np.empty(0, np.bool_)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What is known of every piece of `PIECE_ROWS` rows that has a value at all.
+
+    Attributes
+    ----------
+    places : ndarray of int64, shape (used,)
+        Numbers of the pieces that have a value, ascending.
+    whole : ndarray of int64, shape (6, used)
+        Count, image of the smallest and of the largest value (`summarise`); of whole numbers
+        the sums of the upper and lower 32 bits of the distances from the smallest, and, if all
+        are below 2**21, of their squares.
+    parts : ndarray of float64, shape (3, used)
+        An origin, and the sums of the deviations from it and of their squares.
+    """
+
+    places: NDArray[np.int64]
+    whole: NDArray[np.int64]
+    parts: NDArray[np.float64]
 
 
 def block_statistics(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> BlockStatistics:
@@ -27,61 +56,96 @@ def block_statistics(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> B
     Returns
     -------
     BlockStatistics
-        NaN counts as missing. Sums are pairwise, and the squared deviations are summed around
-        the mean with its rounding corrected (two-pass), so that both hold 13 digits and more.
-        Infinities are ordinary values.
+        NaN counts as missing; infinities are ordinary values. The sum of whole numbers is exact
+        before it becomes a float64, and so are the squared deviations of whole numbers less
+        than 2**21 apart. All others are summed piece by piece around an origin amid the piece's
+        values, which holds 13 digits and more.
 
     References
     ----------
     Chan, Golub, LeVeque: Algorithms for computing the sample variance, The American
-    Statistician 37 (1983).
+    Statistician 37 (1983). Dekker: A floating-point technique for extending the available
+    precision, Numerische Mathematik 18 (1971).
     """
-    rows = values.size
-    present = values if valid is None else values[valid]
-    if values.dtype.kind == "f":
-        present = _without_nan(present)
-    elif values.dtype.kind == "b":
-        present = present.view(np.uint8)
-    if present.size == 0:
-        return BlockStatistics(0, rows, None, None, 0.0, 0.0, None, None)
-    smallest, largest = present.min(), present.max()
-    moments = _float_moments if values.dtype.kind == "f" else _integer_moments
-    with np.errstate(all="ignore"):
-        total, m2 = moments(present, smallest.item(), largest.item())
-    return BlockStatistics(
-        present.size, rows - present.size, smallest.item(), largest.item(), total, m2,
-        present[0].item(), present[-1].item(),
-    )  # fmt: skip
+    pieces, mask = summarise(values, valid)
+    if pieces.places.size == 0:
+        return BlockStatistics(0, values.size, None, None, 0.0, 0.0, None, None)
+    first = last = 0
+    if mask.size:
+        first, last = int(np.argmax(mask)), int(np.argmax(mask[::-1]))
+    words = values.view(np.uint8) if values.dtype.kind == "b" else values
+    ends = words[first].item(), words[values.size - 1 - last].item()
+    join = _join_floats if values.dtype.kind == "f" else _join_whole
+    count, low, high, total, m2 = join(pieces, values.dtype == np.uint64)
+    return BlockStatistics(count, values.size - count, low, high, total, m2, *ends)
 
 
-def _without_nan(values: NDArray[Any]) -> NDArray[Any]:
-    nan = np.isnan(values)
-    return values[~nan] if nan.any() else values
+def summarise(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None
+) -> tuple[Pieces, NDArray[np.bool_]]:
+    """Summarise every piece of a column.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,)
+    valid : ndarray of bool, shape (rows,), or None
+
+    Returns
+    -------
+    pieces : Pieces
+        The image of a whole number is the number itself as int64, of uint64 less 2**63. That of
+        a float are the bits of the value in float64, all but the sign flipped where it is set.
+    mask : ndarray of bool, shape (rows,) or (0,)
+        The rows that count; empty if all do.
+    """
+    floats = values.dtype.kind == "f"
+    flip = np.int64(_TOP if values.dtype == np.uint64 else 0)
+    word_type = np.float64 if floats else np.uint64 if flip else np.int64
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        wide = values.astype(word_type, copy=False)
+    words, mask = _owned(wide).view(np.int64), _ALL if valid is None else _owned(valid)
+    size = -(-values.size // PIECE_ROWS)
+    whole, parts = np.zeros((6, size), np.int64), np.zeros((3, size))
+    scratch, lanes = np.empty(2 * PIECE_ROWS, np.int64), np.empty((2, 64))
+    run = kernel("block_statistics", "summarise")
+    if not run(words, mask, floats, flip, scratch, lanes, whole, parts):
+        mask = wide == wide if valid is None else mask & (wide == wide)
+        whole[:] = 0
+        run(words, mask, floats, flip, scratch, lanes, whole, parts)
+    places = np.flatnonzero(whole[0])
+    if places.size < size:
+        whole, parts = whole.take(places, 1), parts.take(places, 1)
+    return Pieces(places, whole, parts), mask
 
 
-def _float_moments(values: NDArray[Any], smallest: float, largest: float) -> tuple[float, float]:
-    if smallest == largest:  # a rounded mean must not make a constant block vary
-        return float(smallest * values.size), float(smallest - largest)
-    total = float(values.sum(dtype=np.float64))
-    return total, _squares(values, values.dtype.type(0), total / values.size)
+def _owned(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of the one layout that the kernel is compiled for."""
+    return array if array.flags.carray else array.copy()
 
 
-def _integer_moments(values: NDArray[Any], smallest: int, largest: int) -> tuple[float, float]:
-    """Sum whole numbers exactly, by their distances from the smallest."""
-    words = values.astype(np.int64 if values.dtype.kind == "i" else np.uint64, copy=False)
-    words = words.view(np.uint64)
-    if (largest - smallest) * values.size <= WORD:  # sums wrap, but their difference does not
-        above = (int(words.sum()) - smallest * values.size) & WORD
-    else:
-        distances = words - np.uint64(smallest & WORD)
-        above = int((distances >> np.uint64(32)).sum()) << 32
-        above += int((distances & np.uint64(0xFFFFFFFF)).sum())
-    total = float(smallest * values.size + above)
-    return total, _squares(words, np.uint64(smallest & WORD), above / values.size)
+def _join_floats(pieces: Pieces, _: bool) -> tuple[int, float, float, float, float]:
+    totals, (total, m2) = _join(pieces, True)
+    totals[1:3] ^= (totals[1:3] >> 63) & ~np.int64(_TOP)
+    count, (low, high) = int(totals[0]), totals[1:3].view(np.float64).tolist()
+    if low == high:  # a rounded mean must not make a constant block vary
+        return count, low, high, low * count, high - low
+    if math.isnan(m2) and math.isfinite(total):
+        m2 = math.inf
+    return count, low, high, total, m2
 
 
-def _squares(values: NDArray[Any], origin: np.generic, mean: float) -> float:
-    """Sum the squared deviations from `mean`, which is itself off by its rounding."""
-    sums = np.zeros(2)
-    kernel("block_statistics", "sum_deviations")(values, origin, mean, sums)
-    return float(sums[1] - sums[0] * sums[0] / values.size)
+def _join_whole(pieces: Pieces, unsigned: bool) -> tuple[int, int, int, float, float]:
+    totals, (_, m2) = _join(pieces, False)
+    count, low, high, upper, lower, squares = totals.tolist()
+    above = (upper << 32) + lower
+    if high - low < _NARROW:
+        m2 = (count * squares - above * above) / count
+    if unsigned:
+        low, high = low - _TOP, high - _TOP
+    return count, low, high, float(low * count + above), m2
+
+
+def _join(pieces: Pieces, floats: bool) -> tuple[NDArray[np.int64], list[float]]:
+    totals, sums = np.zeros(6, np.int64), np.zeros(2)
+    kernel("block_statistics", "join")(pieces.whole, pieces.parts, floats, totals, sums)
+    return totals, sums.tolist()

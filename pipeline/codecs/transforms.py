@@ -1,17 +1,22 @@
 """Transforms: a column's values as whole numbers that are easier to predict.
 
-==  ==========  =========================================================================
-id  name        parameters in the payload, and the value a number stands for
-==  ==========  =========================================================================
-0   identity    none; the value's own bits (so a whole number is itself, modulo its width)
-1   ordered     none; floats: the bits as a signed number, with all but the sign flipped
-                when it is negative, so that numbers are in the order of the values
-2   decimal     exponent ``e`` (1 byte, 0 to 22), single (1 byte, 0 or 1); floats:
-                ``k / 10**e`` in float64, rounded to float32 if single or the column is
-3   dictionary  id and parameters of one of the transforms above, number of entries
-                (LEB128), the entries as a nested stream (`pipeline.codecs.streams`); the
-                number is a position among the entries
-==  ==========  =========================================================================
+==  ===========  ========================================================================
+id  name         parameters in the payload, and the value a number stands for
+==  ===========  ========================================================================
+0   identity     none; the value's own bits (so a whole number is itself, modulo its width)
+1   ordered      none; floats: the bits as a signed number, with all but the sign flipped
+                 when it is negative, so that numbers are in the order of the values
+2   decimal      exponent ``e`` (1 byte, 0 to 22), single (1 byte, 0 or 1); floats:
+                 ``k / 10**e`` in float64, rounded to float32 if single or the column is
+3   dictionary   id and parameters of another transform (not 3 or 6), number of entries
+                 (LEB128), the entries as a nested stream (`pipeline.codecs.streams`); the
+                 number is a position among the entries
+4   arithmetic   the operations that lead from ``k`` to a float
+                 (`pipeline.codecs.arithmetic`)
+5   significant  significant digits, and those after the point (`pipeline.codecs.significant`)
+6   mended       as dictionary, then the length (LEB128) of corrections of the entries, and
+                 the corrections (`pipeline.codecs.sections`)
+==  ===========  ========================================================================
 
 The *image* of a value is what identity (whole numbers) or ordered (floats) makes of it; a
 transform need not fit every row, and corrections between images mend the others
@@ -26,23 +31,28 @@ from typing import Any, ClassVar, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.cursor import Cursor, varint
+from pipeline.codecs.arithmetic import Arithmetic, Decimal
+from pipeline.codecs.cursor import Cursor, sized, varint
+from pipeline.codecs.images import Numbers, from_image, image, require_float
+from pipeline.codecs.sections import apply_corrections, write_corrections
+from pipeline.codecs.significant import Significant
 from pipeline.codecs.streams import read_nested, write_nested
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
     "TRANSFORMS",
+    "Arithmetic",
     "Decimal",
     "Dictionary",
     "Identity",
+    "MendedDictionary",
     "Ordered",
+    "Significant",
     "Transform",
     "from_image",
     "image",
     "read_transform",
 ]
-
-type Numbers = NDArray[np.uint64]
 
 
 class Transform(Protocol):
@@ -63,28 +73,6 @@ class Transform(Protocol):
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the values, of `dtype`, that `numbers` stand for."""
         ...
-
-
-def image(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the images of `values`: int64, or uint64 where the column is unsigned."""
-    if values.dtype.kind == "f":
-        return _flip(values.view(f"i{values.dtype.itemsize}")).astype(np.int64, copy=False)
-    return values.astype(np.int64 if values.dtype.kind == "i" else np.uint64, copy=False)
-
-
-def from_image(numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the values of `dtype` that have the images `numbers`, modulo their width."""
-    bits = numbers.astype(f"u{dtype.itemsize}", copy=False)
-    if dtype.kind == "f":
-        return _flip(bits.view(f"i{dtype.itemsize}")).view(dtype)
-    return bits.astype(dtype) if dtype.kind == "b" else bits.view(dtype)
-
-
-def _flip(bits: NDArray[Any]) -> NDArray[Any]:
-    """Flip all but the sign of negative numbers; its own inverse."""
-    top = 8 * bits.dtype.itemsize - 1
-    flipped: NDArray[Any] = bits ^ ((bits >> top) & ((1 << top) - 1))
-    return flipped
 
 
 @dataclass(frozen=True)
@@ -119,7 +107,7 @@ class Ordered:
     @classmethod
     def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:  # noqa: ARG003
         """Return the transform; it has no parameters."""
-        _require_float(cls.name, dtype)
+        require_float(cls.name, dtype)
         return cls()
 
     def write(self) -> bytes:
@@ -132,50 +120,13 @@ class Ordered:
 
 
 @dataclass(frozen=True)
-class Decimal:
-    """Floats that were written with a fixed number of digits.
-
-    Attributes
-    ----------
-    exponent : int
-        Digits after the point, 0 to 22 (powers of ten up to there are exact).
-    single : bool
-        The values passed through float32 before the column was float64.
-    """
-
-    exponent: int
-    single: bool
-    id: ClassVar[int] = 2
-    name: ClassVar[str] = "decimal"
-
-    @classmethod
-    def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:  # noqa: ARG003
-        """Read exponent and flag, or raise `CorruptBlockError`."""
-        _require_float(cls.name, dtype)
-        exponent, single = cursor.byte(), cursor.byte()
-        if exponent > 22 or single > 1:
-            raise CorruptBlockError(f"has decimals of {exponent} digits, single {single}")
-        return cls(exponent, bool(single))
-
-    def write(self) -> bytes:
-        """Return exponent and flag."""
-        return bytes((self.exponent, self.single))
-
-    def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return ``numbers / 10**exponent``, correctly rounded."""
-        values = numbers.view(np.int64) / float(10**self.exponent)
-        rounded = values.astype(np.float32) if self.single else values
-        return rounded.astype(dtype, copy=False)
-
-
-@dataclass(frozen=True)
 class Dictionary:
     """Few distinct values, numbered in ascending order.
 
     Attributes
     ----------
-    base : Identity or Ordered or Decimal
-        Transform of the entries.
+    base : Transform
+        Of the entries; no dictionary.
     entries : ndarray of uint64, shape (entries,)
         Numbers for `base`.
     """
@@ -188,11 +139,7 @@ class Dictionary:
     @classmethod
     def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:
         """Read the entries, at most one a row, or raise `CorruptBlockError`."""
-        base = cursor.byte()
-        if base == cls.id:
-            raise CorruptBlockError("has a dictionary within a dictionary")
-        inner = read_transform(base, cursor, rows, dtype)
-        return cls(inner, read_nested(cursor, cursor.varint(rows)))
+        return cls(*_read_entries(cursor, rows, dtype))
 
     def write(self) -> bytes:
         """Return the base, the number of entries and the entries."""
@@ -205,18 +152,72 @@ class Dictionary:
 
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Look the values up, or raise `CorruptBlockError` where there is no such entry."""
-        if numbers.max() >= self.entries.size:
-            raise CorruptBlockError(f"refers to entry {numbers.max()} of {self.entries.size}")
-        return self.base.inverse(self.entries, dtype).take(numbers.view(np.int64))
+        return _look_up(self.base.inverse(self.entries, dtype), numbers)
 
 
-def _require_float(name: str, dtype: np.dtype[Any]) -> None:
-    if dtype.kind != "f":
-        raise CorruptBlockError(f"has the transform {name} on {dtype} values")
+@dataclass(frozen=True)
+class MendedDictionary:
+    """A dictionary whose base does not fit all entries.
+
+    One negative zero or one infinity among decimals must not cost each of them their bits.
+
+    Attributes
+    ----------
+    base : Transform
+        Of most entries; no dictionary.
+    entries : ndarray of uint64, shape (entries,)
+        Numbers for `base`.
+    distinct : ndarray, shape (entries,)
+        The entries themselves.
+    """
+
+    base: Transform
+    entries: Numbers
+    distinct: NDArray[Any]
+    id: ClassVar[int] = 6
+    name: ClassVar[str] = "mended"
+
+    @classmethod
+    def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:
+        """Read entries and corrections, or raise `CorruptBlockError`."""
+        base, entries = _read_entries(cursor, rows, dtype)
+        distinct, corrections = base.inverse(entries, dtype), cursor.sized()
+        apply_corrections(corrections, distinct)
+        corrections.finish()
+        return cls(base, entries, distinct)
+
+    def write(self) -> bytes:
+        """Return what a dictionary does, and the corrections."""
+        restored = self.base.inverse(self.entries, self.distinct.dtype)
+        corrections = write_corrections(self.distinct, restored)
+        return Dictionary(self.base, self.entries).write() + sized(corrections)
+
+    def __str__(self) -> str:
+        """Name the base and the number of entries; they may be thousands."""
+        return f"MendedDictionary({self.base}, {self.entries.size} entries)"
+
+    def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Look the values up, or raise `CorruptBlockError` where there is no such entry."""
+        return _look_up(self.distinct, numbers)
+
+
+def _look_up(distinct: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+    if numbers.max() >= distinct.size:
+        raise CorruptBlockError(f"refers to entry {numbers.max()} of {distinct.size}")
+    return distinct.take(numbers.view(np.int64))
+
+
+def _read_entries(cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> tuple[Transform, Numbers]:
+    base = cursor.byte()
+    if base in (Dictionary.id, MendedDictionary.id):
+        raise CorruptBlockError("has a dictionary within a dictionary")
+    inner = read_transform(base, cursor, rows, dtype)
+    return inner, read_nested(cursor, cursor.varint(rows))
 
 
 TRANSFORMS: Final[dict[int, type[Transform]]] = {
-    kind.id: kind for kind in (Identity, Ordered, Decimal, Dictionary)
+    kind.id: kind
+    for kind in (Identity, Ordered, Decimal, Dictionary, Arithmetic, Significant, MendedDictionary)
 }
 """Transforms by id."""
 

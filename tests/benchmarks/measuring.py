@@ -29,7 +29,9 @@ __all__ = [
     "scratch_folder",
 ]
 
-_LIBRARIES: Final = ("numpy", "numba", "zarr", "icechunk", "pyarrow", "xarray", "dask", "duckdb")
+_LIBRARIES: Final = (
+    "numpy", "numba", "zarr", "icechunk", "pyarrow", "xarray", "dask", "duckdb", "pcodec", "blosc2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,14 @@ class Outcome:
         Single runs, all with the same keys.
     notes
         What a reader has to know about how it was measured.
+    table
+        The rows as text for people, where a column for each key would not fit on a line.
     """
 
     figures: Mapping[str, Figure]
     rows: Sequence[Mapping[str, Any]]
     notes: Sequence[str] = ()
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ def listing(benchmarks: Iterable[Benchmark]) -> str:
 
 
 def outcome_text(name: str, size: Size, outcome: Outcome, machine: Mapping[str, Any]) -> str:
-    """Return an outcome as a heading, the facts of the machine, figures, runs and notes."""
+    """Return an outcome as a heading, the facts of the machine, figures, runs and notes.
+
+    A table that the outcome brings along takes the place of the runs, before the figures.
+    """
     heading = f"Benchmark {name}, {size.value} size"
     facts = ", ".join(f"{key} {value}" for key, value in machine.items())
     figures = [
@@ -26,8 +29,9 @@ def outcome_text(name: str, size: Size, outcome: Outcome, machine: Mapping[str, 
     ]
     paragraphs = [
         f"{heading}\n{'=' * len(heading)}\n{facts}",
+        outcome.table,
         "Figures\n" + _with_meaning(figures),
-        "Runs\n" + _runs(outcome.rows),
+        "" if outcome.table else "Runs\n" + _runs(outcome.rows),
         "\n".join(f"  {note}" for note in outcome.notes),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)

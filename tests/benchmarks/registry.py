@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tests.benchmarks import import_bench, quickstart_bench
+from tests.benchmarks import codec_bench, import_bench, quickstart_bench
 from tests.benchmarks.outcome import Benchmark
 
 __all__ = ["BENCHMARKS"]
 
 _ALL: Final = (
+    Benchmark(
+        "codecs",
+        "sizes and speeds of blocks of real and made-up sensors, against pcodec and others",
+        codec_bench.run,
+    ),
     Benchmark(
         "import",
         "appending a stream of two sensors, against DuckDB writing sorted zstd Parquet",

@@ -23,6 +23,24 @@ from tests.benchmarks.quickstart_bench import run_job
 from tests.benchmarks.registry import BENCHMARKS
 
 KEYS = {
+    "codecs": {
+        "size_vs_pcodec8_synthetic",
+        "size_vs_pcodec12_synthetic",
+        "worst_vs_pcodec8",
+        "size_vs_parquet",
+        "size_vs_blosc2",
+        "size_vs_zstd",
+        "size_vs_doubledelta",
+        "size_vs_gorilla",
+        "worst_vs_best_peer",
+        "encode_vs_pcodec8",
+        "encode_worst_vs_pcodec8",
+        "decode_vs_pcodec8",
+        "decode_worst_vs_pcodec8",
+        "typical_ratio_min",
+        "warm_load_s",
+        "import_pipeline_s",
+    },
     "import": {
         "points_per_s",
         "ratio",

@@ -98,10 +98,16 @@ def mapping(values: NDArray[Any], name: str) -> Mapped:
 
 
 def forced(
-    values: NDArray[Any], transform: str, order: int, entropy: int, width: int = 0, step: int = 0
+    values: NDArray[Any],
+    transform: str | Mapped,
+    order: int,
+    entropy: int,
+    width: int = 0,
+    step: int = 0,
 ) -> bytes:
     """Encode a column by the stages that are asked for instead of chosen."""
-    mapped = mapping(values, transform)
+    mapped = mapping(values, transform) if isinstance(transform, str) else transform
+    assert not mapped.misfits.size
     scaled = scale_down(mapped.numbers)
     predictor, residuals = Predictor.forward(order, step, scaled.multiples)
     body = ENTROPY[entropy].encode(residuals, width)

@@ -136,9 +136,9 @@ def test_nan_rows_are_values_and_cheap() -> None:
 
 def test_fill_values_within_integers_do_not_spoil_the_rest() -> None:
     values = walk(2000, "int64")
-    plain = len(assert_round_trip(values))
+    plain = read_header(assert_round_trip(values)).payload_bytes
     values[100:160] = fill_value(values.dtype)
-    assert len(assert_round_trip(values)) < plain + 60
+    assert read_header(assert_round_trip(values)).payload_bytes < plain + 60
     assert_round_trip(np.full(70, fill_value(values.dtype)))
 
 

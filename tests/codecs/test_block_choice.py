@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.codecs.block import decode_block, describe, encode_block, read_header
-from pipeline.codecs.choose import sample
+from pipeline.codecs.sampling import sample
 from tests.codecs.block_columns import LONG, bits_column, same_bits, sensor, times, walk
 
 
@@ -144,10 +144,10 @@ def test_a_sample_is_all_of_a_short_column_and_runs_of_a_long_one() -> None:
 
 
 def test_the_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, "pipeline.codecs.choose"):
+    with caplog.at_level(logging.DEBUG, "pipeline.codecs"):
         encode_block(sensor(1000))
     assert "1000 rows of float64" in caplog.text
-    assert "decimal" in caplog.text
+    assert "Decimal(exponent=1" in caplog.text
     assert "codes" in caplog.text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.block import HEADER_BYTES, encode_block, read_header
 from pipeline.codecs.frame import BlockStatistics
+from pipeline.codecs.statistics import block_statistics
 from tests.codecs.block_columns import (
     DTYPE_NAMES,
     LONG,
@@ -121,8 +123,52 @@ def test_float32_keeps_its_own_digits() -> None:
     assert found.sum == float(value) + float(value * 2)
 
 
-def test_the_header_is_small() -> None:
-    assert HEADER_BYTES <= 96
-    sizes = {dtype: read_header(encode_block(walk(9, dtype))).size for dtype in DTYPE_NAMES}
-    assert sizes["float64"] == HEADER_BYTES
-    assert sizes["int8"] == sizes["bool"] == 50
+def test_zeros_of_both_signs() -> None:
+    found = statistics_of(np.array([0.0, -0.0, 0.0]))
+    assert [math.copysign(1, x) for x in (found.min, found.max, found.first)] == [-1, 1, 1]  # type: ignore[arg-type]
+    assert (found.sum, found.m2) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPE_NAMES)
+@pytest.mark.parametrize("rows", [1023, 1024, 1025, 2048, 3000])
+def test_lengths_around_pieces(dtype: str, rows: int) -> None:
+    values = walk(rows, dtype)
+    assert_sums(values)
+    valid = np.random.default_rng(rows).random(rows) < 0.5
+    valid[:1030] = False
+    found, rest = block_statistics(values, valid), block_statistics(values[valid], None)
+    assert found == replace(rest, missing=rows - rest.count)
+
+
+def test_a_first_value_far_from_all_others_costs_no_digits() -> None:
+    values = 20 + sensor(1500) / 7
+    values[[0, 1024]] = 1e12, -1e9
+    found = statistics_of(values)
+    exact = [Fraction(value) for value in values.tolist()]
+    mean = sum(exact) / len(exact)
+    assert found.sum == pytest.approx(float(sum(exact)), rel=1e-15)
+    assert found.m2 == pytest.approx(float(sum((x - mean) ** 2 for x in exact)), rel=1e-13)
+
+
+def test_whole_numbers_near_and_far_in_one_column() -> None:
+    values = walk(5000, "int64")
+    assert_sums(values)
+    values[3000:] += 2**62
+    assert_sums(values)
+    values[4999] = -(2**63)
+    assert_sums(values)
+
+
+def test_squares_of_near_whole_numbers_are_rounded_once() -> None:
+    values = np.random.default_rng(8).integers(-(2**20), 2**20, 3000)
+    exact = [Fraction(value) for value in values.tolist()]
+    mean = sum(exact) / len(exact)
+    assert statistics_of(values).m2 == float(sum((x - mean) ** 2 for x in exact))
+
+
+def test_columns_that_cannot_be_written_to() -> None:
+    values, valid = sensor(500), np.arange(500) % 3 != 0
+    expected = block_statistics(values, valid)
+    values.flags.writeable = valid.flags.writeable = False
+    assert block_statistics(values, valid) == expected
+    assert block_statistics(np.repeat(values, 2)[::2], np.repeat(valid, 2)[::2]) == expected

@@ -16,8 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.arithmetic import (
+    DECIMALS,
+    OVER,
+    PLUS,
+    SIGNIFICANT,
+    SINGLE,
+    TIMES,
+    Arithmetic,
+    Step,
+)
 from pipeline.codecs.block import encode_block, read_header
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, RAW, VARINTS
+from pipeline.codecs.mappings import Mapped, map_decimal, map_dictionary
+from pipeline.codecs.significant import Significant
 from pipeline.model.dtypes import fill_value
 from tests.codecs.block_columns import (
     DTYPE_NAMES,
@@ -34,12 +46,14 @@ __all__ = ["FOLDER", "add_missing", "cases"]
 
 FOLDER = Path(__file__).parent / "blocks"
 
+NONE = np.empty(0, np.int64)
+
 type Case = tuple[NDArray[Any], NDArray[np.bool_] | None, Callable[[], bytes]]
 
 
 def cases() -> dict[str, Case]:
     """Return values, validity and encoder of every block, by name."""
-    return _chosen() | _forced()
+    return _chosen() | _forced() | _computed()
 
 
 def _chosen() -> dict[str, Case]:
@@ -106,6 +120,42 @@ def _forced() -> dict[str, Case]:
     for width in (1, 2, 4, 8):
         name = f"stages-raw-{width}"
         found[name] = (bools, None, partial(forced, bools, "image", 0, RAW, width))
+    return found
+
+
+def _computed() -> dict[str, Case]:
+    """Return floats that were computed or printed, under the transforms that know how."""
+    counts = walk(60, "int64") * 37 - 900
+    steps = {
+        "times": (Step(TIMES, 0.1),),
+        "over": (Step(OVER, 7.0),),
+        "plus": (Step(OVER, 10.0), Step(PLUS, 273.15)),
+        "decimals": (Step(OVER, 3.0), Step(DECIMALS, 2)),
+        "significant": (Step(OVER, 0.0003), Step(SIGNIFICANT, 6)),
+        "single": (Step(TIMES, 0.0625), Step(SINGLE), Step(TIMES, 9.80665), Step(SINGLE)),
+        "radians": (Step(OVER, 3600.0), Step(TIMES, np.pi), Step(OVER, 180.0)),
+        "none": (),
+    }
+    mapped = {f"arithmetic-{name}": Mapped(Arithmetic(way), counts, NONE)
+              for name, way in steps.items()}  # fmt: skip
+    decades = np.concatenate((counts, counts * 1000, [0, 10**6, -(10**6), 7, 4 * 10**6 + 1]))
+    mapped["significant"] = Mapped(Significant(6, 5), decades, NONE)
+    mapped["significant-large"] = Mapped(Significant(2, 0), np.arange(-2000, 2000, 7), NONE)
+    found: dict[str, Case] = {}
+    for name, way in mapped.items():
+        for dtype in ("float32", "float64"):
+            values = way.transform.inverse(way.numbers.view(np.uint64), np.dtype(dtype))
+            encode = partial(forced, values, way, 1, VARINTS)
+            found[f"{name}-{dtype}"] = (values, None, encode)
+    for dtype in ("float32", "float64"):
+        values = np.concatenate((hard_floats(dtype), walk(60, dtype) / np.array(4, dtype)))
+        entries = partial(map_decimal, exponent=2, single=False, most=0.9)
+        mended = map_dictionary(values, map_entries=entries)
+        assert mended is not None
+        found[f"mended-{dtype}"] = (values, None, partial(forced, values, mended, 0, CODES, 8))
+    seconds = np.arange(300) * 7919 % 324_000
+    noisy = (seconds // 3600 + seconds // 60 % 60 / 60 + seconds % 60 / 3600) * np.pi / 180
+    found["dense-corrections"] = (noisy, None, partial(encode_block, noisy))
     return found
 
 

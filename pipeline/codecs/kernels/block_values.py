@@ -7,39 +7,40 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["count_exponents", "find_distinct", "to_decimals"]
+__all__ = ["find_distinct", "find_exponents", "to_decimals"]
 
 _EXACT = 9007199254740992.0
 """2**53: every whole number up to here is exact in float64."""
 
 
 @loop
-def count_exponents(
+def find_exponents(
     values: NDArray[np.float64],
     powers: NDArray[np.float64],
     single: bool,
-    histogram: NDArray[np.int64],
+    tolerance: float,
+    limit: float,
+    exponents: NDArray[np.int64],
 ) -> None:
-    """Count, per value, the smallest exponent at which it is a decimal.
+    """Write, per value, the smallest exponent at which it is a decimal.
 
-    ``histogram[e]`` counts values equal to ``k / 10**e`` but to no coarser decimal; the last
-    entry counts the values that are no decimal at all. With `single` the quotient is rounded
-    to float32 before it is compared.
+    That is the smallest `e` with ``k / 10**e == value``, but for a relative `tolerance`, for a
+    whole `k` below `limit`, or the number of `powers` where there is none. With `single` the
+    quotient is rounded to float32 before it is compared.
     """
     for i in range(values.size):
         value = values[i]
-        found = powers.size
+        exponents[i] = powers.size
         for e in range(powers.size):
             scaled = value * powers[e]
-            if not abs(scaled) < _EXACT:
+            if not abs(scaled) < limit:
                 break
             back = np.rint(scaled) / powers[e]
             if single:
                 back = np.float64(np.float32(back))
-            if back == value:
-                found = e
+            if abs(back - value) <= tolerance * abs(value):
+                exponents[i] = e
                 break
-        histogram[found] += 1
 
 
 @loop
@@ -54,9 +55,9 @@ def to_decimals(
 ) -> int:
     """Write ``rint(value * power)`` and list the rows that do not come back bit for bit.
 
-    A misfit within `tolerance` (relative) keeps its own decimal, so that its correction is a
-    few units in the last place; any other holds the last decimal before it. Returns the number
-    of misfits, or -1 when they outnumber `misfits`.
+    A misfit within `tolerance` (relative) keeps its own decimal, which leaves its correction
+    few bits; any other holds the last decimal before it. Returns the number of misfits, or -1
+    when they outnumber `misfits`.
     """
     count = 0
     held = np.int64(0)

@@ -1,0 +1,208 @@
+"""Arithmetic transforms: floats that were computed from whole numbers, and how.
+
+``Arithmetic`` (id 4) lists the operations that lead from a number to its value. The number, an
+int64, becomes the nearest float64 and goes through at most `MAX_STEPS` steps; the result is
+rounded to the column's dtype. The payload holds the number of steps (1 byte) and for each its
+kind (1 byte) and its parameter:
+
+====  ===========  ========================================================================
+kind  name         parameter, and what it makes of the float64 ``x``
+====  ===========  ========================================================================
+1     times        float64, little-endian, finite and not zero: ``x * parameter``
+2     over         float64, likewise: ``x / parameter``
+3     plus         float64, likewise: ``x + parameter``
+4     decimals     ``e``, 1 byte, 0 to 22: ``rint(x * 10**e) / 10**e``
+5     significant  ``s``, 1 byte, 1 to 17: decimals with ``e = s - 1 - d``, where ``10**d`` is
+                   the largest power of ten that is not above ``abs(x)``; with ``e`` from -22
+                   to -1 it is ``rint(x / 10**-e) * 10**-e``; other ``e`` leave ``x`` alone
+6     single       none: ``x`` rounded to float32 and back
+====  ===========  ========================================================================
+
+Every operation is IEEE 754 binary64 and rounds to nearest, ties to even; ``rint`` likewise.
+None may be fused with another. Powers of ten are the float64 nearest to them. Infinities, NaN
+and zeros follow the standard, so any number has a value.
+
+So an average of three readings printed with two decimals is ``over 3, decimals 2``; counts of a
+converter times its resolution are ``times``; a latitude in radians that was typed in degrees,
+minutes and seconds is ``over 3600, times pi, over 180``; degrees Celsius turned into kelvins are
+``over 10, plus 273.15``.
+
+References
+----------
+IEEE Standard for Floating-Point Arithmetic, IEEE 754-2019, sections 4.3 and 5.4.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.images import Numbers, require_float
+from pipeline.errors import CorruptBlockError
+
+__all__ = [
+    "DECIMALS",
+    "MAX_STEPS",
+    "OVER",
+    "PLUS",
+    "POWERS",
+    "SIGNIFICANT",
+    "SINGLE",
+    "TENS",
+    "TIMES",
+    "Arithmetic",
+    "Decimal",
+    "Step",
+]
+
+TIMES, OVER, PLUS, DECIMALS, SIGNIFICANT, SINGLE = 1, 2, 3, 4, 5, 6
+
+MAX_STEPS: Final = 6
+"""Most steps of an `Arithmetic`."""
+
+POWERS: Final = np.array([float(10**e) for e in range(23)])
+"""Powers of ten that float64 holds exactly."""
+
+TENS: Final = np.array([float(f"1e{d}") for d in range(-30, 41)])
+"""The float64 nearest to ``10**d``, from ``d`` = -30 to 40."""
+
+_NAMES: Final = {1: "times", 2: "over", 3: "plus", 4: "decimals", 5: "significant", 6: "single"}
+_DIGITS: Final = {DECIMALS: range(23), SIGNIFICANT: range(1, 18)}
+
+
+@dataclass(frozen=True)
+class Decimal:
+    """Floats that were written with a fixed number of digits.
+
+    Attributes
+    ----------
+    exponent : int
+        Digits after the point, 0 to 22 (powers of ten up to there are exact).
+    single : bool
+        The values passed through float32 before the column was float64.
+    """
+
+    exponent: int
+    single: bool
+    id: ClassVar[int] = 2
+    name: ClassVar[str] = "decimal"
+
+    @classmethod
+    def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:  # noqa: ARG003
+        """Read exponent and flag, or raise `CorruptBlockError`."""
+        require_float(cls.name, dtype)
+        exponent, single = cursor.byte(), cursor.byte()
+        if exponent > 22 or single > 1:
+            raise CorruptBlockError(f"has decimals of {exponent} digits, single {single}")
+        return cls(exponent, bool(single))
+
+    def write(self) -> bytes:
+        """Return exponent and flag."""
+        return bytes((self.exponent, self.single))
+
+    def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return ``numbers / 10**exponent``, correctly rounded."""
+        values = numbers.view(np.int64) / float(10**self.exponent)
+        rounded = values.astype(np.float32) if self.single else values
+        return rounded.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Attributes
+    ----------
+    kind : int
+        One of the kinds in the table above.
+    parameter : float
+        0 where the kind has none.
+    """
+
+    kind: int
+    parameter: float = 0.0
+
+    def __str__(self) -> str:
+        """Name the operation."""
+        return _NAMES[self.kind] + (f" {self.parameter:.17g}" if self.kind != SINGLE else "")
+
+    @classmethod
+    def read(cls, cursor: Cursor) -> Self:
+        """Read kind and parameter, or raise `CorruptBlockError`."""
+        kind, parameter = cursor.byte(), 0.0
+        if kind in _DIGITS:
+            parameter = cursor.byte()
+        elif kind in (TIMES, OVER, PLUS):
+            (parameter,) = struct.unpack("<d", cursor.take(8))
+        wrong = parameter not in _DIGITS[kind] if kind in _DIGITS else not math.isfinite(parameter)
+        if kind not in _NAMES or wrong or (kind in (TIMES, OVER, PLUS) and parameter == 0.0):
+            raise CorruptBlockError(f"has a step of kind {kind} with {parameter}")
+        return cls(kind, parameter)
+
+    def write(self) -> bytes:
+        """Return kind and parameter as they stand in the payload."""
+        if self.kind in _DIGITS:
+            return bytes((self.kind, int(self.parameter)))
+        if self.kind == SINGLE:
+            return bytes((SINGLE,))
+        return struct.pack("<Bd", self.kind, self.parameter)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Floats computed from whole numbers.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        Operations, in the order in which the number goes through them.
+    """
+
+    steps: tuple[Step, ...]
+    id: ClassVar[int] = 4
+    name: ClassVar[str] = "arithmetic"
+
+    @classmethod
+    def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:  # noqa: ARG003
+        """Read the steps, or raise `CorruptBlockError`."""
+        require_float(cls.name, dtype)
+        count = cursor.byte()
+        if count > MAX_STEPS:
+            raise CorruptBlockError(f"has {count} steps of arithmetic, more than {MAX_STEPS}")
+        return cls(tuple(Step.read(cursor) for _ in range(count)))
+
+    def write(self) -> bytes:
+        """Return the steps as they stand in the payload."""
+        return bytes((len(self.steps),)) + b"".join(step.write() for step in self.steps)
+
+    def __str__(self) -> str:
+        """List the steps."""
+        return f"Arithmetic({', '.join(str(step) for step in self.steps)})"
+
+    def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return what the steps make of `numbers`, rounded to `dtype`."""
+        values = np.empty(numbers.size)
+        kernel("block_arithmetic", "from_arithmetic")(
+            numbers.view(np.int64), *self._columns(), TENS, POWERS, values
+        )
+        with np.errstate(all="ignore"):
+            return values.astype(dtype, copy=False)
+
+    def forward(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the numbers nearest to those that `values` were computed from."""
+        numbers = np.empty(values.size, np.int64)
+        wide = values.astype(np.float64, copy=False)
+        kernel("block_arithmetic", "to_arithmetic")(wide, *self._columns(), numbers)
+        return numbers
+
+    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return kinds and parameters of the steps, as kernels take them."""
+        kinds = np.array([step.kind for step in self.steps], np.int64)
+        return kinds, np.array([step.parameter for step in self.steps], np.float64)

@@ -1,0 +1,328 @@
+"""Which transform suits a column, judged from a few thousand of its rows.
+
+Candidates are mapped on the sample and ranked by the bits a row will take: what the caller's
+cost function says about the numbers, and about the corrections and the dictionary's entries.
+The choice has no effect on what comes back, only on size and speed.
+
+Floats are looked at in this order, because each test is cheaper and settles more columns than
+the next:
+
+1. Decimals of up to 17 digits. Where few are needed and all rows fit, their bits as floats are
+   not tried: they never won up to 9 digits.
+2. Fractions of whole numbers rounded to those decimals, and decimals with a fixed number of
+   significant digits, if the digits of the values differ.
+3. Only without such cheap decimals: fractions, rounded to the significant digits or not at
+   all; decimals after a unit conversion; multiples of any float.
+4. A dictionary, for any dtype, unless the numbers are dense enough already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.arithmetic import DECIMALS, SIGNIFICANT, Arithmetic
+from pipeline.codecs.grids import (
+    count_misfits,
+    find_computed,
+    find_fraction,
+    find_scale,
+    significant_digits,
+)
+from pipeline.codecs.images import image
+from pipeline.codecs.mappings import (
+    MAX_ENTRIES,
+    MAX_EXPONENT,
+    Mapped,
+    Mapping,
+    find_exponents,
+    map_arithmetic,
+    map_decimal,
+    map_dictionary,
+    map_image,
+    map_significant,
+)
+from pipeline.codecs.sampling import sample
+from pipeline.codecs.transforms import MendedDictionary, Significant
+
+__all__ = ["Cost", "choose_transform"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+_FEW: Final = 512
+_DIGIT_BITS: Final = 3.32
+_MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
+_FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
+_MOST_MISFITS: Final = 0.15
+_SURE_DIGITS: Final = {False: 9, True: 5}  # by whether the values passed through float32
+_NONE: Final = np.empty(0, np.int64)
+_GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
+_MOST_ENTRIES_OFF: Final = 0.5
+_ENTRY_MISFIT_BITS: Final = 40.0
+_REAL_DIGITS: Final = {4: 7, 8: 16}  # of a float; any float has more, rounded or not
+_LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
+
+type Decimals = partial[Mapped | None]
+
+type Cost = Callable[[NDArray[Any]], float]
+"""Estimates bits per row of numbers, int64 or uint64, shape (runs, rows of a run)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mapping that fits the sample.
+
+    Attributes
+    ----------
+    mapping : callable
+        Maps values to numbers, or returns None where it does not fit.
+    mapped : Mapped
+        What it made of the sample.
+    bits : float
+        Estimated bits per row of the column.
+    """
+
+    mapping: Mapping
+    mapped: Mapped
+    bits: float
+
+
+def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
+    """Choose the transform of a column, and apply it.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,), at least one row
+    cost : callable
+        Estimates what numbers will take.
+    """
+    runs = sample(values)
+    ranked = sorted(_candidates(runs, values.size, cost), key=lambda found: found.bits)
+    _LOG.debug(
+        "%d rows of %s: %s", values.size, values.dtype,
+        [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked],
+    )  # fmt: skip
+    if values.size == runs.size:
+        return ranked[0].mapped
+    mapped = (found.mapping(values) for found in ranked)
+    return next((found for found in mapped if found is not None), None) or map_image(values)
+
+
+def _candidates(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:
+    """Return the mappings that may suit a column of `rows`, tried on its sample."""
+    found = list(_floats(runs, cost)) if runs.dtype.kind == "f" else []
+    if not found:
+        plain = map_image(runs.reshape(-1))
+        found = [Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))]
+    entries = _dictionary(runs, rows, cost, found)
+    return found if entries is None else [*found, entries]
+
+
+def _try(mapping: Mapping, runs: NDArray[Any], cost: Cost) -> Candidate | None:
+    mapped = mapping(runs.reshape(-1))
+    if mapped is None:
+        return None
+    bits = cost(mapped.numbers.reshape(runs.shape)) + _correction_bits(runs, mapped, cost)
+    return Candidate(mapping, mapped, bits)
+
+
+def _correction_bits(runs: NDArray[Any], mapped: Mapped, cost: Cost) -> float:
+    """Estimate corrections: so much for a misfit, or less if most are a few units off."""
+    listed = _MISFIT_BITS * mapped.misfits.size / runs.size
+    if listed < _FEW_BITS:
+        return listed
+    restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), runs.dtype)
+    steps = (image(runs.reshape(-1)) - image(restored)).view(np.int64)
+    return min(listed, cost(((steps << 1) ^ (steps >> 63)).view(np.uint64).reshape(runs.shape)))
+
+
+def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
+    """Yield what suits a sample of floats, the image included unless it cannot win."""
+    flat = runs.reshape(-1)
+    few = np.ascontiguousarray(flat[:: max(1, flat.size // _FEW)])
+    exponents = find_exponents(few, False)
+    decimals = _decimals(few, exponents)
+    plain = _try(decimals, runs, cost) if decimals else None
+    mappings = list(_printed(few, exponents, decimals))
+    if plain is not None:
+        yield plain
+    single = few.dtype.itemsize == 4 or bool(decimals and decimals.keywords["single"])
+    sure = plain is not None and plain.bits <= _SURE_DIGITS[single] * _DIGIT_BITS
+    if plain is None or plain.mapped.misfits.size or not sure:
+        mappings += _nearly_decimals(few, decimals)
+        mappings += _computed(few, plain is not None, sure) or [map_image]
+    for mapping in mappings:
+        found = _try(mapping, runs, cost)
+        if found is not None:
+            yield found
+
+
+def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | None:
+    """Return the decimals that suit a few values best, if most of them are decimals."""
+    best = _digits(exponents, False)
+    if few.dtype.itemsize == 8 and (best is None or best[3]):
+        both = (best, _digits(find_exponents(few, True), True))
+        best = min((found for found in both if found), default=None)
+    if best is None:
+        return None
+    return partial(map_decimal, exponent=best[1], single=best[2], most=2 * _MOST_MISFITS)
+
+
+def _nearly_decimals(few: NDArray[Any], decimals: Decimals | None) -> list[Mapping]:
+    """Return decimals that many values miss by a rounding error, if they have fewer digits."""
+    best = _digits(find_exponents(few, False, near=True), False)
+    if best is None or (decimals and decimals.keywords["exponent"] <= best[1]):
+        return []
+    return [partial(map_decimal, exponent=best[1], single=False, most=1.0)]
+
+
+def _digits(exponents: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
+    """Return cost, digits, `single` and misfits of the cheapest decimals for a few values."""
+    best, misfits = None, exponents.size
+    for digits, count in enumerate(np.bincount(exponents, minlength=MAX_EXPONENT + 1).tolist()):
+        misfits -= count
+        cost = _DIGIT_BITS * digits + _MISFIT_BITS * misfits / exponents.size
+        rare = digits <= MAX_EXPONENT and misfits <= _MOST_MISFITS * exponents.size
+        if rare and (best is None or cost < best[0]):
+            best = (cost, digits, single, misfits)
+    return best
+
+
+def _printed(
+    few: NDArray[Any], exponents: NDArray[np.int64], decimals: Decimals | None
+) -> Iterator[Mapping]:
+    """Yield fractions that were rounded to decimals, and decimals of so many significant digits."""
+    if decimals is None:
+        return
+    most, single = decimals.keywords["exponent"], decimals.keywords["single"]
+    ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
+    distinct = np.unique(few) if most >= 1 else few[:0]
+    for way in ways if distinct.size > 1 else ():
+        fraction = find_fraction(distinct, way, single, True)
+        if fraction is not None:
+            yield _arithmetic(fraction)
+    real = exponents <= MAX_EXPONENT
+    digits, points = significant_digits(few, exponents)[real], exponents[real]
+    if digits.size and not single:
+        widest = _most(digits)
+        deepest = min(22, _most(points))
+        spare = deepest - (widest - (digits - points))  # digits the values cannot have
+        rounded = 1 <= widest <= _REAL_DIGITS[few.dtype.itemsize]
+        if rounded and np.maximum(spare, 0).mean() > _LEAST_GAIN:
+            transform = Significant(widest, deepest)
+            yield partial(map_significant, transform=transform, most=2 * _MOST_MISFITS)
+
+
+def _most(counts: NDArray[np.int64]) -> int:
+    """Return a number that all but one in fifty of some `counts` do not exceed."""
+    return int(np.sort(counts)[(counts.size - 1) * 49 // 50])
+
+
+def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mapping:
+    return partial(map_arithmetic, transform=transform, most=most)
+
+
+def _computed(few: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
+    """Return fractions, or else a unit conversion or a scale, that explain a few values.
+
+    If they are `decimal`, only fractions that are no decimals can be better; if that is `sure`,
+    nothing else is looked for.
+    """
+    distinct = np.unique(few[np.isfinite(few)])  # what most rows repeat must not decide alone
+    if distinct.size < 3:
+        return []
+    single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
+    ways: list[tuple[int, int] | None] = [None]
+    widest = _most(significant_digits(distinct, find_exponents(distinct, False)))
+    if 6 <= widest <= 17:
+        ways.append((SIGNIFICANT, widest))
+    fractions = [find_fraction(distinct, way, False, decimal) for way in ways]
+    if single and fractions == [None]:
+        fractions = [find_fraction(distinct, None, True, decimal)]
+    found = [fraction for fraction in fractions if fraction is not None]
+    if not found and not sure:
+        found = [way for way in (find_computed(distinct), find_scale(distinct, single)) if way]
+        found = sorted(found, key=lambda way: count_misfits(way, distinct))[:1]
+        return [_arithmetic(way, most=1.0) for way in found]
+    return [_arithmetic(way) for way in found]
+
+
+def _dictionary(
+    runs: NDArray[Any], rows: int, cost: Cost, others: list[Candidate]
+) -> Candidate | None:
+    """Return a dictionary, if the sample has few enough distinct values."""
+    most = min(MAX_ENTRIES, runs.size // 2)
+    spans = [int(found.mapped.numbers.max()) - int(found.mapped.numbers.min()) for found in others
+             if not found.mapped.misfits.size]  # fmt: skip
+    if spans:
+        most = min(most, min(spans) // 2)  # closer together, a dictionary has nothing to gain
+    if most < 2:
+        return None
+    entries = partial(_map_entries, others=others)
+    mapped = map_dictionary(runs.reshape(-1), most, entries)
+    if mapped is None:
+        return None
+    mapping = partial(map_dictionary, map_entries=entries)
+    return Candidate(mapping, mapped, _dictionary_bits(mapped, runs, rows, cost))
+
+
+def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
+    """Map a dictionary's own entries in the way that takes least.
+
+    Tried are those for the column, and the decimals that the longest entry needs.
+    """
+    ways: list[Mapping] = [
+        partial(found.mapping, most=_MOST_ENTRIES_OFF)
+        for found in others
+        if isinstance(found.mapping, partial)
+    ]
+    if entries.dtype.kind == "f":
+        exponents = find_exponents(entries, False)
+        most = int(exponents[exponents <= MAX_EXPONENT].max(initial=0))
+        ways.append(partial(map_decimal, exponent=most, single=False, most=_MOST_ENTRIES_OFF))
+    found = [map_image(entries), *(way(entries) for way in ways)]
+    return min((mapped for mapped in found if mapped is not None), key=_spread_bits)
+
+
+def _spread_bits(mapped: Mapped) -> float:
+    """Return roughly what an ascending list takes: its usual distance, and its misfits."""
+    span = int(mapped.numbers.max()) - int(mapped.numbers.min())
+    misfits = mapped.misfits.size + (2 if mapped.misfits.size else 0)  # a mask is long as well
+    each = _ENTRY_MISFIT_BITS * misfits / mapped.numbers.size
+    return float(np.log2(span / mapped.numbers.size + 1.0)) + each
+
+
+def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) -> float:
+    """Estimate the bits a row of a whole column takes under a dictionary, entries included.
+
+    Rows beyond the sample hold more distinct values: those seen once stand for
+    ``sqrt(rows / seen)`` times as many. Those between the numbers of neighbouring rows make
+    their difference longer.
+
+    References
+    ----------
+    M. Charikar et al., "Towards estimation error guarantees for distinct values", PODS 2000.
+    """
+    transform: Any = mapped.transform
+    counts = np.bincount(mapped.numbers)
+    once = np.cumsum(counts == 1)
+    unseen = (rows / mapped.numbers.size) ** 0.5 - 1.0
+    growth = 1.0 + unseen * float(once[-1]) / counts.size
+    entries = Mapped(transform.base, transform.entries.view(np.int64), _NONE)
+    if isinstance(transform, MendedDictionary):
+        restored = transform.base.inverse(transform.entries, runs.dtype)
+        entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))
+    each = max(1.0, _spread_bits(entries) + _GAP_BITS - np.log2(growth))
+    steps = np.maximum(np.abs(np.diff(mapped.numbers)), 1)
+    longer = 1.0 + unseen * np.abs(np.diff(once[mapped.numbers])) / steps
+    return float(
+        cost(mapped.numbers.reshape(runs.shape))
+        + np.log2(longer).sum() / mapped.numbers.size
+        + each * growth * counts.size / rows
+    )

@@ -1,0 +1,237 @@
+"""Loops between whole numbers and the floats that were computed or printed from them.
+
+Arithmetic runs in tiles that stay in the first cache, one step after the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import loop
+
+__all__ = ["from_arithmetic", "from_significant", "to_arithmetic", "to_significant"]
+
+_TIMES, _OVER, _PLUS, _DECIMALS, _SINGLE = 1, 2, 3, 4, 6
+_TILE = 1024
+_EXACT = 9007199254740992.0
+"""2**53: every whole number up to here is exact in float64."""
+
+_LOWEST = -30
+"""Exponent of the first entry of a table of powers of ten."""
+
+
+@loop
+def _round_significant(
+    values: NDArray[np.float64], digits: int, tens: NDArray[np.float64], powers: NDArray[np.float64]
+) -> None:
+    """Round a tile to significant digits in place.
+
+    `tens` are the powers of ten from ``10**-30``; `powers` those from ``10**0`` that are exact.
+    Every power of ten that occurs takes one pass of selections, which compilers make vectors
+    of: with a search for each value's own power the loop took four times as long.
+    """
+    bottom, top = tens[0], tens[tens.size - 1]
+    least, most = top, bottom
+    for i in range(values.size):
+        size = abs(values[i])
+        least = size if bottom <= size < least else least
+        most = size if most < size < top else most
+    low, high = 0, 0
+    while low < tens.size - 2 and least >= tens[low + 1]:
+        low += 1
+    while most >= tens[high + 1]:
+        high += 1
+    times, over = np.zeros(values.size), np.ones(values.size)
+    for at in range(low, high + 1):
+        exponent = digits - 1 - (at + _LOWEST)
+        ten = tens[at]  # a load that a store might change is not taken out of a loop
+        factor = divisor = 1.0
+        if abs(exponent) >= powers.size:
+            factor = 0.0
+        elif exponent < 0:
+            divisor = powers[-exponent]
+        else:
+            factor = powers[exponent]
+        for i in range(values.size):
+            above = abs(values[i]) >= ten
+            times[i] = factor if above else times[i]
+            over[i] = divisor if above else over[i]
+    for i in range(values.size):
+        value = values[i]
+        rounded = np.rint(value * times[i] / over[i]) / times[i] * over[i]
+        values[i] = rounded if times[i] != 0.0 and abs(value) < top else value
+
+
+@loop
+def _round_decimals(values: NDArray[np.float64], power: float) -> None:
+    for i in range(values.size):
+        values[i] = np.rint(values[i] * power) / power
+
+
+@loop
+def _apply(
+    values: NDArray[np.float64],
+    kinds: NDArray[np.int64],
+    parameters: NDArray[np.float64],
+    tens: NDArray[np.float64],
+    powers: NDArray[np.float64],
+) -> None:
+    """Take `values` through the steps of `pipeline.codecs.arithmetic`, in place."""
+    for j in range(kinds.size):
+        kind, parameter = kinds[j], parameters[j]
+        if kind == _TIMES:
+            for i in range(values.size):
+                values[i] = values[i] * parameter
+        elif kind == _OVER:
+            for i in range(values.size):
+                values[i] = values[i] / parameter
+        elif kind == _PLUS:
+            for i in range(values.size):
+                values[i] = values[i] + parameter
+        elif kind == _SINGLE:
+            for i in range(values.size):
+                values[i] = np.float64(np.float32(values[i]))
+        elif kind == _DECIMALS:
+            _round_decimals(values, powers[np.int64(parameter)])
+        else:
+            _round_significant(values, np.int64(parameter), tens, powers)
+
+
+@loop
+def _undo(
+    values: NDArray[np.float64], kinds: NDArray[np.int64], parameters: NDArray[np.float64]
+) -> None:
+    """Take `values` back through the steps, but for rounding errors, in place."""
+    for j in range(kinds.size - 1, -1, -1):
+        kind, parameter = kinds[j], parameters[j]
+        if kind == _TIMES:
+            for i in range(values.size):
+                values[i] = values[i] / parameter
+        elif kind == _OVER:
+            for i in range(values.size):
+                values[i] = values[i] * parameter
+        elif kind == _PLUS:
+            for i in range(values.size):
+                values[i] = values[i] - parameter
+
+
+@loop
+def from_arithmetic(
+    numbers: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    parameters: NDArray[np.float64],
+    tens: NDArray[np.float64],
+    powers: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> None:
+    """Write what the steps make of `numbers`, in tiles that stay in the first cache."""
+    for start in range(0, numbers.size, _TILE):
+        tile = values[start : start + _TILE]
+        for i in range(tile.size):
+            tile[i] = np.float64(numbers[start + i])
+        _apply(tile, kinds, parameters, tens, powers)
+
+
+@loop
+def to_arithmetic(
+    values: NDArray[np.float64],
+    kinds: NDArray[np.int64],
+    parameters: NDArray[np.float64],
+    numbers: NDArray[np.int64],
+) -> None:
+    """Write the numbers from which the steps lead nearest to `values`; 0 where there is none."""
+    buffer = np.empty(_TILE)
+    for start in range(0, values.size, _TILE):
+        tile = buffer[: min(_TILE, values.size - start)]
+        for i in range(tile.size):
+            tile[i] = values[start + i]
+        _undo(tile, kinds, parameters)
+        for i in range(tile.size):
+            whole = np.rint(tile[i])
+            numbers[start + i] = np.int64(whole if abs(whole) < _EXACT else 0.0)
+
+
+@loop
+def from_significant(
+    numbers: NDArray[np.uint64],
+    starts: NDArray[np.uint64],
+    over: NDArray[np.float64],
+    times: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> None:
+    """Write the values that `numbers`, int64 by their bits, stand for.
+
+    `starts`, `over` and `times` describe the decades; `starts` has one entry more. Its first
+    is the number of the first full decade, below which numbers count in the same step.
+    """
+    zero = np.uint64(0)
+    sign = np.uint64(63)
+    unit = starts[0]
+    last = starts[starts.size - 1]
+    most = zero
+    for i in range(numbers.size):
+        number = numbers[i]
+        number = zero - number if number >> sign else number
+        most = max(most, number if number < last else zero)
+    used = 1
+    while most >= starts[used]:
+        used += 1
+    rest, divisor, factor = np.empty(_TILE, np.uint64), np.empty(_TILE), np.empty(_TILE)
+    for first in range(0, numbers.size, _TILE):
+        tile = numbers[first : first + _TILE]
+        out = values[first : first + _TILE]
+        for j in range(used):
+            start, each, every = starts[j] - unit, over[j], times[j]
+            floor = starts[j] if j else zero
+            for i in range(tile.size):
+                number = zero - tile[i] if tile[i] >> sign else tile[i]
+                above = number >= floor
+                rest[i] = number - start if above else rest[i]
+                divisor[i] = each if above else divisor[i]
+                factor[i] = every if above else factor[i]
+        for i in range(tile.size):
+            number = zero - tile[i] if tile[i] >> sign else tile[i]
+            value = np.float64(rest[i]) / divisor[i] * factor[i]
+            value = value if number < last else np.nan
+            out[i] = -value if tile[i] >> sign else value
+
+
+@loop
+def to_significant(
+    values: NDArray[np.float64],
+    starts: NDArray[np.uint64],
+    tops: NDArray[np.float64],
+    over: NDArray[np.float64],
+    times: NDArray[np.float64],
+    numbers: NDArray[np.int64],
+) -> None:
+    """Write the number nearest to each value, or 0 where there is none.
+
+    `tops` holds the smallest value above each decade; the others are as in `from_significant`.
+    """
+    unit, end = np.float64(starts[0]), tops[tops.size - 1]
+    most = 0.0
+    for i in range(values.size):
+        size = abs(values[i])
+        most = size if most < size < end else most
+    used = 0
+    while most >= tops[used]:
+        used += 1
+    start, divisor, factor = np.empty(_TILE), np.empty(_TILE), np.empty(_TILE)
+    for first in range(0, values.size, _TILE):
+        tile = values[first : first + _TILE]
+        start[:], divisor[:], factor[:] = 0.0, over[0], times[0]
+        for j in range(1, used + 1):
+            top, skipped = tops[j - 1], np.float64(starts[j]) - unit
+            each, every = over[j], times[j]
+            for i in range(tile.size):
+                above = abs(tile[i]) >= top
+                start[i] = skipped if above else start[i]
+                divisor[i] = each if above else divisor[i]
+                factor[i] = every if above else factor[i]
+        for i in range(tile.size):
+            size = abs(tile[i])
+            size = size if size < end else 0.0
+            number = np.int64(start[i] + np.rint(size * divisor[i] / factor[i]))
+            numbers[first + i] = -number if tile[i] < 0.0 else number

@@ -1,0 +1,318 @@
+"""Laned streams: whole numbers as the entropy stage bins stores them.
+
+Rows stand in groups of four lanes: lane after lane, each of so many consecutive rows, the last
+ones shorter or empty. A group is decoded by itself, its four lanes at the same time. With the
+entropy stage bins the predictors are these, and each lane begins anew:
+
+==  =========  =========================================================================
+id  name       residual of a row; parameters in the stream
+==  =========  =========================================================================
+0   none       the number
+1   delta      its difference from the number before
+2   delta2     the difference of that from the difference before
+3   smoothing  its difference from ``value >> 8``; ``value`` begins at ``begin * 256 + 128``
+               and gains ``residual << shift``. Parameter: shift (1 byte, 0 to 8)
+4   grid       its difference from ``value >> 10``; ``value`` begins at
+               ``begin * 1024 + 512``. With ``late = residual << 10`` a row that is at least
+               half a period late has missed ``(late + period / 2) // period`` of them: these
+               are taken from late and added to value. Then value gains ``period`` and
+               ``late >> shift``. Parameters: shift (1 byte, 0 to 63), period (LEB128, of
+               1024ths)
+==  =========  =========================================================================
+
+A stream of numbers is offset and scale (`pipeline.codecs.streams`), the predictor's parameters,
+
+==========  ==============================================================================
+part        bytes
+==========  ==============================================================================
+low         LEB128: low bits of every residual that stand apart, times 8, plus the bits
+            (0 to 7) before the bit stream in its first byte
+lane        LEB128: rows of a lane
+outliers    LEB128: how many residuals are kept apart. Up to 7: for each the rows from the
+            one before (or 0), LEB128, and the residual, zigzag LEB128; more: nested streams
+            of their rows, ascending, and of the residuals, zigzagged
+groups      LEB128 for each but the last: its bits
+bit stream  table, groups, low bits of all rows; fields begin at the lowest bits of a byte
+==========  ==============================================================================
+
+*Table*: bits of a state (4 bits), contexts less one (3), bins less one (8); the first bin's base,
+a number; for each bin how much wider it is than the one before, zigzagged (Exp-Golomb code of
+order 0), and the distance of the next base less one (Exp-Golomb of the bin's width, at most 40);
+if there are several contexts, the kind of each bin (3 bits), and a bit: 0 if a row's kind is the
+context of the next, 1 if the next context stands for each context and each kind (up to the last
+that a bin has) in 3 bits; and for each context and each bin but the last its share of all states: how much longer it is in bits than the one before,
+zigzagged (Exp-Golomb of order 0), and its bits but the highest. The last bin has what is left.
+
+*Group*: for every lane with rows its state, the begin of its predictor as a number, less the
+begin of the lane before, and for delta2 the first difference, a number; then row by row, in each
+row lane by lane, the bits that lead to the lane's next state and those that place the residual
+in its bin. A *number* is seven bits of length, then so many bits, zigzagged. Lanes begin in
+context 0. States are scattered over the table in steps of 5/8 of it and 3, and a bin's states,
+in the order of the table, lead from one to the next as in any tabled ANS.
+
+References
+----------
+Duda: Asymmetric numeral systems, arXiv:1311.2540 (2013). Collet, Kucherawy: RFC 8878, section
+4.1 (the same spreading of states). Exp-Golomb: ITU-T H.264, section 9.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import WORD, Cursor, as_signed, varint
+from pipeline.codecs.streams import read_nested
+from pipeline.errors import CorruptBlockError
+
+__all__ = ["DELTA", "DELTA2", "FEW_OUTLIERS", "GRID", "LANES", "LEAST_LANE",
+           "MAX_STATE_BITS", "NONE", "PREDICTORS", "SMOOTHING",
+           "LanePredictor", "Lanes", "Mapping", "read_lanes"]  # fmt: skip
+
+LANES: Final = 4
+FEW_OUTLIERS: Final = 8
+"""Fewer outliers than this are listed one by one."""
+
+LEAST_LANE: Final = 256
+"""Fewest rows of a lane, unless one lane holds them all."""
+
+MAX_STATE_BITS: Final = 12
+"""Most bits of a state."""
+
+NONE, DELTA, DELTA2, SMOOTHING, GRID = range(5)
+PREDICTORS: Final = {
+    NONE: "none",
+    DELTA: "delta",
+    DELTA2: "delta2",
+    SMOOTHING: "smoothing",
+    GRID: "grid",
+}
+"""Names of the predictors by id."""
+
+_MAX_LOW: Final = 62
+_MAX_SHIFTS: Final = {SMOOTHING: 8, GRID: 63}
+_MAX_PERIOD: Final = 1 << 61
+_NO_LOOKUP: Final = np.zeros(1, np.int64)
+_NO_ROWS: Final = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class LanePredictor:
+    """A predictor and its parameters.
+
+    Attributes
+    ----------
+    id : int
+        A key of `PREDICTORS`.
+    shift : int
+        Of smoothing and grid.
+    period : int
+        Of grid, in 1024ths of a number.
+    """
+
+    id: int
+    shift: int = 0
+    period: int = 0
+
+    def __str__(self) -> str:
+        """Name the predictor and its parameters."""
+        told = {SMOOTHING: f"(shift={self.shift})",
+                GRID: f"(shift={self.shift}, period={self.period / 1024:g})"}  # fmt: skip
+        return PREDICTORS[self.id] + told.get(self.id, "")
+
+    @classmethod
+    def read(cls, id: int, cursor: Cursor) -> Self:
+        """Read the parameters of the predictor with this id, or raise `CorruptBlockError`."""
+        if id not in PREDICTORS:
+            raise CorruptBlockError(f"has unknown predictor {id}")
+        shift = cursor.byte() if id in _MAX_SHIFTS else 0
+        period = cursor.varint(_MAX_PERIOD) if id == GRID else 0
+        if shift > _MAX_SHIFTS.get(id, 0) or (id == GRID and period == 0):
+            raise CorruptBlockError(f"has a {PREDICTORS[id]} of shift {shift}, period {period}")
+        return cls(id, shift, period)
+
+    def write(self) -> bytes:
+        """Return the parameters as they stand in the stream."""
+        shift = bytes((self.shift,)) if self.id in _MAX_SHIFTS else b""
+        return shift + varint(self.period) if self.id == GRID else shift
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How a kernel turns numbers into the bits of values on its way.
+
+    Attributes
+    ----------
+    kind : int
+        See `pipeline.codecs.kernels.bins_decode.decode_lanes`.
+    power : float
+        What decimals are divided by.
+    lookup : ndarray of int64
+        Bits of the values that numbers stand for.
+    """
+
+    kind: int = 0
+    power: float = 1.0
+    lookup: NDArray[np.int64] = field(default_factory=lambda: _NO_LOOKUP)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the table of a laned stream says about itself.
+
+    Attributes
+    ----------
+    state_bits, contexts, bins : int
+    bits : int
+        What it takes.
+    """
+
+    state_bits: int
+    contexts: int
+    bins: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A laned stream whose parts have been checked against each other, not yet decoded.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of the block.
+    predictor : LanePredictor
+    low : int
+        Low bits of every residual that stand apart.
+    lane : int
+        Rows of a lane.
+    outlier_rows, outliers : ndarray of int64
+        Rows, ascending, and their residuals.
+    groups : ndarray of int64
+        Bits of each group but the last.
+    skip : int
+        Bits before the table.
+    bits : int
+        Bits of the stream.
+    words : ndarray of uint64
+        The stream, with at least two words of zeros behind.
+    """
+
+    rows: int
+    predictor: LanePredictor
+    low: int
+    lane: int
+    outlier_rows: NDArray[np.int64]
+    outliers: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    skip: int
+    bits: int
+    words: NDArray[np.uint64]
+
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the smallest range of rows around [start, stop) that is whole groups."""
+        group = LANES * self.lane
+        return start // group * group, min(self.rows, -(-stop // group) * group)
+
+    def table(self) -> Table:
+        """Return what the table says.
+
+        Raises
+        ------
+        CorruptBlockError
+            If it is impossible.
+        """
+        sizes, bins = np.empty(3, np.int64), np.empty((3, 256), np.int64)
+        tables = np.empty((8, 8), np.int64), np.empty((8, 256), np.int64)
+        start = np.uint64(self.skip)
+        end = kernel("bins_table", "read_table")(self.words, start, sizes, *bins, *tables)
+        if end == WORD:
+            raise CorruptBlockError("holds an impossible table of bins")
+        state_bits, contexts, count = sizes.tolist()
+        return Table(state_bits, contexts, count, int(end) - self.skip)
+
+    def restore(
+        self, start: int, stop: int, scale: int, offset: int, mapping: Mapping
+    ) -> NDArray[np.int64]:
+        """Decode the rows of whole groups.
+
+        Parameters
+        ----------
+        start, stop : int
+            As `span` returns them.
+        scale, offset : int
+            What is restored is ``multiple * scale + offset``, as int64.
+        mapping : Mapping
+            What is made of it.
+
+        Returns
+        -------
+        ndarray of int64, shape (stop - start,)
+            Numbers, or the bits of values.
+
+        Raises
+        ------
+        CorruptBlockError
+            If the bit stream is impossible.
+        """
+        out = np.empty(stop - start, np.int64)
+        group = LANES * self.lane
+        good = kernel("bins_decode", "decode_lanes")(
+            self.words, np.uint64(self.skip), self.bits - self.rows * self.low, self.low,
+            self.lane, self.rows, self.groups[: (stop - 1) // group], start // group,
+            self.predictor.id, self.predictor.shift, np.int64(self.predictor.period),
+            self.outlier_rows, self.outliers, np.int64(as_signed(scale)),
+            np.int64(as_signed(offset)), mapping.kind, mapping.power, mapping.lookup,
+            out, out.view(np.float64),
+        )  # fmt: skip
+        if not good:
+            raise CorruptBlockError("holds an impossible bit stream")
+        return out
+
+
+def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
+    """Read the rest of `cursor` as a laned stream of `rows` numbers.
+
+    Raises
+    ------
+    CorruptBlockError
+        If its parts cannot belong together.
+    """
+    stage = LanePredictor.read(predictor, cursor)
+    low, skip = divmod(cursor.varint(8 * _MAX_LOW + 7), 8)
+    lane = cursor.varint(rows)
+    if lane < min(rows, LEAST_LANE):
+        raise CorruptBlockError(f"has lanes of {lane} rows")
+    outlier_rows, outliers = _read_outliers(cursor, rows)
+    groups = np.array(
+        [cursor.varint(8 * cursor.left) for _ in range(-(-rows // (LANES * lane)) - 1)], np.int64
+    )
+    data = cursor.rest()
+    bits = 8 * len(data)
+    if skip + int(groups.sum()) + rows * low > bits:
+        raise CorruptBlockError(f"has a bit stream cut short after {bits} bits")
+    words = np.zeros(len(data) // 8 + 3, np.uint64)
+    words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+    return Lanes(rows, stage, low, lane, outlier_rows, outliers, groups, skip, bits, words)
+
+
+def _read_outliers(cursor: Cursor, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    count = cursor.varint(rows)
+    if not count:
+        return _NO_ROWS, _NO_ROWS
+    if count < FEW_OUTLIERS:
+        listed = [(cursor.varint(rows), cursor.signed_varint()) for _ in range(count)]
+        pairs = np.array(listed, np.int64).reshape(-1, 2)
+        found = np.cumsum(pairs[:, 0]).view(np.uint64)
+        folded = ((pairs[:, 1] << 1) ^ (pairs[:, 1] >> 63)).view(np.uint64)
+    else:
+        found = read_nested(cursor, count)
+        folded = read_nested(cursor, count)
+    if found[-1] >= rows or (found[1:] <= found[:-1]).any():
+        raise CorruptBlockError(f"has outliers in rows out of order, or beyond {rows} rows")
+    residuals = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
+    return found.view(np.int64), residuals.view(np.int64)

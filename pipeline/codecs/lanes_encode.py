@@ -1,0 +1,247 @@
+"""The encoder's half of `pipeline.codecs.lanes`: numbers to a laned stream.
+
+What it decides (predictor, lanes, bins, contexts, outliers) only has an effect on size and speed;
+the decoder is told all of it, so decisions may improve without touching the format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import signed_varint, varint
+from pipeline.codecs.lanes import FEW_OUTLIERS, LANES, MAX_STATE_BITS, LanePredictor
+from pipeline.codecs.streams import write_nested
+
+__all__ = ["Modelled", "model_lanes"]
+
+_TABLED: Final = 1 << 16
+"""Residuals that span less are counted one by one; wider ones are judged by a sorted sample."""
+
+_FEW: Final = 2048
+_MANY: Final = 8192
+_FAR: Final = 64
+_MOST_OUTLIERS: Final = 64
+_LOW_FROM: Final = 21
+_HIGH_BITS: Final = 16
+_BASE_BITS: Final = 37
+_BIN_BITS: Final = 12.0
+_LEAST_SPLIT: Final = 2048
+"""Fewer rows than this stand in one lane: four states would cost more than they save in time."""
+_PADDING: Final = 2
+_TABLE_WORDS: Final = 2048
+_NO_ROWS: Final = np.empty(0, np.int64)
+_NO_BITS: Final = np.empty(0, np.uint64)
+_HEAD_BITS: Final = 4 * 40
+"""What the head of a group takes, at most half a percent of it."""
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """What a predictor leaves, its outliers pulled out.
+
+    Attributes
+    ----------
+    values : ndarray of int64, shape (rows,)
+    smallest, largest : int
+    begins : ndarray of int64, shape (lanes, 2)
+    lane : int
+    outlier_rows, outliers : ndarray of int64
+    sample : ndarray of int64 or None
+        Some of the residuals, sorted, where they span too much to be counted.
+    """
+
+    values: NDArray[np.int64]
+    smallest: int
+    largest: int
+    begins: NDArray[np.int64]
+    lane: int
+    outlier_rows: NDArray[np.int64]
+    outliers: NDArray[np.int64]
+    sample: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """Rows with everything decided that a laned stream needs; its size is known but for bytes.
+
+    Attributes
+    ----------
+    predictor : LanePredictor
+    tokens : ndarray of uint8, shape (rows,)
+        The bin of every row.
+    bits : float
+        What the stream will take.
+    """
+
+    predictor: LanePredictor
+    tokens: NDArray[np.uint8]
+    bits: float
+    _residuals: _Residuals
+    _low: int
+    _low_bits: NDArray[np.uint64]
+    _contexts: NDArray[np.uint8]
+    _table: tuple[NDArray[np.int64], ...]
+
+    @property
+    def bins(self) -> int:
+        """How many bins there are."""
+        return int(self._table[0][2])
+
+    def write(self) -> bytes:
+        """Return the stream behind offset and scale."""
+        rest = self._residuals
+        groups = np.empty(-(-self.tokens.size // (LANES * rest.lane)), np.int64)
+        widest = int(self._table[2].max()) + MAX_STATE_BITS + self._low
+        size = self.tokens.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
+        words = np.zeros(size, np.uint64)
+        at = np.uint64(64 * (words.size - _PADDING))
+        if self._low:
+            at = kernel("bins_encode", "write_low")(self._low_bits, self._low, words, at)
+        sizes, bases, extras, *_, frequencies = self._table
+        at = kernel("bins_encode", "write_groups")(
+            rest.values, self.tokens, self._contexts, rest.lane, self.predictor.id, rest.begins,
+            sizes, bases, extras, frequencies, words, at, groups,
+        )  # fmt: skip
+        start = int(kernel("bins_encode", "write_table")(*self._table, words, at))
+        data = words.view(np.uint8)[start >> 3 : -8 * _PADDING]
+        head = [self.predictor.write(), varint(8 * self._low + (start & 7)), varint(rest.lane)]
+        head.append(_write_outliers(rest.outlier_rows, rest.outliers))
+        head.extend(varint(size) for size in groups[:-1].tolist())
+        return b"".join((*head, data))
+
+
+def _write_outliers(rows: NDArray[np.int64], residuals: NDArray[np.int64]) -> bytes:
+    if rows.size < FEW_OUTLIERS:
+        pairs = zip(np.diff(rows, prepend=0).tolist(), residuals.tolist(), strict=True)
+        listed = [varint(gap) + signed_varint(residual) for gap, residual in pairs]
+        return varint(rows.size) + b"".join(listed)
+    folded = ((residuals << 1) ^ (residuals >> 63)).view(np.uint64)
+    return varint(rows.size) + write_nested(rows, 1) + write_nested(folded, 0)
+
+
+def model_lanes(
+    numbers: NDArray[np.int64], predictor: LanePredictor, bits: float, contexts: int = 8
+) -> Modelled:
+    """Decide how to write `numbers` as a laned stream.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (rows,)
+        Not negative; spans below 2**62, and below 2**50 for smoothing and grid.
+    predictor : LanePredictor
+    bits : float
+        Estimated bits per row, which decide how many groups there are.
+    contexts : int
+        Most contexts.
+    """
+    rest = _predict(numbers, predictor, _lane_rows(numbers.size, bits))
+    rows = numbers.size
+    low = _low_bits(rest)
+    low_bits = rest.values.view(np.uint64) & np.uint64((1 << low) - 1) if low else _NO_BITS
+    if low:
+        np.right_shift(rest.values, low, out=rest.values)
+    smallest, largest = rest.smallest >> low, rest.largest >> low
+    values, counts, scale = _count(rest.values, smallest, largest)
+    bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    width = _state_bits(rows)
+    span = largest - smallest
+    bins = kernel("bins_plan", "plan_bins")(
+        values, counts, scale, _BIN_BITS + 0.5 * span.bit_length(),
+        min(255, 1 << (width - 1)), bases, extras,
+    )  # fmt: skip
+    tokens = np.empty(rows, np.uint8)
+    kernel("bins_plan", "assign_bins")(
+        rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
+    )
+    counts, frequencies = np.zeros((2, 8, 256), np.int64)
+    kinds, moves = np.zeros(256, np.int64), np.zeros((8, 8), np.int64)
+    seen = np.empty(rows, np.uint8)
+    sizes = np.array([width if bins > 1 else 0, contexts if bins > 1 else 1, bins], np.int64)
+    cost = kernel("bins_model", "model_bins")(
+        tokens, rest.lane, sizes, extras, counts, frequencies, kinds, moves, seen
+    )
+    cost += rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    table = (sizes, bases, extras, kinds, moves, frequencies)
+    return Modelled(predictor, tokens, cost, rest, low, low_bits, seen, table)
+
+
+def _lane_rows(rows: int, bits: float) -> int:
+    """Return the rows of a lane: one lane, four, or so many groups that heads cost little."""
+    if rows < _LEAST_SPLIT:
+        return rows
+    groups = int(max(1, min(rows // 16384, rows * bits / (200 * _HEAD_BITS))))
+    return -(-rows // (LANES * groups))
+
+
+def _state_bits(rows: int) -> int:
+    return 4 + min(7, max(1, rows.bit_length() - 9))
+
+
+def _predict(numbers: NDArray[np.int64], predictor: LanePredictor, lane: int) -> _Residuals:
+    values = np.empty_like(numbers)
+    begins = np.zeros((-(-numbers.size // lane), 2), np.int64)
+    extremes = np.empty(2, np.int64)
+    kernel("lanes", "predict")(
+        numbers, lane, predictor.id, predictor.shift, np.int64(predictor.period),
+        values, begins, extremes,
+    )  # fmt: skip
+    smallest, largest = extremes.tolist()
+    if largest - smallest < 2 * _FAR:
+        return _Residuals(values, smallest, largest, begins, lane, _NO_ROWS, _NO_ROWS, None)
+    return _pull_outliers(values, smallest, largest, begins, lane)
+
+
+def _pull_outliers(
+    values: NDArray[np.int64], smallest: int, largest: int, begins: NDArray[np.int64], lane: int
+) -> _Residuals:
+    """Set residuals apart that are few and so far off that bins would have to stretch."""
+    few = np.sort(values[:: max(1, values.size // _FEW)])
+    cut = max(1, few.size // 512)
+    low, high = int(few[cut if few.size > 16 else 0]), int(few[-1 - cut if few.size > 16 else -1])
+    margin = high - low + 1
+    low, high = max(smallest, low - margin), min(largest, high + margin)
+    count, rows, outliers = 0, _NO_ROWS, _NO_ROWS
+    if largest - smallest > _FAR * (high - low + 1):
+        most = max(2, values.size // _MOST_OUTLIERS)
+        rows, outliers = np.empty(most, np.int64), np.empty(most, np.int64)
+        count = kernel("lanes", "pull_outliers")(
+            values, np.int64(low), np.int64(high), few[few.size // 2], rows, outliers
+        )
+    if count <= 0:
+        return _Residuals(values, smallest, largest, begins, lane, _NO_ROWS, _NO_ROWS, few)
+    smallest, largest = int(values.min()), int(values.max())
+    return _Residuals(
+        values, smallest, largest, begins, lane, rows[:count].copy(), outliers[:count].copy(), few
+    )
+
+
+def _low_bits(rest: _Residuals) -> int:
+    """Return how many low bits are mere noise, which no bin could shorten."""
+    length = (rest.largest - rest.smallest).bit_length()
+    least = max(0, length - _BASE_BITS)
+    if rest.sample is None or length <= _LOW_FROM:
+        return least
+    distinct = 1 + np.count_nonzero(rest.sample[1:] != rest.sample[:-1])
+    return max(least, length - _HIGH_BITS) if distinct > 0.98 * rest.sample.size else least
+
+
+def _count(
+    values: NDArray[np.int64], smallest: int, largest: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
+    """Return distinct residuals, ascending, their counts, and rows per row counted."""
+    span = largest - smallest
+    if span < _TABLED:
+        distinct = np.empty((2, min(values.size, span + 1)), np.int64)
+        found = kernel("bins_plan", "count_values")(
+            values, np.int64(smallest), np.zeros(span + 1, np.int32), distinct[0], distinct[1]
+        )
+        return distinct[0, :found], distinct[1, :found], 1.0
+    few = np.append(values[:: max(1, values.size // _MANY)], (smallest, largest))
+    few.sort()
+    edges = np.flatnonzero(np.append(True, few[1:] != few[:-1]))
+    return few[edges], np.diff(edges, append=few.size), values.size / few.size

@@ -1,0 +1,161 @@
+"""The encoder's half of `pipeline.codecs.series`: which stages a series of numbers goes through.
+
+Every series is offered to the stage bins. Few changes from row to row suggest runs, and repeating
+patterns, which no predictor sees, are looked for in the bins with Zstandard: only then are the
+plain streams tried, whose buffers are compressed with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import numpy as np
+from numcodecs import zstd
+from numpy.typing import NDArray
+
+from pipeline.codecs._load import kernel
+from pipeline.codecs.choose import encode_residuals
+from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sample_runs
+from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
+from pipeline.codecs.entropy import ENTROPY, is_constant
+from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
+from pipeline.codecs.lanes_encode import Modelled, model_lanes
+from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.recipes import Recipe
+from pipeline.codecs.series import BINS, NAMES, RUNS
+from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, scale_down
+
+__all__ = ["encode_series", "write_part"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+_AUTO: Final = Recipe()
+
+_WIDEST: Final = 1 << 62
+_FEW_RUNS: Final = 12
+"""Rows per run from which runs are tried."""
+_SHORT: Final = 32
+_STATES: Final = 128
+"""Numbers below this may be states: contexts often tell more of them than differences do."""
+_FEW_STATES: Final = 4
+_PATTERNED: Final = 0.93
+_LEAST_PATTERN: Final = 1024
+
+
+def encode_series(scaled: Scaled, recipe: Recipe = _AUTO, *, nested: bool = False) -> EncodedStream:
+    """Encode numbers with the stages that suit them.
+
+    Parameters
+    ----------
+    scaled : Scaled
+        At least one row.
+    recipe : Recipe
+        What may be tried.
+    nested : bool
+        Runs are not allowed.
+    """
+    numbers = scaled.multiples
+    largest = int(numbers.max())
+    if largest == 0 or largest >= _WIDEST:
+        return _plain(scaled, 0)
+    if recipe.stage is not None and not nested:
+        return _forced(scaled, recipe, largest)
+    if numbers.size < _SHORT:
+        return min((_plain(scaled, 0), _plain(scaled, 1)), key=_size)
+    signed = numbers.view(np.int64)
+    runs = sample_runs(signed)
+    found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
+    ranked = choose_predictor(runs, largest)
+    modelled = _model(signed, ranked, recipe, largest)
+    if found and 8 * len(found[0].body) < modelled.bits:
+        return found[0]
+    found.append(_lanes(scaled, modelled))
+    if recipe.patterns or (recipe.patterns is None and _patterned(modelled)):
+        found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
+    _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
+    return min(found, key=_size)
+
+
+def _size(stream: EncodedStream) -> int:
+    return len(stream.body)
+
+
+def _forced(scaled: Scaled, recipe: Recipe, largest: int) -> EncodedStream:
+    """Encode with the only stage that the recipe allows."""
+    signed = scaled.multiples.view(np.int64)
+    if recipe.stage == RUNS:
+        return _runs(scaled, sample_runs(signed), 0)[0]
+    ranked = choose_predictor(sample_runs(signed), largest)
+    if recipe.stage == BINS:
+        return _lanes(scaled, _model(signed, ranked, recipe, largest))
+    return _plain(scaled, _orders(ranked[0], recipe)[0], recipe.stage)
+
+
+def _model(
+    numbers: NDArray[np.int64], ranked: list[Prediction], recipe: Recipe, largest: int
+) -> Modelled:
+    """Model lanes under the most promising predictors, and return the shortest."""
+    tried = ranked[: recipe.predictors]
+    ways = [model_lanes(numbers, way.predictor, way.bits, recipe.contexts) for way in tried]
+    if largest < _STATES and recipe.contexts > 1 and all(way.predictor.id for way in tried):
+        none = LanePredictor(NONE)
+        ways.append(model_lanes(numbers, none, ranked[0].bits, recipe.contexts))
+    return min(ways, key=lambda way: way.bits)
+
+
+def _lanes(scaled: Scaled, modelled: Modelled) -> EncodedStream:
+    head = signed_varint(scaled.offset) + varint(scaled.scale)
+    return EncodedStream(modelled.predictor.id, BINS, head + modelled.write())
+
+
+def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
+    """Return the plain predictors to try: the one that is next to a laned one, or all."""
+    if recipe.predictors > 1:
+        return (0, 1, 2)
+    order = prediction.predictor.id
+    return (order if order <= DELTA2 else DELTA,)
+
+
+def _plain(scaled: Scaled, order: int, stage: int | None = None) -> EncodedStream:
+    numbers = scaled.multiples
+    order = min(order, numbers.size - 1)
+    steps = (numbers[1:] - numbers[:-1]).view(np.int64) if order == 1 else numbers[:0]
+    few = np.sort(steps[:: max(1, steps.size // 512)])
+    step = int(few[few.size // 2]) if few.size else 0
+    predictor, residuals = Predictor.forward(order, step, numbers)
+    if stage is None or is_constant(residuals):
+        return encode_stream(scaled, predictor, *encode_residuals(residuals))
+    width = int(residuals.max()).bit_length()
+    return encode_stream(scaled, predictor, stage, ENTROPY[stage].encode(residuals, width))
+
+
+def _runs(scaled: Scaled, sample: NDArray[np.int64], few: int) -> list[EncodedStream]:
+    """Return the series as runs, if there are at most one in `few` rows."""
+    changes = np.count_nonzero(sample[:, 1:] != sample[:, :-1])
+    if few * changes > sample.size:
+        return []
+    numbers = scaled.multiples
+    starts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+    if few * starts.size > numbers.size:
+        return []
+    starts = np.concatenate(([0], starts))
+    lengths = np.diff(starts, append=numbers.size) - 1
+    values = (numbers[starts] * np.uint64(scaled.scale)) + np.uint64(scaled.offset & WORD)
+    body = varint(starts.size) + write_part(values.view(np.int64)) + write_part(lengths)
+    return [EncodedStream(0, RUNS, body)]
+
+
+def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:
+    """Return `numbers` (int64 or uint64) as a nested stream, with runs only if they are allowed."""
+    stream = encode_series(scale_down(numbers), nested=not runs)
+    return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+
+
+def _patterned(modelled: Modelled) -> bool:
+    """Tell whether the bins repeat in a way that their frequencies do not explain."""
+    tokens = modelled.tokens
+    if tokens.size < _LEAST_PATTERN or modelled.bins <= _FEW_STATES:
+        return True
+    plain = float(kernel("block_sample", "byte_bits")(tokens))
+    return bool(8 * len(zstd.compress(tokens, 1)) < _PATTERNED * plain)

@@ -33,18 +33,13 @@ from pipeline.codecs.frame import (
     parse_header,
     split_frame,
 )
-from pipeline.codecs.payload import (
-    SECTIONS,
-    VALUES,
-    decode_payload,
-    encode_payload,
-    split_payload,
-)
+from pipeline.codecs.payload import SECTIONS, VALUES, decode_payload, split_payload, stream_rows
+from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
 from pipeline.codecs.recipes import find_recipe
 from pipeline.codecs.series import describe_series
-from pipeline.codecs.statistics import block_statistics
+from pipeline.codecs.statistics import block_statistics, summarise
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
 from pipeline.model.codec_names import AUTO
@@ -121,11 +116,12 @@ def encode_block(
         constant = _constant(column)
         if constant is not None:
             return join_constant(dtype, column.size, constant)
-    statistics = block_statistics(column, valid)
+    found = summarise(column, valid)
+    statistics = block_statistics(column, valid, found)
     if column.size == 0 or not (statistics.count or valid is None or valid.any()):
         return join_frame(dtype, statistics)
     with np.errstate(all="ignore"):  # arithmetic wraps on purpose
-        payload = encode_payload(column, valid, statistics, recipe)
+        payload = encode_payload(column, valid, statistics, found[0], recipe)
     return join_frame(dtype, statistics, payload.stages, payload.body)
 
 
@@ -137,8 +133,10 @@ def _constant(column: NDArray[Any]) -> int | None:
     return int(bits[0]) if (bits == bits[0]).all() else None
 
 
-def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
-    """Decode a whole block.
+def decode_block(
+    data: BlockData, *, where: str = "", rows: tuple[int, int] | None = None
+) -> DecodedBlock:
+    """Decode a block, or some of its rows.
 
     Parameters
     ----------
@@ -146,6 +144,9 @@ def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
         Exactly the block; nothing in it is trusted.
     where : str
         Name of the chunk for error messages.
+    rows : tuple of int, optional
+        Decode only rows ``[start, stop)``, cut off at the end of the block; all by default.
+        Stages that can, touch only the lanes around them.
 
     Returns
     -------
@@ -158,14 +159,25 @@ def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
     """
     with _naming(where), np.errstate(all="ignore"):
         header, payload = split_frame(_view(data))
+        start, stop = _range(rows, header.rows)
         if header.vacant or header.constant is not None:
-            return _fill(header)
-        return DecodedBlock(*decode_payload(header, payload))
+            return _fill(header, stop - start)
+        return DecodedBlock(*decode_payload(header, payload, start, stop))
 
 
-def _fill(header: BlockHeader) -> DecodedBlock:
-    """Return the rows of a block without a payload."""
-    rows, dtype = header.rows, header.dtype
+def _range(wanted: tuple[int, int] | None, rows: int) -> tuple[int, int]:
+    """Return the range that is there of the rows wanted."""
+    start, stop = wanted or (0, rows)
+    if start < 0 or stop < start:
+        raise InvalidInputError(
+            f"rows from {start} up to {stop} are no range; give 0 <= start <= stop"
+        )
+    return min(start, rows), min(stop, rows)
+
+
+def _fill(header: BlockHeader, rows: int) -> DecodedBlock:
+    """Return some rows of a block without a payload."""
+    dtype = header.dtype
     if header.constant is None:
         valid = np.zeros(rows, np.bool_) if rows else None
         return DecodedBlock(np.full(rows, fill_value(dtype), dtype), valid)
@@ -239,7 +251,7 @@ def describe(data: BlockData) -> dict[str, Any]:
         header, payload = split_frame(_view(data))
         sections = split_payload(payload) if payload else {}
         sizes = {SECTIONS.get(id, str(id)): section.left for id, section in sections.items()}
-        stages = _stages(header, sections[VALUES]) if payload else {}
+        stages = _stages(header, sections) if payload else {}
     total = header.size + header.payload_bytes
     return {
         "rows": header.rows,
@@ -254,10 +266,14 @@ def describe(data: BlockData) -> dict[str, Any]:
     }
 
 
-def _stages(header: BlockHeader, values: Cursor) -> dict[str, Any]:
-    transform = read_transform(header.transform, values, header.rows, header.dtype)
-    stream = describe_series(header.predictor, header.entropy, values, header.rows)
-    return {"transform": str(transform), **stream}
+def _stages(header: BlockHeader, sections: dict[int, Cursor]) -> dict[str, Any]:
+    rows = stream_rows(header, sections)
+    if not rows:
+        return {}
+    values = sections[VALUES]
+    transform = read_transform(header.transform, values, rows, header.dtype)
+    series = describe_series(header.predictor, header.entropy, values, rows)
+    return {"transform": str(transform), **series}
 
 
 def _view(data: BlockData) -> memoryview:

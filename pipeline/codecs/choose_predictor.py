@@ -20,8 +20,8 @@ __all__ = ["Prediction", "choose_predictor", "sample_runs"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-_RUNS: Final = 8
-_RUN_ROWS: Final = 384
+_RUNS: Final = 20
+_RUN_ROWS: Final = 160
 
 _DIFFERENCES: Final = (LanePredictor(NONE), LanePredictor(DELTA), LanePredictor(DELTA2))
 _AVERAGES: Final = tuple(LanePredictor(SMOOTHING, shift) for shift in (7, 6, 5))
@@ -31,6 +31,7 @@ _HANDICAPS: Final = {NONE: 0.0, DELTA: 0.01, DELTA2: 0.03, SMOOTHING: 0.05, GRID
 _DOUBT: Final = 0.01
 """… and the share of its promise, because a sample of noise always favours one."""
 
+_MOST_DIFFERENCED: Final = 1 << 62
 _MOST_AVERAGED: Final = 1 << 50
 _STEADY: Final = 0.7
 
@@ -69,7 +70,7 @@ def choose_predictor(runs: NDArray[np.int64], largest: int) -> list[Prediction]:
     largest : int
         Largest of all numbers; the smallest is not negative.
     """
-    candidates = list(_DIFFERENCES)
+    candidates = list(_DIFFERENCES if largest < _MOST_DIFFERENCED else _DIFFERENCES[:1])
     period = 0
     if largest < _MOST_AVERAGED:
         candidates.extend(_AVERAGES)

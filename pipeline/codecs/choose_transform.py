@@ -7,13 +7,19 @@ The choice has no effect on what comes back, only on size and speed.
 Floats are looked at in this order, because each test is cheaper and settles more columns than
 the next:
 
-1. Decimals of up to 17 digits. Where few are needed and all rows fit, their bits as floats are
-   not tried: they never won up to 9 digits.
-2. Fractions of whole numbers rounded to those decimals, and decimals with a fixed number of
-   significant digits, if the digits of the values differ.
-3. Only without such cheap decimals: fractions, rounded to the significant digits or not at
-   all; decimals after a unit conversion; multiples of any float.
-4. A dictionary, for any dtype, unless the numbers are dense enough already.
+1. Decimals of up to 17 digits. Where they fit all rows of the sample and take up to 9 digits
+   (5 for floats that passed through float32), nothing that 3 finds ever won.
+2. Fractions of whole numbers rounded to those decimals (averages, minutes of a position), and
+   decimals with a fixed number of significant digits, if large values have fewer decimals.
+3. Only without such decimals: decimals that rounding errors spoil; fractions, rounded to the
+   significant digits or not at all; and without fractions a unit conversion or the multiples
+   of any float, whichever leaves fewer misfits. Where none fits, the bits of the floats.
+4. A dictionary, for any dtype, unless the numbers are dense enough already. Its entries are
+   mapped like the column.
+
+Up to 15 % of a few hundred values may contradict a candidate (8 % for a fraction, because the
+coarsest always fits some), and twice that the whole column: what remains costs corrections,
+which the ranking counts.
 """
 
 from __future__ import annotations
@@ -264,12 +270,16 @@ def _dictionary(
         most = min(most, min(spans) // 2)  # closer together, a dictionary has nothing to gain
     if most < 2:
         return None
-    entries = partial(_map_entries, others=others)
-    mapped = map_dictionary(runs.reshape(-1), most, entries)
+    flat = runs.reshape(-1)
+    mapped = map_dictionary(flat, most)
     if mapped is None:
         return None
-    mapping = partial(map_dictionary, map_entries=entries)
-    return Candidate(mapping, mapped, _dictionary_bits(mapped, runs, rows, cost))
+    codes = cost(mapped.numbers.reshape(runs.shape))
+    if codes >= min(found.bits for found in others):
+        return None  # before its entries are looked at, which takes as long again
+    mapping = partial(map_dictionary, map_entries=partial(_map_entries, others=others))
+    mapped = mapping(flat) or mapped
+    return Candidate(mapping, mapped, codes + _entry_bits(mapped, rows))
 
 
 def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
@@ -298,8 +308,8 @@ def _spread_bits(mapped: Mapped) -> float:
     return float(np.log2(span / mapped.numbers.size + 1.0)) + each
 
 
-def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) -> float:
-    """Estimate the bits a row of a whole column takes under a dictionary, entries included.
+def _entry_bits(mapped: Mapped, rows: int) -> float:
+    """Estimate what a dictionary adds to its codes, in bits a row of the whole column.
 
     Rows beyond the sample hold more distinct values: those seen once stand for
     ``sqrt(rows / seen)`` times as many. Those between the numbers of neighbouring rows make
@@ -316,13 +326,9 @@ def _dictionary_bits(mapped: Mapped, runs: NDArray[Any], rows: int, cost: Cost) 
     growth = 1.0 + unseen * float(once[-1]) / counts.size
     entries = Mapped(transform.base, transform.entries.view(np.int64), _NONE)
     if isinstance(transform, MendedDictionary):
-        restored = transform.base.inverse(transform.entries, runs.dtype)
+        restored = transform.base.inverse(transform.entries, transform.distinct.dtype)
         entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))
     each = max(1.0, _spread_bits(entries) + _GAP_BITS - np.log2(growth))
     steps = np.maximum(np.abs(np.diff(mapped.numbers)), 1)
     longer = 1.0 + unseen * np.abs(np.diff(once[mapped.numbers])) / steps
-    return float(
-        cost(mapped.numbers.reshape(runs.shape))
-        + np.log2(longer).sum() / mapped.numbers.size
-        + each * growth * counts.size / rows
-    )
+    return float(np.log2(longer).sum() / mapped.numbers.size + each * growth * counts.size / rows)

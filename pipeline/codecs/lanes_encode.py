@@ -29,7 +29,12 @@ _MOST_OUTLIERS: Final = 64
 _LOW_FROM: Final = 21
 _HIGH_BITS: Final = 16
 _BASE_BITS: Final = 37
+_WIDE_BITS: Final = 16
+"""Low bits that always stand apart where numbers need all 64: the rest is a signed number."""
 _BIN_BITS: Final = 12.0
+_STATES: Final = 8
+"""So few distinct residuals have a bin each: contexts tell states apart that come equally often."""
+_STATE_ROWS: Final = 16
 _LEAST_SPLIT: Final = 2048
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
@@ -132,28 +137,39 @@ def model_lanes(
     Parameters
     ----------
     numbers : ndarray of int64, shape (rows,)
-        Not negative; spans below 2**62, and below 2**50 for smoothing and grid.
+        Below 2**62 for differences, below 2**50 for smoothing and grid; with no predictor they
+        are taken modulo 2**64.
     predictor : LanePredictor
     bits : float
         Estimated bits per row, which decide how many groups there are.
     contexts : int
         Most contexts.
     """
-    rest = _predict(numbers, predictor, _lane_rows(numbers.size, bits))
     rows = numbers.size
-    low = _low_bits(rest)
-    low_bits = rest.values.view(np.uint64) & np.uint64((1 << low) - 1) if low else _NO_BITS
-    if low:
-        np.right_shift(rest.values, low, out=rest.values)
-    smallest, largest = rest.smallest >> low, rest.largest >> low
+    low, low_bits = 0, _NO_BITS
+    if numbers.min() < 0:
+        low, low_bits = _WIDE_BITS, numbers.view(np.uint64) & np.uint64((1 << _WIDE_BITS) - 1)
+        numbers = (numbers.view(np.uint64) >> np.uint64(_WIDE_BITS)).view(np.int64)
+    rest = _predict(numbers, predictor, _lane_rows(rows, bits))
+    more = _low_bits(rest)
+    if more:
+        noise = rest.values.view(np.uint64) & np.uint64((1 << more) - 1)
+        low_bits = (noise << np.uint64(low)) | low_bits if low else noise
+        low += more
+        np.right_shift(rest.values, more, out=rest.values)
+    smallest, largest = rest.smallest >> more, rest.largest >> more
     values, counts, scale = _count(rest.values, smallest, largest)
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
     width = _state_bits(rows)
     span = largest - smallest
-    bins = kernel("bins_plan", "plan_bins")(
-        values, counts, scale, _BIN_BITS + 0.5 * span.bit_length(),
-        min(255, 1 << (width - 1)), bases, extras,
-    )  # fmt: skip
+    if values.size <= _STATES and rows >= _STATE_ROWS * values.size:
+        bins = values.size
+        bases[:bins] = values
+    else:
+        bin_bits, most = _BIN_BITS + 0.5 * span.bit_length(), min(255, 1 << (width - 1))
+        bins = kernel("bins_plan", "plan_bins")(
+            values, counts, scale, bin_bits, most, bases, extras
+        )
     tokens = np.empty(rows, np.uint8)
     kernel("bins_plan", "assign_bins")(
         rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
@@ -191,7 +207,7 @@ def _predict(numbers: NDArray[np.int64], predictor: LanePredictor, lane: int) ->
         values, begins, extremes,
     )  # fmt: skip
     smallest, largest = extremes.tolist()
-    if largest - smallest < 2 * _FAR:
+    if largest - smallest < _TABLED:
         return _Residuals(values, smallest, largest, begins, lane, _NO_ROWS, _NO_ROWS, None)
     return _pull_outliers(values, smallest, largest, begins, lane)
 

@@ -48,7 +48,7 @@ MAX_EXPONENT: Final = 17
 _POWERS: Final = np.array([float(10**e) for e in range(MAX_EXPONENT + 1)])
 _NONE: Final = np.empty(0, np.int64)
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
-_CLEAR: Final = 2.0**44  # from where any float is close to a whole number
+_CLEAR: Final = {4: 2.0**16, 8: 2.0**44}  # from where any float is close to a whole number
 _NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
@@ -104,16 +104,17 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
     )
     if count < 0:
         return None
-    if count:
-        _hold_first(numbers, misfits[:count])
     return Mapped(Decimal(exponent, single), numbers, misfits[:count].copy())
 
 
-def _hold_first(numbers: NDArray[np.int64], misfits: NDArray[np.int64]) -> None:
-    """Give misfits that no number stands before the first number after them."""
-    following = np.flatnonzero(misfits != np.arange(misfits.size))
-    leading = int(following[0]) if following.size else misfits.size
+def _hold(numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    """Give `rows`, ascending, the number before them, or the first number after them."""
+    following = np.flatnonzero(rows != np.arange(rows.size))
+    leading = int(following[0]) if following.size else rows.size
     numbers[:leading] = numbers[min(leading, numbers.size - 1)]
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of runs, each behind a number
+    before = np.maximum(rows[starts] - 1, 0)
+    numbers[rows] = np.repeat(numbers[before], np.diff(starts, append=rows.size))
 
 
 def map_arithmetic(values: NDArray[Any], transform: Arithmetic, most: float) -> Mapped | None:
@@ -148,10 +149,7 @@ def _settle(
         near = np.abs(restored[misfits] - wanted) <= np.abs(wanted) * _NEAR
         far = misfits[~(near & np.isfinite(wanted))]
     if far.size:
-        own = np.arange(values.size)
-        own[far] = 0
-        numbers = numbers[np.maximum.accumulate(own)]
-        _hold_first(numbers, far)
+        _hold(numbers, far)
     return Mapped(transform, numbers, misfits)
 
 
@@ -208,6 +206,7 @@ def find_exponents(values: NDArray[Any], single: bool, near: bool = False) -> ND
     exponents = np.empty(values.size, np.int64)
     wide = values.astype(np.float64, copy=False)
     rounds = single or values.dtype.itemsize == 4
-    tolerance, limit = (_CLOSE[values.dtype.itemsize], _CLEAR) if near else (0.0, 2.0**53)
+    size = values.dtype.itemsize
+    tolerance, limit = (_CLOSE[size], _CLEAR[size]) if near else (0.0, 2.0**53)
     kernel("block_values", "find_exponents")(wide, _POWERS, rounds, tolerance, limit, exponents)
     return exponents

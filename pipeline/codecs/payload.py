@@ -7,17 +7,23 @@ no length: they reach to the end of the block. A block without rows has no paylo
 id  section      bytes
 ==  ===========  =======================================================================
 1   values       the transform's parameters (`pipeline.codecs.transforms`), then the
-                 numbers as a stream (`pipeline.codecs.streams`); the header names the
+                 numbers as a series (`pipeline.codecs.series`); the header names the
                  stages
 2   missing      mask (`pipeline.codecs.sections`) of the rows without a value
 3   repeated     mask of rows that hold one and the same value, behind that value: one
                  byte 0 for the dtype's fill value (quiet NaN without payload, smallest
                  signed, largest unsigned number), or 1 and the value's own bytes
 4   corrections  what the transform does not bring back bit for bit
+5   absent       mask of the rows without a value, which are not in the stream
+6   dropped      as repeated, of rows that are not in the stream
 ==  ===========  =======================================================================
 
+From 128 on: 128, pieces (`pipeline.codecs.pieces`).
+
 Rows of sections 2 and 3 hold a neighbour's value in the stream, where it costs next to nothing.
-Sections apply in the order 4, 3, 2. A new kind of section is a new id: below 128 if the rows
+Sections apply in the order 4, 3, 6, 2, 5; the mask of 6 marks rows among those that 5 leaves, and
+those of 4 and 3 among those that 6 leaves. Sections 2 and 5 exclude each other, and so do 3 and
+6. No values follow their id if no row is left. A new kind of section is a new id: below 128 if the rows
 cannot be had without it, from 128 on if a decoder that does not know it may pass over it.
 """
 
@@ -29,140 +35,40 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.choose import estimate_bits
-from pipeline.codecs.choose_transform import choose_transform
-from pipeline.codecs.cursor import Cursor, sized
-from pipeline.codecs.entropy import ENTROPY, RAW
+from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.finishing import finish_for
-from pipeline.codecs.frame import BlockHeader, BlockStatistics
-from pipeline.codecs.predictors import Predictor
-from pipeline.codecs.recipes import Recipe
-from pipeline.codecs.sections import apply_corrections, read_mask, write_corrections, write_mask
+from pipeline.codecs.header import BlockHeader
+from pipeline.codecs.sections import apply_corrections, read_mask
 from pipeline.codecs.series import decode_series
-from pipeline.codecs.series_encode import encode_series
-from pipeline.codecs.streams import Scaled, encode_stream, scale_down
 from pipeline.codecs.transforms import Identity, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
 
 __all__ = [
+    "ABSENT",
+    "CORRECTIONS",
+    "DROPPED",
     "MISSING",
+    "REPEATED",
     "SECTIONS",
     "VALUES",
-    "Payload",
     "decode_payload",
-    "encode_payload",
     "split_payload",
+    "stream_rows",
 ]
 
-VALUES, MISSING, REPEATED, CORRECTIONS = 1, 2, 3, 4
-SECTIONS: Final = {1: "values", 2: "missing", 3: "repeated", 4: "corrections"}
+VALUES, MISSING, REPEATED, CORRECTIONS, ABSENT, DROPPED = range(1, 7)
+SECTIONS: Final = {
+    VALUES: "values",
+    MISSING: "missing",
+    REPEATED: "repeated",
+    CORRECTIONS: "corrections",
+    ABSENT: "absent",
+    DROPPED: "dropped",
+}
 """Names of the sections by id."""
 
 _OPTIONAL: Final = 128
-
-
-@dataclass(frozen=True)
-class Payload:
-    """Encoded rows, and the ids of the stages they went through."""
-
-    stages: tuple[int, int, int]
-    body: bytes
-
-
-def encode_payload(
-    values: NDArray[Any],
-    valid: NDArray[np.bool_] | None,
-    statistics: BlockStatistics,
-    recipe: Recipe,
-) -> Payload:
-    """Encode a column, whatever its values.
-
-    Parameters
-    ----------
-    values : ndarray, shape (rows,)
-    valid : ndarray of bool, shape (rows,), or None
-    statistics : BlockStatistics
-        Of the same rows.
-    recipe : Recipe
-        What may be tried.
-    """
-    if values.size == 0:
-        return Payload((0, 0, 0), b"")
-    missing = b""
-    held = values
-    if valid is not None and not valid.all():
-        missing = _section(MISSING, write_mask(~valid))
-        held = _hold(values, valid)
-    payload = _encode_raw(held) if recipe.stage == RAW else _encode_values(held, statistics, recipe)
-    if len(payload.body) > values.nbytes:
-        payload = _encode_raw(held)
-    return Payload(payload.stages, missing + payload.body)
-
-
-def _section(id: int, body: bytes) -> bytes:
-    return bytes((id,)) + sized(body)
-
-
-def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
-    """Replace rows that are not kept by the kept row before them (or the first one)."""
-    kept = np.flatnonzero(keep)
-    if kept.size == 0:
-        return np.zeros_like(values)
-    lengths = np.diff(kept, append=values.size)
-    lengths[0] += kept[0]
-    return np.repeat(values[kept], lengths)
-
-
-def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Recipe) -> Payload:
-    body = b""
-    repeated = _repeated_rows(values, statistics)
-    if repeated is not None:
-        row = int(np.argmax(repeated))
-        body = _section(REPEATED, _value_bytes(values[row : row + 1]) + write_mask(repeated))
-        values = _hold(values, ~repeated)
-    mapped = choose_transform(values, estimate_bits)
-    if mapped.misfits.size:
-        restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
-        body += _section(CORRECTIONS, write_corrections(values, restored))
-    stream = encode_series(scale_down(mapped.numbers), recipe)
-    stages = (mapped.transform.id, stream.predictor, stream.entropy)
-    return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
-
-
-def _encode_raw(values: NDArray[Any]) -> Payload:
-    bits = values.view(f"u{values.dtype.itemsize}").astype(np.uint64)
-    residuals = ENTROPY[RAW].encode(bits, values.dtype.itemsize)
-    stream = encode_stream(Scaled(bits, 0, 1), Predictor(0), RAW, residuals)
-    return Payload((Identity.id, stream.predictor, stream.entropy), bytes((VALUES,)) + stream.body)
-
-
-def _repeated_rows(values: NDArray[Any], statistics: BlockStatistics) -> NDArray[np.bool_] | None:
-    """Return the rows of a value that stands for "nothing" and would spoil the prediction.
-
-    Such are NaN, and in whole numbers the fill value, if the others are far from it.
-    """
-    if values.dtype.kind == "f":
-        nan = np.isnan(values)
-        if not nan.any():
-            return None
-        bits = values.view(f"u{values.dtype.itemsize}")
-        return np.asarray(bits == bits[np.argmax(nan)])
-    if values.dtype.kind == "b" or fill_value(values.dtype) not in (statistics.min, statistics.max):
-        return None
-    fill = values == fill_value(values.dtype)
-    others = values[~fill]
-    if others.size == 0:
-        return None
-    span = int(others.max()) - int(others.min())
-    spoilt = int(values.max()) - int(values.min())
-    return fill if 2 * span < spoilt else None
-
-
-def _value_bytes(one: NDArray[Any]) -> bytes:
-    raw = one.tobytes()
-    fill = np.full(1, fill_value(one.dtype), one.dtype).tobytes()
-    return b"\x00" if raw == fill else b"\x01" + raw
 
 
 def split_payload(data: memoryview) -> dict[int, Cursor]:
@@ -183,54 +89,130 @@ def split_payload(data: memoryview) -> dict[int, Cursor]:
             return sections
 
 
+@dataclass(frozen=True)
+class _Level:
+    """A range of rows that are wanted, at one level of leaving rows out.
+
+    Attributes
+    ----------
+    rows, start, stop : int
+        Rows there are; those wanted.
+    """
+
+    rows: int
+    start: int
+    stop: int
+
+    def below(self, out: NDArray[np.bool_] | None) -> _Level:
+        """Return the same range among the rows that are not left out."""
+        if out is None:
+            return self
+        before = self.start - int(np.count_nonzero(out[: self.start]))
+        within = self.stop - self.start - int(np.count_nonzero(out[self.start : self.stop]))
+        return _Level(self.rows - int(np.count_nonzero(out)), before, before + within)
+
+    def part(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the part of a mask of all rows that is wanted."""
+        return mask[self.start : self.stop]
+
+    def expand(
+        self, values: NDArray[Any], out: NDArray[np.bool_] | None, fill: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Put `fill` where rows are left out."""
+        if out is None:
+            return values
+        wide = np.full(self.stop - self.start, fill, values.dtype)
+        wide[~self.part(out)] = values
+        return wide
+
+
+def stream_rows(header: BlockHeader, sections: dict[int, Cursor]) -> int:
+    """Return how many rows the stream of a block has, whose sections have not been read yet.
+
+    Raises
+    ------
+    CorruptBlockError
+        If a mask of rows that are not in the stream is impossible.
+    """
+    rows = header.rows
+    if ABSENT in sections:
+        rows -= int(np.count_nonzero(read_mask(sections[ABSENT], rows)))
+    if DROPPED in sections:
+        _one_value(sections[DROPPED], header.dtype)
+        rows -= int(np.count_nonzero(read_mask(sections[DROPPED], rows)))
+    return rows
+
+
 def decode_payload(
-    header: BlockHeader, data: memoryview
+    header: BlockHeader, data: memoryview, start: int, stop: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Decode the rows of a block.
+    """Decode rows of a block.
 
     Parameters
     ----------
     header : BlockHeader
     data : memoryview
         The verified payload.
+    start, stop : int
+        The rows wanted, within those of the block.
 
     Returns
     -------
-    values : ndarray, shape (rows,)
+    values : ndarray, shape (stop - start,)
         Of the column's dtype; the fill value where missing.
-    valid : ndarray of bool, shape (rows,), or None
-        None when no row is missing.
+    valid : ndarray of bool, shape (stop - start,), or None
+        None when none of the rows is missing.
 
     Raises
     ------
     CorruptBlockError
         If the payload cannot be what an encoder wrote.
     """
-    dtype, rows = header.dtype, header.rows
-    if rows == 0:
-        Cursor(data).finish()
+    dtype = header.dtype
+    if start == stop:
         return np.empty(0, dtype), None
     sections = split_payload(data)
-    cursor = sections[VALUES]
-    transform = read_transform(header.transform, cursor, rows, dtype)
-    finish = finish_for(transform, header)
-    values, _ = decode_series(header.predictor, header.entropy, cursor, rows, finish)
-    if CORRECTIONS in sections:
-        apply_corrections(sections[CORRECTIONS], values)
-    if REPEATED in sections:
-        repeated = _read_value(sections[REPEATED], dtype)
-        values[read_mask(sections[REPEATED], rows)] = repeated
-    valid = None
-    if MISSING in sections:
-        missing = read_mask(sections[MISSING], rows)
-        values[missing] = fill_value(dtype)
-        valid = ~missing
+    missing = _mask(sections, MISSING, header.rows)
+    absent = _mask(sections, ABSENT, header.rows)
+    all_rows = _Level(header.rows, start, stop)
+    there = all_rows.below(absent)
+    value = _read_value(sections, dtype)
+    repeated = _mask(sections, REPEATED, there.rows)
+    dropped = _mask(sections, DROPPED, there.rows)
+    streamed = there.below(dropped)
+    values = _decode_values(header, sections, streamed)
+    if repeated is not None:
+        values[there.part(repeated)] = value
+    values = there.expand(values, dropped, value)
+    fill = np.asarray(fill_value(dtype), dtype)
+    values = all_rows.expand(values, absent, fill)
     for id in SECTIONS.keys() & sections.keys():
         sections[id].finish()
-    return values, valid
+    gaps = missing if absent is None else absent
+    if gaps is None or not all_rows.part(gaps).any():
+        return values, None
+    if missing is not None:
+        values[all_rows.part(missing)] = fill
+    return values, ~all_rows.part(gaps)
 
 
-def _read_value(cursor: Cursor, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _mask(sections: dict[int, Cursor], id: int, rows: int) -> NDArray[np.bool_] | None:
+    return read_mask(sections[id], rows) if id in sections else None
+
+
+def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the value of the rows that are repeated or dropped, if any are."""
+    if MISSING in sections and ABSENT in sections:
+        raise CorruptBlockError("has rows without a value both in the stream and not in it")
+    if REPEATED in sections and DROPPED in sections:
+        raise CorruptBlockError("has repeated rows both in the stream and not in it")
+    for id in (REPEATED, DROPPED):
+        if id in sections:
+            return _one_value(sections[id], dtype)
+    return np.zeros(1, dtype)
+
+
+def _one_value(cursor: Cursor, dtype: np.dtype[Any]) -> NDArray[Any]:
     flag = cursor.byte()
     if flag > 1:
         raise CorruptBlockError(f"has a repeated value of kind {flag}")
@@ -238,3 +220,22 @@ def _read_value(cursor: Cursor, dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.full(1, fill_value(dtype), dtype)
     bits = np.frombuffer(cursor.take(dtype.itemsize), f"<u{dtype.itemsize}").astype(np.uint64)
     return Identity().inverse(bits, dtype)
+
+
+def _decode_values(
+    header: BlockHeader, sections: dict[int, Cursor], wanted: _Level
+) -> NDArray[Any]:
+    """Decode the rows of the stream that are wanted."""
+    if wanted.rows == 0:
+        return np.empty(0, header.dtype)
+    cursor = sections[VALUES]
+    transform = read_transform(header.transform, cursor, wanted.rows, header.dtype)
+    finish = finish_for(transform, header)
+    part = wanted.start, wanted.stop
+    values, first = decode_series(
+        header.predictor, header.entropy, cursor, wanted.rows, finish, part
+    )
+    values = values[wanted.start - first : wanted.stop - first]
+    if CORRECTIONS in sections:
+        apply_corrections(sections[CORRECTIONS], values, wanted.start, wanted.rows)
+    return values

@@ -28,7 +28,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor, as_signed, signed_varint, varint
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["PREDICTORS", "Predictor"]
+__all__ = ["PREDICTORS", "Predictor", "scaled"]
 
 PREDICTORS: Final[dict[int, str]] = {0: "none", 1: "delta", 2: "delta2"}
 """Names of the predictors by id, which is also their order."""
@@ -115,14 +115,15 @@ class Predictor:
         ndarray of uint64, shape (rows,)
         """
         if self.order == 0:
-            return _scaled(residuals, scale, offset)
+            return scaled(residuals, scale, offset)
         out = np.empty(residuals.size + self.order, np.uint64)
         words = (np.uint64(number & WORD) for number in (self.first, self.step, scale, offset))
         kernel("block_numbers", "integrate")(residuals, self.order, *words, out)
         return out
 
 
-def _scaled(numbers: NDArray[np.uint64], scale: int, offset: int) -> NDArray[np.uint64]:
+def scaled(numbers: NDArray[np.uint64], scale: int, offset: int) -> NDArray[np.uint64]:
+    """Return ``number * scale + offset`` of all numbers, modulo 2**64."""
     if scale != 1:
         numbers = numbers * np.uint64(scale & WORD)
     return numbers + np.uint64(offset & WORD) if offset else numbers

@@ -9,6 +9,8 @@ kind  bytes
 1     a nested stream (`pipeline.codecs.series`) of the marked rows, ascending
 2     a nested stream of the rows that are not marked, ascending; absent if there are none
 3     a nested stream of one number a row, 1 if it is marked and 0 if not
+4     number of stretches (LEB128, 1 to 64), then the rows of each but the last (LEB128), of
+      rows that are not marked and rows that are, in turn; the first stretch may be empty
 ====  ==================================================================================
 
 *Corrections* are a mask of rows, then a nested stream of one number a marked row, zigzagged:
@@ -18,6 +20,7 @@ They may be 0: where many rows are off by a unit in the last place, every row is
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -33,15 +36,22 @@ from pipeline.errors import CorruptBlockError
 
 __all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
 
-_BITMAP, _MARKED, _UNMARKED, _SERIES = range(4)
+_BITMAP, _MARKED, _UNMARKED, _SERIES, _STRETCHES = range(5)
+_MOST_STRETCHES: Final = 64
 _DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
 _SHORT: Final = 64
 _SPARSE: Final = 64
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return `mask`, shape (rows,), as a list of its rarer rows, or, if many, as a series."""
+    """Return `mask`, shape (rows,), as stretches, as a list of its rarer rows, or as a series."""
     marked = int(np.count_nonzero(mask))
+    turns = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
+        bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
+        rows = [varint(stop - start) for start, stop in pairwise(bounds)]
+        head = varint(marked) + bytes((_STRETCHES,)) + varint(len(bounds))
+        return head + b"".join(rows)
     rarer = min(marked, mask.size - marked)
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
         series = write_part(mask.astype(np.uint64), runs=True)
@@ -69,6 +79,8 @@ def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
         mask[listed] = kind == _MARKED
     elif kind == _SERIES:
         mask = _read_bits(cursor, rows)
+    elif kind == _STRETCHES:
+        mask = _read_stretches(cursor, rows)
     else:
         raise CorruptBlockError(f"has a mask of kind {kind}")
     if np.count_nonzero(mask) != count:
@@ -81,6 +93,15 @@ def _read_bits(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
     if bits.max() > 1:
         raise CorruptBlockError(f"has a mask that holds {bits.max()}")
     return bits.astype(np.bool_)
+
+
+def _read_stretches(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
+    count = cursor.varint(_MOST_STRETCHES)
+    lengths = [cursor.varint(rows) for _ in range(count - 1)]
+    if count == 0 or sum(lengths) > rows:
+        raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
+    lengths.append(rows - sum(lengths))
+    return np.repeat(np.arange(count) % 2 == 1, lengths)
 
 
 def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
@@ -117,17 +138,30 @@ def _write_list(numbers: NDArray[Any], order: int) -> bytes:
     return write_nested(numbers, order) if numbers.size < _SHORT else write_part(numbers)
 
 
-def apply_corrections(cursor: Cursor, values: NDArray[Any]) -> None:
-    """Read corrections and mend `values`, shape (rows,), in place.
+def apply_corrections(
+    cursor: Cursor, values: NDArray[Any], start: int = 0, rows: int | None = None
+) -> None:
+    """Read corrections and mend `values` in place.
+
+    Parameters
+    ----------
+    cursor : Cursor
+    values : ndarray
+        Consecutive rows, the first of which is row `start`.
+    start, rows : int
+        `rows` are all that the corrections are for; by default as many as there are values.
 
     Raises
     ------
     CorruptBlockError
         As `read_mask`, or if there are none.
     """
-    mask = read_mask(cursor, values.size)
-    rows = slice(None) if mask.all() else np.flatnonzero(mask)
-    old = values[rows]
-    folded = read_part(cursor, old.size)
+    mask = read_mask(cursor, values.size if rows is None else rows)
+    folded = read_part(cursor, int(np.count_nonzero(mask)))
+    before = int(np.count_nonzero(mask[:start]))
+    mask = mask[start : start + values.size]
+    found = slice(None) if mask.all() else np.flatnonzero(mask)
+    old = values[found]
+    folded = folded[before : before + old.size]
     steps = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
-    values[rows] = from_image(image(old).view(np.uint64) + steps, values.dtype)
+    values[found] = from_image(image(old).view(np.uint64) + steps, values.dtype)

@@ -8,8 +8,11 @@ id  entropy stage  layout
 0…  see `pipeline.codecs.entropy`: a plain stream (`pipeline.codecs.streams`)
 5   bins           offset and scale as in a plain stream, then a laned stream
                    (`pipeline.codecs.lanes`)
-6   runs           number of runs (LEB128); one number a run and each run's rows less one,
-                   both as nested streams (any stage but runs). The predictor is 0
+6   runs           offset and scale as in a plain stream; with predictor 1 the first multiple
+                   (LEB128), and what follows are the differences between multiples, one
+                   fewer; number of runs (LEB128); one number a run, and each run's rows
+                   less one, both as nested streams of any stage but runs
+7   list           up to 64 numbers, zigzag LEB128
 ==  =============  ======================================================================
 """
 
@@ -22,17 +25,35 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.cursor import Cursor
+from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import ENTROPY
 from pipeline.codecs.lanes import Lanes, Mapping, read_lanes
+from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["BINS", "NAMES", "RUNS", "Finish", "decode_series", "describe_series", "read_part"]
+__all__ = [
+    "BINS",
+    "LIST",
+    "MOST_LISTED",
+    "NAMES",
+    "RUNS",
+    "Finish",
+    "decode_series",
+    "describe_series",
+    "read_part",
+]
 
-BINS, RUNS = 5, 6
-NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {BINS: "bins", RUNS: "runs"}
+BINS, RUNS, LIST = 5, 6, 7
+NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {
+    BINS: "bins",
+    RUNS: "runs",
+    LIST: "list",
+}
 """Names of the entropy stages by id."""
+
+MOST_LISTED: Final = 64
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,8 @@ def decode_series(
         return _decode_lanes(predictor, cursor, rows, finish, part)
     if entropy == RUNS:
         return _decode_runs(predictor, cursor, rows, finish), 0
+    if entropy == LIST:
+        return finish.values(_decode_list(predictor, cursor, rows)), 0
     return finish.values(decode_stream(predictor, entropy, cursor, rows)), 0
 
 
@@ -107,17 +130,41 @@ def _decode_lanes(
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:
-    if predictor:
-        raise CorruptBlockError(f"has runs behind predictor {predictor}")
+    offset, scale = cursor.signed_varint(), cursor.varint()
+    numbers, lengths, first = _read_runs(predictor, cursor, rows)
+    cursor.finish()
+    if predictor == 0:
+        return np.repeat(finish.values(scaled(numbers, scale, offset)), lengths)
+    out = np.empty(rows, np.uint64)
+    start = np.uint64((first * scale + offset) & WORD)
+    kernel("block_numbers", "add_runs")(numbers * np.uint64(scale), lengths, start, out)
+    return finish.values(out)
+
+
+def _read_runs(
+    predictor: int, cursor: Cursor, rows: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
+    """Return the number of every run, its rows, and the first multiple of all."""
+    if predictor > 1 or rows <= predictor:
+        raise CorruptBlockError(f"has runs of {rows} rows behind predictor {predictor}")
+    first = cursor.varint() if predictor else 0
+    rows -= predictor
     count = cursor.varint(rows)
     if count == 0:
         raise CorruptBlockError(f"has no runs for {rows} rows")
     numbers = read_part(cursor, count)
     lengths = read_part(cursor, count)
-    cursor.finish()
     if lengths.max() >= rows or int(lengths.sum()) + count != rows:
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
-    return np.repeat(finish.values(numbers), lengths.view(np.int64) + 1)
+    return numbers, lengths.view(np.int64) + 1, first
+
+
+def _decode_list(predictor: int, cursor: Cursor, rows: int) -> NDArray[np.uint64]:
+    if predictor or rows > MOST_LISTED:
+        raise CorruptBlockError(f"lists {rows} numbers behind predictor {predictor}")
+    numbers = [cursor.signed_varint() & WORD for _ in range(rows)]
+    cursor.finish()
+    return np.array(numbers, np.uint64)
 
 
 def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.uint64]:
@@ -147,14 +194,19 @@ def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
         As `decode_series`, as far as the parameters go.
     """
     if entropy == RUNS:
+        told = {"offset": cursor.signed_varint(), "scale": cursor.varint()}
+        if predictor:
+            told["first"] = cursor.varint()
         count = cursor.varint(rows)
-        return {
-            "predictor": "none",
+        return told | {
+            "predictor": PREDICTORS[predictor],
             "entropy": NAMES[RUNS],
             "runs": count,
             "values": _describe_nested(cursor, count),
             "lengths": _describe_nested(cursor, count),
         }
+    if entropy == LIST:
+        return {"predictor": "none", "entropy": NAMES[LIST]}
     if entropy == BINS:
         offset, scale = cursor.signed_varint(), cursor.varint()
         told = {"offset": offset, "scale": scale}

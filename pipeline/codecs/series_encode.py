@@ -23,7 +23,7 @@ from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
 from pipeline.codecs.lanes_encode import Modelled, model_lanes
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
-from pipeline.codecs.series import BINS, NAMES, RUNS
+from pipeline.codecs.series import BINS, LIST, NAMES, RUNS
 from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, scale_down
 
 __all__ = ["encode_series", "write_part"]
@@ -32,7 +32,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 _AUTO: Final = Recipe()
 
-_WIDEST: Final = 1 << 62
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _SHORT: Final = 32
@@ -57,24 +56,29 @@ def encode_series(scaled: Scaled, recipe: Recipe = _AUTO, *, nested: bool = Fals
     """
     numbers = scaled.multiples
     largest = int(numbers.max())
-    if largest == 0 or largest >= _WIDEST:
+    if largest == 0:
         return _plain(scaled, 0)
     if recipe.stage is not None and not nested:
         return _forced(scaled, recipe, largest)
     if numbers.size < _SHORT:
-        return min((_plain(scaled, 0), _plain(scaled, 1)), key=_size)
+        return min((_list(scaled), _plain(scaled, 0), _plain(scaled, 1)), key=_size)
     signed = numbers.view(np.int64)
     runs = sample_runs(signed)
     found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
     ranked = choose_predictor(runs, largest)
     modelled = _model(signed, ranked, recipe, largest)
-    if found and 8 * len(found[0].body) < modelled.bits:
-        return found[0]
+    if found and 8 * min(map(_size, found)) < modelled.bits:
+        return min(found, key=_size)
     found.append(_lanes(scaled, modelled))
     if recipe.patterns or (recipe.patterns is None and _patterned(modelled)):
         found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
     return min(found, key=_size)
+
+
+def _list(scaled: Scaled) -> EncodedStream:
+    words = scaled.multiples * np.uint64(scaled.scale) + np.uint64(scaled.offset & WORD)
+    return EncodedStream(0, LIST, b"".join(map(signed_varint, words.tolist())))
 
 
 def _size(stream: EncodedStream) -> int:
@@ -85,7 +89,7 @@ def _forced(scaled: Scaled, recipe: Recipe, largest: int) -> EncodedStream:
     """Encode with the only stage that the recipe allows."""
     signed = scaled.multiples.view(np.int64)
     if recipe.stage == RUNS:
-        return _runs(scaled, sample_runs(signed), 0)[0]
+        return min(_runs(scaled, sample_runs(signed), 0), key=_size)
     ranked = choose_predictor(sample_runs(signed), largest)
     if recipe.stage == BINS:
         return _lanes(scaled, _model(signed, ranked, recipe, largest))
@@ -131,19 +135,29 @@ def _plain(scaled: Scaled, order: int, stage: int | None = None) -> EncodedStrea
 
 
 def _runs(scaled: Scaled, sample: NDArray[np.int64], few: int) -> list[EncodedStream]:
-    """Return the series as runs, if there are at most one in `few` rows."""
-    changes = np.count_nonzero(sample[:, 1:] != sample[:, :-1])
-    if few * changes > sample.size:
-        return []
+    """Return the series as runs, and as runs of differences, if at most one in `few` rows."""
+    steps = sample[:, 1:] - sample[:, :-1]
+    changes = np.count_nonzero(steps), np.count_nonzero(steps[:, 1:] != steps[:, :-1])
+    found = []
+    for order in range(2):
+        if few * changes[order] <= sample.size and scaled.multiples.size > order + 1:
+            found += _runs_of(scaled, order, few)
+    return found
+
+
+def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
     numbers = scaled.multiples
+    head = signed_varint(scaled.offset) + varint(scaled.scale)
+    if order:
+        head += varint(int(numbers[0]))
+        numbers = numbers[1:] - numbers[:-1]
     starts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
     if few * starts.size > numbers.size:
         return []
     starts = np.concatenate(([0], starts))
     lengths = np.diff(starts, append=numbers.size) - 1
-    values = (numbers[starts] * np.uint64(scaled.scale)) + np.uint64(scaled.offset & WORD)
-    body = varint(starts.size) + write_part(values.view(np.int64)) + write_part(lengths)
-    return [EncodedStream(0, RUNS, body)]
+    parts = write_part(numbers[starts].view(np.int64)) + write_part(lengths)
+    return [EncodedStream(order, RUNS, head + varint(starts.size) + parts)]
 
 
 def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:

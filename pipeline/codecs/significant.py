@@ -16,7 +16,7 @@ With ``u = 10**(s - 1)`` and a number's distance from zero ``n``, the value is `
 ``n = 10 * u + 9 * u * (j - 1) + r`` with ``r < 9 * u`` and ``j`` at least 1 stands for
 ``(u + r) / 10**(e - j)``, or ``(u + r) * 10**(j - e)`` where that power is negative, both
 operations of IEEE 754 binary64, rounding to nearest. The sign is that of the number, an int64.
-Powers of ten end at 22; a number beyond stands for NaN.
+Powers of ten end at 22; a number beyond stands for a quiet NaN.
 """
 
 from __future__ import annotations

@@ -43,7 +43,11 @@ class Pieces:
     parts: NDArray[np.float64]
 
 
-def block_statistics(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> BlockStatistics:
+def block_statistics(
+    values: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    found: tuple[Pieces, NDArray[np.bool_]] | None = None,
+) -> BlockStatistics:
     """Count and summarise the rows of a column that have a value.
 
     Parameters
@@ -52,6 +56,8 @@ def block_statistics(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> B
         Of a dtype in `pipeline.codecs.frame.DTYPES`.
     valid : ndarray of bool, shape (rows,), or None
         False where a row has no value; None when every row has one.
+    found : tuple, optional
+        What `summarise` returned for them, if that is known.
 
     Returns
     -------
@@ -67,7 +73,7 @@ def block_statistics(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> B
     Statistician 37 (1983). Dekker: A floating-point technique for extending the available
     precision, Numerische Mathematik 18 (1971).
     """
-    pieces, mask = summarise(values, valid)
+    pieces, mask = found or summarise(values, valid)
     if pieces.places.size == 0:
         return BlockStatistics(0, values.size, None, None, 0.0, 0.0, None, None)
     first = last = 0

@@ -153,6 +153,20 @@ def test_rows_far_off_hold_their_neighbours_number() -> None:
     assert map_significant(np.full(4, np.nan), Significant(6, 2), 0.5) is None
 
 
+def test_decimals_far_off_hold_their_neighbours_number() -> None:
+    values = np.array([np.nan, 7e300, 0.5, -0.0, np.inf, 0.7000001, 0.4])
+    mapped = map_decimal(values, 1, False, 1.0)
+    assert mapped is not None
+    assert mapped.numbers.tolist() == [5, 5, 5, 0, 0, 7, 4]
+    assert mapped.misfits.tolist() == [0, 1, 3, 4, 5]
+    noisy = np.nextafter(np.arange(1, 50) / 10, 99)
+    shifted = map_decimal(noisy, 1, False, 1.0)
+    assert shifted is not None
+    assert shifted.numbers.tolist() == list(range(1, 50))
+    assert shifted.misfits.size == 49
+    assert map_decimal(np.full(3, np.nan), 1, False, 1.0) is not None
+
+
 def test_one_misfit_does_not_spoil_the_entries_of_a_dictionary() -> None:
     levels = np.round(np.random.default_rng(5).normal(0, 500, 400), 3)
     values = levels[np.random.default_rng(6).integers(0, 400, 3000)]
@@ -160,7 +174,7 @@ def test_one_misfit_does_not_spoil_the_entries_of_a_dictionary() -> None:
     values[[5, 80, 900]] = [-0.0, np.inf, np.pi]
     block = encode_block(values)
     assert same_bits(decode_block(block).values, values)
-    assert len(block) < plain + 60
+    assert len(block) < plain + 80
 
 
 def test_rounding_errors_everywhere_cost_bits() -> None:
@@ -280,7 +294,10 @@ def test_random_parameters_raise_or_decode(id: int, payload: bytes) -> None:
 def test_computed_columns_under_every_predictor(transform: Any, order: int) -> None:
     column = walk(300, "int64")
     values = transform.inverse(column.view(np.uint64), FLOAT64)
-    mapping = map_arithmetic if isinstance(transform, Arithmetic) else map_significant
-    mapped = mapping(values, transform, 0.0)  # type: ignore[operator]
+    if isinstance(transform, Arithmetic):
+        mapped = map_arithmetic(values, transform, 0.0)
+    else:
+        mapped = map_significant(values, transform, 0.0)
+    assert mapped is not None
     assert np.array_equal(mapped.numbers, column)
     assert same_bits(decode_block(forced(values, mapped, order, VARINTS)).values, values)

@@ -210,7 +210,7 @@ def to_significant(
 
     `tops` holds the smallest value above each decade; the others are as in `from_significant`.
     """
-    unit, end = np.float64(starts[0]), tops[tops.size - 1]
+    unit, end = np.int64(starts[0]), tops[tops.size - 1]
     most = 0.0
     for i in range(values.size):
         size = abs(values[i])
@@ -218,12 +218,12 @@ def to_significant(
     used = 0
     while most >= tops[used]:
         used += 1
-    start, divisor, factor = np.empty(_TILE), np.empty(_TILE), np.empty(_TILE)
+    start, divisor, factor = np.empty(_TILE, np.int64), np.empty(_TILE), np.empty(_TILE)
     for first in range(0, values.size, _TILE):
         tile = values[first : first + _TILE]
-        start[:], divisor[:], factor[:] = 0.0, over[0], times[0]
+        start[:], divisor[:], factor[:] = 0, over[0], times[0]
         for j in range(1, used + 1):
-            top, skipped = tops[j - 1], np.float64(starts[j]) - unit
+            top, skipped = tops[j - 1], np.int64(starts[j]) - unit
             each, every = over[j], times[j]
             for i in range(tile.size):
                 above = abs(tile[i]) >= top
@@ -233,5 +233,5 @@ def to_significant(
         for i in range(tile.size):
             size = abs(tile[i])
             size = size if size < end else 0.0
-            number = np.int64(start[i] + np.rint(size * divisor[i] / factor[i]))
+            number = start[i] + np.int64(np.rint(size * divisor[i] / factor[i]))
             numbers[first + i] = -number if tile[i] < 0.0 else number

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["common_divisor", "exact_quotients", "integrate", "residuals"]
+__all__ = ["add_runs", "common_divisor", "exact_quotients", "integrate", "residuals"]
 
 
 @loop
@@ -104,3 +104,22 @@ def integrate(
             stride += left * scale
             number += stride
             out[i + 2] = number
+
+
+@loop
+def add_runs(
+    steps: NDArray[np.uint64],
+    lengths: NDArray[np.int64],
+    start: np.uint64,
+    out: NDArray[np.uint64],
+) -> None:
+    """Write `start`, and behind it add each step as often as its length says."""
+    number = start
+    out[0] = number
+    at = 1
+    for k in range(steps.size):
+        step = steps[k]
+        for _ in range(lengths[k]):
+            number += step
+            out[at] = number
+            at += 1

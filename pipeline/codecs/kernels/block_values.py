@@ -56,30 +56,35 @@ def to_decimals(
     """Write ``rint(value * power)`` and list the rows that do not come back bit for bit.
 
     A misfit within `tolerance` (relative) keeps its own decimal, which leaves its correction
-    few bits; any other holds the last decimal before it. Returns the number of misfits, or -1
-    when they outnumber `misfits`.
+    few bits; any other holds the last decimal before it, or else the first one after it.
+    Returns the number of misfits, or -1 when they outnumber `misfits`.
     """
     count = 0
+    leading = 0
     held = np.int64(0)
     for i in range(values.size):
         value = values[i]
         scaled = value * power
+        fits = found = False
         if abs(scaled) < _EXACT:
             whole = np.rint(scaled)
             back = whole / power
             if single:
                 back = np.float64(np.float32(back))
-            if back == value and (whole != 0.0 or bits[i] == 0):
+            fits = back == value and (whole != 0.0 or bits[i] == 0)
+            found = fits or abs(back - value) <= abs(value) * tolerance
+            if found:
                 held = np.int64(whole)
-                decimals[i] = held
-                continue
-            if abs(back - value) <= abs(value) * tolerance:
-                held = np.int64(whole)
-        if count == misfits.size:
-            return -1
         decimals[i] = held
-        misfits[count] = i
-        count += 1
+        if not fits:
+            if count == misfits.size:
+                return -1
+            misfits[count] = i
+            count += 1
+            if not found and leading == i:
+                leading += 1
+    if leading < values.size:
+        decimals[:leading] = decimals[leading]
     return count
 
 

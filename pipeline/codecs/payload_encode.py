@@ -1,0 +1,149 @@
+"""The encoder's half of `pipeline.codecs.payload`: from a column to sections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.choose import estimate_bits
+from pipeline.codecs.choose_transform import choose_transform
+from pipeline.codecs.cursor import sized
+from pipeline.codecs.entropy import ENTROPY, RAW
+from pipeline.codecs.header import BlockStatistics
+from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED, VALUES
+from pipeline.codecs.pieces import PIECES, write_pieces
+from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.recipes import Recipe
+from pipeline.codecs.sections import write_corrections, write_mask
+from pipeline.codecs.series_encode import encode_series
+from pipeline.codecs.statistics import Pieces
+from pipeline.codecs.streams import Scaled, encode_stream, scale_down
+from pipeline.codecs.transforms import Identity
+from pipeline.model.dtypes import fill_value
+
+__all__ = ["Payload", "encode_payload"]
+
+_FEW_GAPS: Final = 32
+"""Rows per row without a value from which on these are held in the stream: taking them out of
+it and putting them back costs more time than they do."""
+
+_PIECES_SHARE: Final = 100
+"""Bytes of the payload per byte that statistics of its pieces may take."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Encoded rows, and the ids of the stages they went through."""
+
+    stages: tuple[int, int, int]
+    body: bytes
+
+
+def encode_payload(
+    values: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    statistics: BlockStatistics,
+    pieces: Pieces,
+    recipe: Recipe,
+) -> Payload:
+    """Encode a column, whatever its values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,), at least one row
+    valid : ndarray of bool, shape (rows,), or None
+        At least one True.
+    statistics, pieces : BlockStatistics, Pieces
+        Of the same rows.
+    recipe : Recipe
+        What may be tried.
+    """
+    gaps, held = b"", values
+    if valid is not None:
+        id, held = _without(values, valid, MISSING, ABSENT)
+        gaps = _section(id, write_mask(~valid))
+    payload = _encode_raw(held) if recipe.stage == RAW else _encode_values(held, statistics, recipe)
+    if len(payload.body) > held.nbytes:
+        payload = _encode_raw(held)
+    body = gaps + payload.body
+    told = write_pieces(values, valid, len(body) // _PIECES_SHARE, pieces)
+    return Payload(payload.stages, body if told is None else _section(PIECES, told) + body)
+
+
+def _section(id: int, body: bytes) -> bytes:
+    return bytes((id,)) + sized(body)
+
+
+def _without(
+    values: NDArray[Any], keep: NDArray[np.bool_], held: int, left_out: int
+) -> tuple[int, NDArray[Any]]:
+    """Return the column with other rows than those kept held or left out, and that section's id."""
+    others = keep.size - int(np.count_nonzero(keep))
+    if _FEW_GAPS * others < keep.size:
+        return held, _hold(values, keep)
+    return left_out, values[keep]
+
+
+def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    """Replace rows that are not kept by the kept row before them (or the first one)."""
+    kept = np.flatnonzero(keep)
+    lengths = np.diff(kept, append=values.size)
+    lengths[0] += kept[0]
+    return np.repeat(values[kept], lengths)
+
+
+def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Recipe) -> Payload:
+    body = b""
+    repeated = _repeated_rows(values, statistics)
+    if repeated is not None:
+        row = int(np.argmax(repeated))
+        one = _value_bytes(values[row : row + 1])
+        id, values = _without(values, ~repeated, REPEATED, DROPPED)
+        body = _section(id, one + write_mask(repeated))
+    if not values.size:
+        return Payload((0, 0, 0), body + bytes((VALUES,)))
+    mapped = choose_transform(values, estimate_bits)
+    if mapped.misfits.size:
+        restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
+        body += _section(CORRECTIONS, write_corrections(values, restored))
+    stream = encode_series(scale_down(mapped.numbers), recipe)
+    stages = (mapped.transform.id, stream.predictor, stream.entropy)
+    return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
+
+
+def _encode_raw(values: NDArray[Any]) -> Payload:
+    bits = values.view(f"u{values.dtype.itemsize}").astype(np.uint64)
+    residuals = ENTROPY[RAW].encode(bits, values.dtype.itemsize)
+    stream = encode_stream(Scaled(bits, 0, 1), Predictor(0), RAW, residuals)
+    return Payload((Identity.id, stream.predictor, stream.entropy), bytes((VALUES,)) + stream.body)
+
+
+def _repeated_rows(values: NDArray[Any], statistics: BlockStatistics) -> NDArray[np.bool_] | None:
+    """Return the rows of a value that stands for "nothing" and would spoil the prediction.
+
+    Such are NaN, and in whole numbers the fill value, if the others are far from it.
+    """
+    if values.dtype.kind == "f":
+        nan = np.isnan(values)
+        if not nan.any():
+            return None
+        bits = values.view(f"u{values.dtype.itemsize}")
+        return np.asarray(bits == bits[np.argmax(nan)])
+    if values.dtype.kind == "b" or fill_value(values.dtype) not in (statistics.min, statistics.max):
+        return None
+    fill = values == fill_value(values.dtype)
+    others = values[~fill]
+    if others.size == 0:
+        return None
+    span = int(others.max()) - int(others.min())
+    spoilt = int(values.max()) - int(values.min())
+    return fill if 2 * span < spoilt else None
+
+
+def _value_bytes(one: NDArray[Any]) -> bytes:
+    raw = one.tobytes()
+    fill = np.full(1, fill_value(one.dtype), one.dtype).tobytes()
+    return b"\x00" if raw == fill else b"\x01" + raw

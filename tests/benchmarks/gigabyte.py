@@ -1,10 +1,10 @@
 """A gigabyte: how long the archive takes to store, and to read back, 1 GB of time and value.
 
 A thousand thermometers send a reading every ten seconds, 62.5 million rows of an ``int64`` time
-and a ``float64`` temperature of 0.01 degC; the device is a dictionary column besides and is not counted. The
-rows come once as a bulk load (tables sorted by device and time, each with the whole time of
-some devices) and once as a stream (in time order, all devices interleaved). Every append is a
-durable commit. After each run it is checked that every row is there, bit for bit.
+and a ``float64`` temperature of 0.01 degC; the device is a dictionary column besides and is not
+counted. The rows come once as a bulk load (tables sorted by device and time, each with the whole
+time of some devices) and once as a stream (in time order, all devices interleaved). Every append
+is a durable commit. After each run it is checked that every row is there, bit for bit.
 """
 
 from __future__ import annotations

@@ -17,9 +17,10 @@ from pipeline.archive.block_index import IndexEntry
 from pipeline.archive.chunk_io import in_threads
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta
 from pipeline.archive.layout import BLOCK_ROWS
-from pipeline.codecs.block import encode_block
+from pipeline.codecs.block import Memory, encode_block
 from pipeline.errors import DuplicateRowsError
 from pipeline.model.batches import Column, RecordBatch
+from pipeline.model.codec_names import AUTO
 from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.assignment import Assignment, PartitionRows, assign, split_evenly
 from pipeline.partitioning.ordering import gather
@@ -147,10 +148,12 @@ def prepare(
         for part in assignment.partitions
         for start, stop in split_evenly(part.start, part.stop, BLOCK_ROWS)
     ]
+    memories = {name: Memory() for name in ("device_index", "time", *meta.schema.names)}
     # A task is a whole block: its columns are gathered, summarised and encoded in the cache. Over
     # whole columns, the memory of every step was new: the summaries alone took 18 times as long.
     blocks = in_threads(
-        lambda piece: _prepare_block(batch, meta, assignment, category_codes, *piece), pieces
+        lambda piece: _prepare_block(batch, meta, assignment, category_codes, memories, *piece),
+        pieces,
     )
     rows = len(assignment.order)
     return Prepared(
@@ -221,6 +224,7 @@ def _prepare_block(
     meta: FleetMeta,
     assignment: Assignment,
     category_codes: Mapping[str, NDArray[np.int32]],
+    memories: Mapping[str, Memory],
     part: PartitionRows,
     start: int,
     stop: int,
@@ -240,8 +244,15 @@ def _prepare_block(
     else:
         statistics = summarise(period, devices, time, columns)
     every = {"device_index": Column(devices), "time": Column(time), **columns}
+    codecs = {channel.name: channel.codec for channel in meta.schema}
     encoded = in_threads(
-        lambda column: encode_block(column.values, column.valid), list(every.values())
+        lambda name: encode_block(
+            every[name].values,
+            every[name].valid,
+            codec=codecs.get(name, AUTO),
+            memory=memories[name],
+        ),
+        list(every),
     )
     entry = IndexEntry(
         part.window,

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.at_once import decode_at_once
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.frame import (
     DTYPE_CODES,
@@ -39,7 +40,7 @@ from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
 from pipeline.codecs.recipes import find_recipe
-from pipeline.codecs.series import describe_series
+from pipeline.codecs.series import BINS, describe_series
 from pipeline.codecs.statistics import block_statistics, summarise
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
@@ -171,6 +172,10 @@ def decode_block(
         start, stop = _range(rows, header.rows)
         if header.vacant or header.constant is not None:
             return _fill(header, stop - start)
+        if header.entropy == BINS and stop - start == header.rows:
+            values = decode_at_once(header, payload)
+            if values is not None:
+                return DecodedBlock(values, None)
         return DecodedBlock(*decode_payload(header, payload, start, stop))
 
 

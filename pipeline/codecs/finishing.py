@@ -41,11 +41,14 @@ class Finish:
 
     def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values whose bits, as float64 or whole number, `mapping` has left."""
-        if self._dtype.itemsize == 8:
-            return bits.view(self._dtype)
-        if self._dtype.kind == "f":
-            return bits.view(np.float64).astype(np.float32)
-        return bits.astype(self._dtype)
+        return self.bits_of(bits, self._dtype)
+
+    @staticmethod
+    def bits_of(bits: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return `bits`, those of float64 or whole numbers, as values of `dtype`."""
+        if dtype.itemsize == 8:
+            return bits.view(dtype)
+        return bits.view(np.float64).astype(dtype) if dtype.kind == "f" else bits.astype(dtype)
 
 
 def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:

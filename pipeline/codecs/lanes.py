@@ -25,8 +25,10 @@ A stream of numbers is offset and scale (`pipeline.codecs.streams`), the predict
 ==========  ==============================================================================
 part        bytes
 ==========  ==============================================================================
-low         LEB128: low bits of every residual that stand apart, times 8, plus the bits
-            (0 to 7) before the bit stream in its first byte
+low         LEB128: low bits (0 to 62) of every residual that stand apart, or 63 for pairs,
+            times 8, plus the bits (0 to 7) before the bit stream in its first byte
+pairs       if low is 63: bits ``b`` of a residual in a pair (1 byte, 1 to 6), and the smallest
+            residual (zigzag LEB128)
 lane        LEB128: rows of a lane
 outliers    LEB128: how many residuals are kept apart. Up to 7: for each the rows from the
             one before (or 0), LEB128, and the residual, zigzag LEB128; more: nested streams
@@ -43,6 +45,10 @@ the one before, zigzagged (Exp-Golomb code of order 0), and the distance of the 
 for each context and each kind (up to the last that a bin has) in 3 bits; and for each context and
 each bin but the last its share of all states: how much longer it is in bits than the one before,
 zigzagged (Exp-Golomb of order 0), and its bits but the highest. The last bin has what is left.
+
+*Pairs*: two consecutive rows share a bin without plain bits, whose base is what the first
+residual is above the smallest, times ``2**b``, plus what the second is above it. Where a row of a
+table or a group is spoken of, a pair is meant; lanes and the block have even numbers of rows.
 
 *Group*: for every lane with rows its state, the begin of its predictor as a number, less the
 begin of the lane before, and for delta2 the first difference, a number; then row by row, in each
@@ -108,7 +114,11 @@ PREDICTORS: Final = {
 }
 """Names of the predictors by id."""
 
-_MAX_LOW: Final = 62
+PAIRS: Final = 63
+"""What stands for the low bits where two rows share a bin."""
+
+_MAX_PAIR_BITS: Final = 6
+_MAX_PAIR: Final = 1 << 18
 _MAX_SHIFTS: Final = {SMOOTHING: 8, GRID: 63}
 _MAX_PERIOD: Final = 1 << 61
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
@@ -205,6 +215,8 @@ class Lanes:
     predictor : LanePredictor
     low : int
         Low bits of every residual that stand apart.
+    pair_bits, pair_least : int
+        Bits of a residual in a pair, 0 if there are no pairs, and the smallest residual.
     lane : int
         Rows of a lane.
     outlier_rows, outliers : ndarray of int64
@@ -222,6 +234,8 @@ class Lanes:
     rows: int
     predictor: LanePredictor
     low: int
+    pair_bits: int
+    pair_least: int
     lane: int
     outlier_rows: NDArray[np.int64]
     outliers: NDArray[np.int64]
@@ -280,7 +294,7 @@ class Lanes:
         group = LANES * self.lane
         good = kernel("bins_decode", "decode_lanes")(
             self.words, np.uint64(self.skip), self.bits - self.rows * self.low, self.low,
-            self.lane, self.rows, self.groups[: (stop - 1) // group], start // group,
+            self.pair_bits, np.int64(self.pair_least), self.lane, self.rows, self.groups[: (stop - 1) // group], start // group,
             self.predictor.id, self.predictor.shift, np.int64(self.predictor.period),
             self.outlier_rows, self.outliers, np.int64(as_signed(scale)),
             np.int64(as_signed(offset)), mapping.kind, mapping.power, mapping.lookup,
@@ -300,10 +314,15 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
         If its parts cannot belong together.
     """
     stage = LanePredictor.read(predictor, cursor)
-    low, skip = divmod(cursor.varint(8 * _MAX_LOW + 7), 8)
+    low, skip = divmod(cursor.varint(8 * PAIRS + 7), 8)
+    pair_bits = pair_least = 0
+    if low == PAIRS:
+        low, pair_bits, pair_least = 0, cursor.byte(), cursor.signed_varint()
+        if not 1 <= pair_bits <= _MAX_PAIR_BITS or not -_MAX_PAIR <= pair_least < _MAX_PAIR:
+            raise CorruptBlockError(f"has pairs of {pair_bits} bits from {pair_least} on")
     lane = cursor.varint(rows)
-    if lane < min(rows, LEAST_LANE):
-        raise CorruptBlockError(f"has lanes of {lane} rows")
+    if lane < min(rows, LEAST_LANE) or (pair_bits and (lane % 2 or rows % 2)):
+        raise CorruptBlockError(f"has lanes of {lane} rows, {rows} in all, {pair_bits} pair bits")
     outlier_rows, outliers = _read_outliers(cursor, rows)
     sizes = [cursor.varint(8 * cursor.left) for _ in range(-(-rows // (LANES * lane)) - 1)]
     groups = np.array(sizes, np.int64)
@@ -313,7 +332,20 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
         raise CorruptBlockError(f"has a bit stream cut short after {bits} bits")
     words = np.zeros(len(data) // 8 + 3, np.uint64)
     words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    return Lanes(rows, stage, low, lane, outlier_rows, outliers, groups, skip, bits, words)
+    return Lanes(
+        rows,
+        stage,
+        low,
+        pair_bits,
+        pair_least,
+        lane,
+        outlier_rows,
+        outliers,
+        groups,
+        skip,
+        bits,
+        words,
+    )
 
 
 def _read_outliers(cursor: Cursor, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

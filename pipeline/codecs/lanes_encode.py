@@ -6,7 +6,7 @@ the decoder is told all of it, so decisions may improve without touching the for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import signed_varint, varint
-from pipeline.codecs.lanes import FEW_OUTLIERS, LANES, MAX_STATE_BITS, LanePredictor
+from pipeline.codecs.lanes import FEW_OUTLIERS, LANES, MAX_STATE_BITS, PAIRS, LanePredictor
 from pipeline.codecs.streams import write_nested
 
 __all__ = ["Modelled", "model_lanes"]
@@ -32,9 +32,17 @@ _BASE_BITS: Final = 37
 _WIDE_BITS: Final = 16
 """Low bits that always stand apart where numbers need all 64: the rest is a signed number."""
 _BIN_BITS: Final = 12.0
-_STATES: Final = 8
-"""So few distinct residuals have a bin each: contexts tell states apart that come equally often."""
+_STATES: Final = 64
+_FEW_STATES: Final = 8
 _STATE_ROWS: Final = 16
+_OFTEN: Final = 32
+"""Few distinct residuals, and up to `_STATES` if the rarest comes this often, have a bin each:
+contexts tell states apart that come equally often, and bins without plain bits are decoded
+faster."""
+_PAIRED: Final = 64
+_LEAST_PAIRED: Final = 8192
+_MOST_PAIRS: Final = 160
+_PAIRS_MAY_COST: Final = 1.01
 _LEAST_SPLIT: Final = 2048
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
@@ -71,51 +79,76 @@ class _Residuals:
 
 
 @dataclass(frozen=True)
+class _Model:
+    """How often bins come in which context, and what that makes of the rows.
+
+    Attributes
+    ----------
+    tokens, contexts : ndarray of uint8, shape (rows,) or, of pairs, (rows / 2,)
+    table : tuple of ndarray of int64
+        Sizes, bases, extras, kinds, moves and frequencies (`pipeline.codecs.kernels.bins_table`).
+    bits : float
+        What table and rows will take.
+    pair_bits : int
+        0, or bits of a residual in a pair.
+    """
+
+    tokens: NDArray[np.uint8]
+    contexts: NDArray[np.uint8]
+    table: tuple[NDArray[np.int64], ...]
+    bits: float
+    pair_bits: int = 0
+
+
+@dataclass(frozen=True)
 class Modelled:
     """Rows with everything decided that a laned stream needs; its size is known but for bytes.
 
     Attributes
     ----------
     predictor : LanePredictor
-    tokens : ndarray of uint8, shape (rows,)
-        The bin of every row.
     bits : float
         What the stream will take.
     """
 
     predictor: LanePredictor
-    tokens: NDArray[np.uint8]
     bits: float
     _residuals: _Residuals
     _low: int
     _low_bits: NDArray[np.uint64]
-    _contexts: NDArray[np.uint8]
-    _table: tuple[NDArray[np.int64], ...]
+    _model: _Model
 
     @property
-    def bins(self) -> int:
-        """How many bins there are."""
-        return int(self._table[0][2])
+    def tokens(self) -> NDArray[np.uint8]:
+        """The bin of every row, or of every two rows."""
+        return self._model.tokens
 
     def write(self) -> bytes:
         """Return the stream behind offset and scale."""
-        rest = self._residuals
-        groups = np.empty(-(-self.tokens.size // (LANES * rest.lane)), np.int64)
-        widest = int(self._table[2].max()) + MAX_STATE_BITS + self._low
-        size = self.tokens.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
-        words = np.zeros(size, np.uint64)
+        rest, model = self._residuals, self._model
+        step = 2 if model.pair_bits else 1
+        sizes, bases, extras, *_, frequencies = model.table
+        groups = np.empty(-(-rest.values.size // (LANES * rest.lane)), np.int64)
+        widest = int(extras.max()) + MAX_STATE_BITS + self._low
+        capacity = rest.values.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
+        words = np.zeros(capacity, np.uint64)
         at = np.uint64(64 * (words.size - _PADDING))
         if self._low:
             at = kernel("bins_encode", "write_low")(self._low_bits, self._low, words, at)
-        sizes, bases, extras, *_, frequencies = self._table
+        within, origins = rest.values, bases
+        if model.pair_bits:  # a pair is its bin, and nothing is left of it
+            within, origins = np.zeros(model.tokens.size, np.int64), np.zeros_like(bases)
         at = kernel("bins_encode", "write_groups")(
-            rest.values, self.tokens, self._contexts, rest.lane, self.predictor.id, rest.begins,
-            sizes, bases, extras, frequencies, words, at, groups,
+            within, model.tokens, model.contexts, rest.lane // step, self.predictor.id,
+            rest.begins, sizes, origins, extras, frequencies, words, at, groups,
         )  # fmt: skip
-        start = int(kernel("bins_encode", "write_table")(*self._table, words, at))
+        start = int(kernel("bins_encode", "write_table")(*model.table, words, at))
         data = words.view(np.uint8)[start >> 3 : -8 * _PADDING]
-        head = [self.predictor.write(), varint(8 * self._low + (start & 7)), varint(rest.lane)]
-        head.append(_write_outliers(rest.outlier_rows, rest.outliers))
+        low = PAIRS if model.pair_bits else self._low
+        head = [self.predictor.write(), varint(8 * low + (start & 7))]
+        if model.pair_bits:
+            head.append(bytes((model.pair_bits,)) + signed_varint(rest.smallest))
+        head += [varint(rest.lane), _write_outliers(rest.outlier_rows, rest.outliers)]
         head.extend(varint(size) for size in groups[:-1].tolist())
         return b"".join((*head, data))
 
@@ -130,24 +163,30 @@ def _write_outliers(rows: NDArray[np.int64], residuals: NDArray[np.int64]) -> by
 
 
 def model_lanes(
-    numbers: NDArray[np.int64], predictor: LanePredictor, bits: float, contexts: int = 8
+    numbers: NDArray[np.int64],
+    predictor: LanePredictor,
+    bits: float,
+    contexts: int = 8,
+    *,
+    wide: bool = False,
 ) -> Modelled:
     """Decide how to write `numbers` as a laned stream.
 
     Parameters
     ----------
     numbers : ndarray of int64, shape (rows,)
-        Below 2**62 for differences, below 2**50 for smoothing and grid; with no predictor they
-        are taken modulo 2**64.
+        Not negative; below 2**62 for differences, below 2**50 for smoothing and grid.
     predictor : LanePredictor
     bits : float
         Estimated bits per row, which decide how many groups there are.
     contexts : int
         Most contexts.
+    wide : bool
+        Some numbers take 64 bits, and are negative; only without a predictor.
     """
     rows = numbers.size
     low, low_bits = 0, _NO_BITS
-    if numbers.min() < 0:
+    if wide:
         low, low_bits = _WIDE_BITS, numbers.view(np.uint64) & np.uint64((1 << _WIDE_BITS) - 1)
         numbers = (numbers.view(np.uint64) >> np.uint64(_WIDE_BITS)).view(np.int64)
     rest = _predict(numbers, predictor, _lane_rows(rows, bits))
@@ -157,16 +196,32 @@ def model_lanes(
         low_bits = (noise << np.uint64(low)) | low_bits if low else noise
         low += more
         np.right_shift(rest.values, more, out=rest.values)
-    smallest, largest = rest.smallest >> more, rest.largest >> more
+    model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
+    if (
+        not low
+        and rows % 2 == 0
+        and rest.largest - rest.smallest < _PAIRED
+        and rows >= _LEAST_PAIRED
+    ):
+        pairs = _pairs(rest, contexts)
+        if pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits:
+            model = pairs
+    cost = model.bits + rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    return Modelled(predictor, cost, rest, low, low_bits, model)
+
+
+def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Model:
+    """Return a bin for every residual."""
     values, counts, scale = _count(rest.values, smallest, largest)
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    width = _state_bits(rows)
-    span = largest - smallest
-    if values.size <= _STATES and rows >= _STATE_ROWS * values.size:
+    rows, span = rest.values.size, largest - smallest
+    few = values.size <= _FEW_STATES and rows >= _STATE_ROWS * values.size
+    if few or (values.size <= _STATES and counts.min() >= _OFTEN):
         bins = values.size
         bases[:bins] = values
     else:
-        bin_bits, most = _BIN_BITS + 0.5 * span.bit_length(), min(255, 1 << (width - 1))
+        bin_bits = _BIN_BITS + 0.5 * span.bit_length()
+        most = min(255, 1 << (_state_bits(rows) - 1))
         bins = kernel("bins_plan", "plan_bins")(
             values, counts, scale, bin_bits, most, bases, extras
         )
@@ -174,16 +229,39 @@ def model_lanes(
     kernel("bins_plan", "assign_bins")(
         rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
     )
+    return _model(tokens, rest.lane, bins, bases, extras, contexts)
+
+
+def _pairs(rest: _Residuals, contexts: int) -> _Model | None:
+    """Return a bin for every two residuals, if few pairs come: half as much work to decode."""
+    bits = max(1, (rest.largest - rest.smallest).bit_length())
+    bases, tokens = np.zeros(256, np.int64), np.empty(rest.values.size // 2, np.uint8)
+    bins = kernel("bins_plan", "assign_pairs")(
+        rest.values, np.int64(rest.smallest), bits, _MOST_PAIRS, bases, tokens
+    )
+    if not bins:
+        return None
+    model = _model(tokens, rest.lane // 2, bins, bases, np.zeros(256, np.int64), contexts)
+    return replace(model, pair_bits=bits)
+
+
+def _model(
+    tokens: NDArray[np.uint8],
+    lane: int,
+    bins: int,
+    bases: NDArray[np.int64],
+    extras: NDArray[np.int64],
+    contexts: int,
+) -> _Model:
     counts, frequencies = np.zeros((2, 8, 256), np.int64)
     kinds, moves = np.zeros(256, np.int64), np.zeros((8, 8), np.int64)
-    seen = np.empty(rows, np.uint8)
-    sizes = np.array([width if bins > 1 else 0, contexts if bins > 1 else 1, bins], np.int64)
-    cost = kernel("bins_model", "model_bins")(
-        tokens, rest.lane, sizes, extras, counts, frequencies, kinds, moves, seen
+    seen = np.empty(tokens.size, np.uint8)
+    width = _state_bits(tokens.size) if bins > 1 else 0
+    sizes = np.array([width, contexts if bins > 1 else 1, bins], np.int64)
+    bits = kernel("bins_model", "model_bins")(
+        tokens, lane, sizes, extras, counts, frequencies, kinds, moves, seen
     )
-    cost += rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
-    table = (sizes, bases, extras, kinds, moves, frequencies)
-    return Modelled(predictor, tokens, cost, rest, low, low_bits, seen, table)
+    return _Model(tokens, seen, (sizes, bases, extras, kinds, moves, frequencies), bits)
 
 
 def _lane_rows(rows: int, bits: float) -> int:
@@ -191,7 +269,8 @@ def _lane_rows(rows: int, bits: float) -> int:
     if rows < _LEAST_SPLIT:
         return rows
     groups = int(max(1, min(rows // 16384, rows * bits / (200 * _HEAD_BITS))))
-    return -(-rows // (LANES * groups))
+    lane = -(-rows // (LANES * groups))
+    return lane + lane % 2
 
 
 def _state_bits(rows: int) -> int:

@@ -245,6 +245,7 @@ def _describe_lanes(lanes: Lanes) -> dict[str, Any]:
         "contexts": table.contexts,
         "states": 1 << table.state_bits,
         "low_bits": lanes.low,
+        "pairs": lanes.pair_bits > 0,
         "lane_rows": lanes.lane,
         "groups": lanes.groups.size + 1,
         "outliers": lanes.outliers.size,

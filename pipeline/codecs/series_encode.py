@@ -42,6 +42,7 @@ _STATES: Final = 128
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
 _LEAST_PATTERN: Final = 1024
+_WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
 _SAFE_BITS: Final = 50
 """Numbers up to here suit every predictor."""
@@ -151,7 +152,10 @@ def _model(
 ) -> Modelled:
     """Model lanes under the most promising predictors, and return the shortest."""
     tried = ranked[: recipe.predictors]
-    ways = [model_lanes(numbers, way.predictor, way.bits, recipe.contexts) for way in tried]
+    wide = largest >= _WIDE
+    ways = [
+        model_lanes(numbers, way.predictor, way.bits, recipe.contexts, wide=wide) for way in tried
+    ]
     if largest < _STATES and recipe.contexts > 1 and all(way.predictor.id for way in tried):
         none = LanePredictor(NONE)
         ways.append(model_lanes(numbers, none, ranked[0].bits, recipe.contexts))

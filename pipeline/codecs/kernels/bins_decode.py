@@ -28,6 +28,9 @@ _WIDTH_MASK = np.uint64(15)
 _NEXT_SHIFT = np.uint64(10)
 _NEXT_MASK = np.uint64(32767)
 _BASE_SHIFT = np.int64(25)
+_TWO = np.uint64(2)
+_PAIR_SHIFT = np.int64(19)
+_UNUSED = np.int64(64 - 19)
 _WRONG = ~np.uint64(0)
 _MAGIC = np.int64(0x4338000000000000)
 _LEAST = _MAGIC - np.int64(1 << 51)
@@ -42,11 +45,19 @@ def _row(entry: np.uint64, bits: np.uint64) -> tuple[np.int64, np.uint64, np.uin
     width = (entry >> _WIDTH_SHIFT) & _WIDTH_MASK
     taken = entry & _SIX_BITS
     following = ((entry >> _NEXT_SHIFT) & _NEXT_MASK) + (bits & ((_ONE << width) - _ONE))
-    above = (bits >> width) & ((_ONE << (taken - width)) - _ONE)
+    above = (bits & ((_ONE << taken) - _ONE)) >> width
     return (np.int64(entry) >> _BASE_SHIFT) + np.int64(above), following, taken
 
 
-def _make_four(windows: int) -> Callable[..., Any]:
+@loop
+def _plain_row(entry: np.uint64, bits: np.uint64) -> tuple[np.int64, np.uint64, np.uint64]:
+    """Do what `_row` does where no bin has plain bits."""
+    taken = entry & _SIX_BITS
+    following = ((entry >> _NEXT_SHIFT) & _NEXT_MASK) + (bits & ((_ONE << taken) - _ONE))
+    return np.int64(entry) >> _BASE_SHIFT, following, taken
+
+
+def _make_four(windows: int, row: Callable[..., Any]) -> Callable[..., Any]:
     """Return a loop that decodes a tile of four lanes with so many windows for four rows."""
 
     @loop
@@ -73,7 +84,7 @@ def _make_four(windows: int) -> Callable[..., Any]:
             if at >> _WIDTH_SHIFT >= last:
                 return _WRONG
             bits = window(words, at)
-            out[to_a], a, taken = _row(entries[a], bits)
+            out[to_a], a, taken = row(entries[a], bits)
             at += taken
             if windows == 4:
                 if at >> _WIDTH_SHIFT >= last:
@@ -81,7 +92,7 @@ def _make_four(windows: int) -> Callable[..., Any]:
                 bits = window(words, at)
             else:
                 bits >>= taken
-            out[to_b], b, taken = _row(entries[b], bits)
+            out[to_b], b, taken = row(entries[b], bits)
             at += taken
             if windows > 1:
                 if at >> _WIDTH_SHIFT >= last:
@@ -89,7 +100,7 @@ def _make_four(windows: int) -> Callable[..., Any]:
                 bits = window(words, at)
             else:
                 bits >>= taken
-            out[to_c], c, taken = _row(entries[c], bits)
+            out[to_c], c, taken = row(entries[c], bits)
             at += taken
             if windows == 4:
                 if at >> _WIDTH_SHIFT >= last:
@@ -97,7 +108,7 @@ def _make_four(windows: int) -> Callable[..., Any]:
                 bits = window(words, at)
             else:
                 bits >>= taken
-            out[to_d], d, taken = _row(entries[d], bits)
+            out[to_d], d, taken = row(entries[d], bits)
             at += taken
             to_a += _ONE
             to_b += _ONE
@@ -112,9 +123,68 @@ def _make_four(windows: int) -> Callable[..., Any]:
     return four
 
 
-_four_of_one = _make_four(1)
-_four_of_two = _make_four(2)
-_four_of_four = _make_four(4)
+_four_plain = _make_four(1, _plain_row)
+_four_of_one = _make_four(1, _row)
+_four_of_two = _make_four(2, _row)
+_four_of_four = _make_four(4, _row)
+
+
+@loop
+def _unpair(pair: np.int64) -> tuple[np.int64, np.int64]:
+    """Return the two residuals of a pair, 19 bits each."""
+    second = (pair << _UNUSED) >> _UNUSED
+    return (pair - second) >> _PAIR_SHIFT, second
+
+
+@loop
+def _four_pairs(
+    words: NDArray[np.uint64],
+    at: np.uint64,
+    entries: NDArray[np.uint64],
+    states: NDArray[np.uint64],
+    out: NDArray[np.int64],
+    start: int,
+    lane: int,
+    pairs: int,
+) -> np.uint64:
+    """Decode a tile of four lanes, two rows of each at a time."""
+    last = np.uint64(words.size - 1)
+    a = states[0]
+    b = states[1]
+    c = states[2]
+    d = states[3]
+    to_a = np.uint64(start)
+    to_b = np.uint64(start + lane)
+    to_c = np.uint64(start + 2 * lane)
+    to_d = np.uint64(start + 3 * lane)
+    for _ in range(pairs):
+        if at >> _WIDTH_SHIFT >= last:
+            return _WRONG
+        bits = window(words, at)
+        pair, a, taken = _plain_row(entries[a], bits)
+        out[to_a], out[to_a + _ONE] = _unpair(pair)
+        at += taken
+        bits >>= taken
+        pair, b, taken = _plain_row(entries[b], bits)
+        out[to_b], out[to_b + _ONE] = _unpair(pair)
+        at += taken
+        bits >>= taken
+        pair, c, taken = _plain_row(entries[c], bits)
+        out[to_c], out[to_c + _ONE] = _unpair(pair)
+        at += taken
+        bits >>= taken
+        pair, d, taken = _plain_row(entries[d], bits)
+        out[to_d], out[to_d + _ONE] = _unpair(pair)
+        at += taken
+        to_a += _TWO
+        to_b += _TWO
+        to_c += _TWO
+        to_d += _TWO
+    states[0] = a
+    states[1] = b
+    states[2] = c
+    states[3] = d
+    return at
 
 
 @loop
@@ -128,15 +198,20 @@ def _tail(
     lane: int,
     total: int,
     done: int,
+    step: int,
 ) -> np.uint64:
     """Decode what the four lanes do not have in common; `total` rows in all lanes."""
-    for row in range(done, min(lane, total)):
+    for row in range(done, min(lane, total), step):
         for k in range(4):
-            if k * lane + row < min(total, (k + 1) * lane):
+            i = k * lane + row
+            if i < min(total, (k + 1) * lane):
                 if not fits(words, at):
                     return _WRONG
                 value, states[k], taken = _row(entries[states[k]], window(words, at))
-                out[start + k * lane + row] = value
+                if step == 2:
+                    out[start + i], out[start + i + 1] = _unpair(value)
+                else:
+                    out[start + i] = value
                 at += taken
     return at
 
@@ -306,6 +381,8 @@ def decode_lanes(
     table_at: np.uint64,
     low_at: int,
     low: int,
+    pair_bits: int,
+    pair_least: np.int64,
     lane: int,
     rows: int,
     groups: NDArray[np.int64],
@@ -332,6 +409,9 @@ def decode_lanes(
         groups right behind it, and at bit `low_at` the low bits of all rows.
     low, lane, rows
         Low bits that stand apart; rows of a lane; rows of the block.
+    pair_bits, pair_least
+        If not 0: a bin is a pair of residuals, the second in so many low bits, and the smallest
+        residual, from which both are counted. Rows and lanes are even then.
     groups
         Bits of every group but the last one wanted.
     first_group
@@ -359,6 +439,14 @@ def decode_lanes(
     if at == _WRONG:
         return False
     entries = np.empty(sizes[1] << sizes[0], np.uint64)
+    plain = True
+    for i in range(sizes[2]):
+        plain = plain and extras[i] == 0
+    step = 1
+    if pair_bits > 0:
+        step = 2
+        if not plain or not _pair_up(bases[: sizes[2]], pair_bits, pair_least):
+            return False
     most = lay_out(sizes, bases, extras, kinds, moves, frequencies, entries)
     for group in range(first_group):
         at += np.uint64(groups[group])
@@ -384,7 +472,13 @@ def decode_lanes(
             tile = min(_TILE, common - done) if done < common else length - done
             to = start - first + done
             if done >= common:
-                at = _tail(words, at, entries, states, numbers, start - first, lane, total, done)
+                at = _tail(
+                    words, at, entries, states, numbers, start - first, lane, total, done, step
+                )
+            elif step == 2:
+                at = _four_pairs(words, at, entries, states, numbers, to, lane, tile >> 1)
+            elif plain:
+                at = _four_plain(words, at, entries, states, numbers, to, lane, tile)
             elif most <= 16:
                 at = _four_of_one(words, at, entries, states, numbers, to, lane, tile)
             elif most <= 32:
@@ -408,6 +502,20 @@ def decode_lanes(
                 if not _map(numbers, floats, to, size, mapping, scale, offset, power, lookup):
                     return False
             done += tile
+    return True
+
+
+@loop
+def _pair_up(bases: NDArray[np.int64], bits: int, least: np.int64) -> bool:
+    """Put both residuals of every bin into its base; False if they are too far from zero."""
+    mask = (np.int64(1) << np.int64(bits)) - np.int64(1)
+    limit = np.int64(1) << np.int64(18)
+    for i in range(bases.size):
+        one = (bases[i] >> np.int64(bits)) + least
+        two = (bases[i] & mask) + least
+        if bases[i] < 0 or one < -limit or one >= limit or two < -limit or two >= limit:
+            return False
+        bases[i] = (one << _PAIR_SHIFT) + two
     return True
 
 

@@ -30,6 +30,7 @@ from pipeline.codecs.frame import (
     BlockHeader,
     join_constant,
     join_frame,
+    join_linear,
     parse_header,
     split_frame,
 )
@@ -121,6 +122,9 @@ def encode_block(
         constant = _constant(column)
         if constant is not None:
             return join_constant(dtype, column.size, constant)
+        step = _step(column)
+        if step:
+            return join_linear(dtype, column.size, int(column[0]), step)
     statistics = block_statistics(column, valid)
     if column.size == 0 or not (statistics.count or valid is None or valid.any()):
         return join_frame(dtype, statistics)
@@ -135,6 +139,20 @@ def _constant(column: NDArray[Any]) -> int | None:
     if not column.size or bits[0] != bits[-1] or bits[0] != bits[column.size // 2]:
         return None
     return int(bits[0]) if (bits == bits[0]).all() else None
+
+
+def _step(column: NDArray[Any]) -> int:
+    """Return the step by which all rows of whole numbers follow each other, or 0."""
+    if column.size < 2 or column.dtype.kind not in "iu":
+        return 0
+    first, second, last = int(column[0]), int(column[1]), int(column[-1])
+    step = second - first
+    if last != first + (column.size - 1) * step or not -(1 << 63) <= step < 1 << 63:
+        return 0
+    # the ends are right without wrapping, so that the rows between may be compared with it
+    words = column.view(f"u{column.dtype.itemsize}")
+    wrapped = words.dtype.type(step & ((1 << 8 * words.itemsize) - 1))
+    return step if (words[1:] - words[:-1] == wrapped).all() else 0
 
 
 def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
@@ -158,7 +176,7 @@ def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
     """
     with _naming(where), np.errstate(all="ignore"):
         header, payload = split_frame(_view(data))
-        if header.vacant or header.constant is not None:
+        if header.vacant or header.step or header.constant is not None:
             return _fill(header)
         return DecodedBlock(*decode_payload(header, payload))
 
@@ -166,10 +184,21 @@ def decode_block(data: BlockData, *, where: str = "") -> DecodedBlock:
 def _fill(header: BlockHeader) -> DecodedBlock:
     """Return the rows of a block without a payload."""
     rows, dtype = header.rows, header.dtype
+    if header.step:
+        return DecodedBlock(_steps(header), None)
     if header.constant is None:
         valid = np.zeros(rows, np.bool_) if rows else None
         return DecodedBlock(np.full(rows, fill_value(dtype), dtype), valid)
     return DecodedBlock(np.full(rows, header.constant, f"u{dtype.itemsize}").view(dtype), None)
+
+
+def _steps(header: BlockHeader) -> NDArray[Any]:
+    """Return the rows of a block of steps, modulo the dtype's width: none of them leaves it."""
+    words = np.arange(header.rows, dtype=f"u{header.dtype.itemsize}")
+    top = (1 << 8 * words.itemsize) - 1
+    words *= words.dtype.type(header.step & top)
+    words += words.dtype.type(int(header.statistics.first or 0) & top)
+    return words.view(header.dtype)
 
 
 def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
@@ -248,6 +277,9 @@ def describe(data: BlockData) -> dict[str, Any]:
         "bytes_per_row": total / max(1, header.rows),
         "header_bytes": header.size,
         "constant": header.constant is not None,
+        "linear": header.step != 0,
+        "step": header.step,
+        "scale": header.scale,
         "section_bytes": sizes,
         "stages": stages,
         "statistics": asdict(header.statistics),

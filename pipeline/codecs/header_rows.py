@@ -122,7 +122,7 @@ def read_linear(
     CorruptBlockError
         If a row would leave the dtype, or there are not enough rows for a step.
     """
-    if code in FLOATS or DTYPES[code].kind == "b" or rows < 2:
+    if DTYPES[code].kind == "b" or rows < 2:
         raise CorruptBlockError(f"has {rows} rows of {DTYPES[code]} with steps: impossible")
     first, _, at = read_constant(code, flags, data, at)
     step, at = take_number(data, at)

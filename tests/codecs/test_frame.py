@@ -279,7 +279,7 @@ def test_random_headers_do_no_harm(code: int, flags: int, rest: list[int]) -> No
         ("02 01 0a 05 02", "has rows of 2, which is no bool"),
         ("02 02 02 05 80 02", "has rows of 128, which is no int8"),
         ("02 11 02 05 0b 00", "decimals of 11 digits"),
-        ("02 02 34 02 00 00 00 00 00 00 00 00 81 02 00", "smallest int8 is -129"),
+        ("02 02 34 02 00 00 00 00 00 00 00 00 81 02 00", "within -129 and -129 of int8"),
         ("02 02 34 02 00 00 00 00 00 00 00 00 00 80 01 00 00 00 00", "impossible"),
         ("02 02 34 02 00 00 00 00 00 00 00 00 00 01 02 00 00 00", "impossible"),
         ("02 02 24 02 00 00 00 00 00 00 00 00 00 02 00 01 00", "an unknown sum"),

@@ -31,16 +31,24 @@ from pipeline.codecs.frame import (
     BlockHeader,
     join_constant,
     join_frame,
+    join_linear,
     parse_header,
     split_frame,
 )
 from pipeline.codecs.memory import Memory
-from pipeline.codecs.payload import SECTIONS, VALUES, decode_payload, split_payload, stream_rows
+from pipeline.codecs.payload import (
+    SECTIONS,
+    VALUES,
+    decode_payload,
+    inherit,
+    split_payload,
+    stream_rows,
+)
 from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
 from pipeline.codecs.recipes import find_recipe
-from pipeline.codecs.series import BINS, describe_series
+from pipeline.codecs.series import BINS, INHERITED, describe_series
 from pipeline.codecs.statistics import block_statistics, summarise
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
@@ -126,13 +134,21 @@ def encode_block(
         constant = _constant(column)
         if constant is not None:
             return join_constant(dtype, column.size, constant)
+        step = _step(column)
+        if step:
+            return join_linear(dtype, column.size, int(column[0]), step)
     found = summarise(column, valid)
     statistics = block_statistics(column, valid, found)
     if column.size == 0 or not (statistics.count or valid is None or valid.any()):
         return join_frame(dtype, statistics)
     with np.errstate(all="ignore"):  # arithmetic wraps on purpose
         payload = encode_payload(column, valid, statistics, found[0], recipe, memory)
-    return join_frame(dtype, statistics, payload.stages, payload.body)
+    if payload.head:
+        short = payload.without_head()
+        block = join_frame(dtype, statistics, short.stages, short.body, scale=short.scale)
+        if parse_header(memoryview(block)).scale == short.scale:
+            return block
+    return join_frame(dtype, statistics, payload.stages, payload.body, scale=payload.scale)
 
 
 def _constant(column: NDArray[Any]) -> int | None:
@@ -141,6 +157,20 @@ def _constant(column: NDArray[Any]) -> int | None:
     if not column.size or bits[0] != bits[-1] or bits[0] != bits[column.size // 2]:
         return None
     return int(bits[0]) if (bits == bits[0]).all() else None
+
+
+def _step(column: NDArray[Any]) -> int:
+    """Return the step by which all rows of whole numbers follow each other, or 0."""
+    if column.size < 2 or column.dtype.kind not in "iu":
+        return 0
+    first, second, last = int(column[0]), int(column[1]), int(column[-1])
+    step = second - first
+    if last != first + (column.size - 1) * step or not -(1 << 63) <= step < 1 << 63:
+        return 0
+    # the ends are right without wrapping, so that the rows between may be compared with it
+    words = column.view(f"u{column.dtype.itemsize}")
+    wrapped = words.dtype.type(step & ((1 << 8 * words.itemsize) - 1))
+    return step if (words[1:] - words[:-1] == wrapped).all() else 0
 
 
 def decode_block(
@@ -170,8 +200,8 @@ def decode_block(
     with _naming(where), np.errstate(all="ignore"):
         header, payload = split_frame(_view(data))
         start, stop = _range(rows, header.rows)
-        if header.vacant or header.constant is not None:
-            return _fill(header, stop - start)
+        if header.vacant or header.step or header.constant is not None:
+            return _fill(header, start, stop)
         if header.entropy == BINS and stop - start == header.rows:
             values = decode_at_once(header, payload)
             if values is not None:
@@ -189,13 +219,24 @@ def _range(wanted: tuple[int, int] | None, rows: int) -> tuple[int, int]:
     return min(start, rows), min(stop, rows)
 
 
-def _fill(header: BlockHeader, rows: int) -> DecodedBlock:
+def _fill(header: BlockHeader, start: int, stop: int) -> DecodedBlock:
     """Return some rows of a block without a payload."""
-    dtype = header.dtype
+    rows, dtype = stop - start, header.dtype
+    if header.step:
+        return DecodedBlock(_steps(header)[start:stop], None)
     if header.constant is None:
         valid = np.zeros(rows, np.bool_) if rows else None
         return DecodedBlock(np.full(rows, fill_value(dtype), dtype), valid)
     return DecodedBlock(np.full(rows, header.constant, f"u{dtype.itemsize}").view(dtype), None)
+
+
+def _steps(header: BlockHeader) -> NDArray[Any]:
+    """Return the rows of a block of steps, modulo the dtype's width: none of them leaves it."""
+    words = np.arange(header.rows, dtype=f"u{header.dtype.itemsize}")
+    top = (1 << 8 * words.itemsize) - 1
+    words *= words.dtype.type(header.step & top)
+    words += words.dtype.type(int(header.statistics.first or 0) & top)
+    return words.view(header.dtype)
 
 
 def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
@@ -274,6 +315,9 @@ def describe(data: BlockData) -> dict[str, Any]:
         "bytes_per_row": total / max(1, header.rows),
         "header_bytes": header.size,
         "constant": header.constant is not None,
+        "linear": header.step != 0,
+        "step": header.step,
+        "scale": header.scale,
         "section_bytes": sizes,
         "stages": stages,
         "statistics": asdict(header.statistics),
@@ -286,7 +330,8 @@ def _stages(header: BlockHeader, sections: dict[int, Cursor]) -> dict[str, Any]:
         return {}
     values = sections[VALUES]
     transform = read_transform(header.transform, values, rows, header.dtype)
-    series = describe_series(header.predictor, header.entropy, values, rows)
+    values = inherit(header, values)
+    series = describe_series(header.predictor, header.entropy & ~INHERITED, values, rows)
     return {"transform": str(transform), **series}
 
 

@@ -20,7 +20,12 @@ import google_crc32c
 import numpy as np
 
 from pipeline.codecs.frame_v1 import HEADER_BYTES_V1, parse_header_v1
-from pipeline.codecs.frame_v2 import HEADER_BYTES_V2, parse_header_v2, write_header
+from pipeline.codecs.frame_v2 import (
+    HEADER_BYTES_V2,
+    parse_header_v2,
+    write_bare_header,
+    write_header,
+)
 from pipeline.codecs.header import (
     DTYPE_CODES,
     DTYPES,
@@ -29,6 +34,7 @@ from pipeline.codecs.header import (
     BlockHeader,
     BlockStatistics,
 )
+from pipeline.codecs.header_rows import write_constant, write_linear
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
@@ -41,6 +47,7 @@ __all__ = [
     "BlockStatistics",
     "join_constant",
     "join_frame",
+    "join_linear",
     "parse_header",
     "split_frame",
 ]
@@ -60,6 +67,8 @@ def join_frame(
     statistics: BlockStatistics,
     stages: tuple[int, int, int] = _NOTHING,
     payload: bytes = b"",
+    *,
+    scale: int = 1,
 ) -> bytes:
     """Return the block made of a header and `payload`.
 
@@ -72,9 +81,13 @@ def join_frame(
         Ids of transform, predictor and entropy stage.
     payload : bytes
         May be left out if no row has a value.
+    scale : int
+        At least 1. What all values are whole multiples of apart, if that is known: statistics
+        that are counted in it take fewer bytes. They come back the same whatever it is, and it
+        does not count for floats, or if largest, first and last value do not fit.
     """
-    checksum = google_crc32c.value(payload)
-    return write_header(DTYPE_CODES[dtype], statistics, stages, len(payload), checksum) + payload
+    code, checksum = DTYPE_CODES[dtype], google_crc32c.value(payload)
+    return write_header(code, statistics, stages, len(payload), checksum, scale) + payload
 
 
 def join_constant(dtype: np.dtype[np.generic], rows: int, bits: int) -> bytes:
@@ -89,8 +102,27 @@ def join_constant(dtype: np.dtype[np.generic], rows: int, bits: int) -> bytes:
     bits : int
         The bits, as an unsigned number of the dtype's width.
     """
-    statistics = BlockStatistics(0, rows, None, None, 0.0, 0.0, None, None)
-    return write_header(DTYPE_CODES[dtype], statistics, _NOTHING, 0, 0, bits)
+    code = DTYPE_CODES[dtype]
+    flags, fields = write_constant(code, bits)
+    return write_bare_header(code, flags, rows, fields)
+
+
+def join_linear(dtype: np.dtype[np.generic], rows: int, first: int, step: int) -> bytes:
+    """Return the block of the whole numbers ``first + i * step``.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of integers; all rows must lie in it.
+    rows : int
+        At least 2.
+    first : int
+    step : int
+        Not 0, and from -2**63 to 2**63 - 1.
+    """
+    code = DTYPE_CODES[dtype]
+    flags, fields = write_linear(code, first, step)
+    return write_bare_header(code, flags, rows, fields)
 
 
 def parse_header(data: memoryview) -> BlockHeader:

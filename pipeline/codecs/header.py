@@ -89,6 +89,11 @@ class BlockHeader:
         the rows differ, or the payload holds them.
     vacant : bool
         No row has a value, and there is no payload.
+    scale : int
+        What the distances of the values from the smallest are whole multiples of, as the
+        encoder was told; 1 if it is not known, or for floats.
+    step : int
+        Not 0 if the rows are ``first + i * step`` and there is no payload.
     """
 
     version: int
@@ -103,6 +108,8 @@ class BlockHeader:
     entropy: int
     constant: int | None = None
     vacant: bool = False
+    scale: int = 1
+    step: int = 0
 
 
 def build[Kind](kind: type[Kind], **fields: object) -> Kind:

@@ -35,11 +35,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.finishing import Finish
 from pipeline.codecs.header import BlockHeader
 from pipeline.codecs.sections import apply_corrections, read_mask
-from pipeline.codecs.series import decode_series
+from pipeline.codecs.series import INHERITED, LIST, decode_series
 from pipeline.codecs.transforms import Identity, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
@@ -53,6 +53,7 @@ __all__ = [
     "SECTIONS",
     "VALUES",
     "decode_payload",
+    "inherit",
     "split_payload",
     "stream_rows",
 ]
@@ -142,6 +143,23 @@ def stream_rows(header: BlockHeader, sections: dict[int, Cursor]) -> int:
         _one_value(sections[DROPPED], header.dtype)
         rows -= int(np.count_nonzero(read_mask(sections[DROPPED], rows)))
     return rows
+
+
+def inherit(header: BlockHeader, cursor: Cursor) -> Cursor:
+    """Return the series at a cursor with the offset and scale that it may leave to the header.
+
+    Raises
+    ------
+    CorruptBlockError
+        If the header has none.
+    """
+    if not header.entropy & INHERITED:
+        return cursor
+    offset = header.statistics.min
+    if not isinstance(offset, int) or header.entropy & ~INHERITED == LIST:
+        raise CorruptBlockError("leaves offset and scale to a header that has none")
+    head = signed_varint(offset) + varint(header.scale)
+    return Cursor(memoryview(head + bytes(cursor.rest())))
 
 
 def decode_payload(
@@ -240,9 +258,9 @@ def _decode_values(
         return np.empty(0, header.dtype)
     cursor = sections[VALUES]
     finish = Finish(read_transform(header.transform, cursor, rows, header.dtype), header.dtype)
-    values, first = decode_series(
-        header.predictor, header.entropy, cursor, rows, finish, (start, stop)
-    )
+    cursor = inherit(header, cursor)
+    entropy = header.entropy & ~INHERITED
+    values, first = decode_series(header.predictor, entropy, cursor, rows, finish, (start, stop))
     if values.size != stop - start:
         values = values[start - first : stop - first]
     if CORRECTIONS in sections:

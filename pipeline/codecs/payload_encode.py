@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.choose import estimate_bits
 from pipeline.codecs.choose_transform import choose_transform
-from pipeline.codecs.cursor import sized
+from pipeline.codecs.cursor import signed_varint, sized, varint
 from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
 from pipeline.codecs.memory import Memory
@@ -19,6 +19,7 @@ from pipeline.codecs.pieces import PIECES, write_pieces
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.sections import write_corrections, write_mask
+from pipeline.codecs.series import INHERITED, LIST
 from pipeline.codecs.series_encode import encode_series
 from pipeline.codecs.statistics import Pieces
 from pipeline.codecs.streams import Scaled, encode_stream, scale_down
@@ -31,16 +32,38 @@ _FEW_GAPS: Final = 32
 """Rows per row without a value from which on these are held in the stream: taking them out of
 it and putting them back costs more time than they do."""
 
+_SHORT: Final = 512  # bytes that a few more would still make longer
 _PIECES_SHARE: Final = 100
 """Bytes of the payload per byte that statistics of its pieces may take."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """Encoded rows, and the ids of the stages they went through."""
+    """Encoded rows.
+
+    Attributes
+    ----------
+    stages : tuple of int
+        Ids of transform, predictor and entropy stage.
+    body : bytes
+    scale : int
+        Whole numbers: all values are multiples of it above the smallest.
+    head : bytes
+        Offset and scale as they stand in `body`, in front of the series; empty if a header with
+        this scale cannot tell them.
+    """
 
     stages: tuple[int, int, int]
     body: bytes
+    scale: int = 1
+    head: bytes = b""
+
+    def without_head(self) -> Payload:
+        """Return the payload that leaves offset and scale to the header."""
+        transform, predictor, entropy = self.stages
+        at = self.body.rindex(bytes((VALUES,)) + self.head) + 1
+        body = self.body[:at] + self.body[at + len(self.head) :]
+        return Payload((transform, predictor, entropy | INHERITED), body, self.scale)
 
 
 def encode_payload(
@@ -76,7 +99,7 @@ def encode_payload(
         payload = _encode_raw(held)
     body = gaps + payload.body
     told = write_pieces(values, valid, len(body) // _PIECES_SHARE, pieces)
-    return Payload(payload.stages, body if told is None else _section(PIECES, told) + body)
+    return replace(payload, body=body if told is None else _section(PIECES, told) + body)
 
 
 def _section(id: int, body: bytes) -> bytes:
@@ -117,9 +140,16 @@ def _encode_values(
     if mapped.misfits.size:
         restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
         body += _section(CORRECTIONS, write_corrections(values, restored))
-    stream = encode_series(scale_down(mapped.numbers), recipe, memory)
+    scaled = scale_down(mapped.numbers)
+    stream = encode_series(scaled, recipe, memory)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
-    return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
+    body += bytes((VALUES,)) + mapped.transform.write() + stream.body
+    if mapped.transform.id != Identity.id or repeated is not None:
+        return Payload(stages, body)
+    head = b""
+    if stream.entropy != LIST and scaled.offset == statistics.min and len(body) < _SHORT:
+        head = signed_varint(scaled.offset) + varint(scaled.scale)
+    return Payload(stages, body, scaled.scale, head)
 
 
 def _encode_raw(values: NDArray[Any]) -> Payload:

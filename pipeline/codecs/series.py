@@ -14,6 +14,9 @@ id  entropy stage  layout
                    less one, both as nested streams of any stage but runs
 7   list           up to 64 numbers, zigzag LEB128
 ==  =============  ======================================================================
+
+With 128 added to the id of a block's entropy stage (not list), offset and scale do not stand in
+the series: they are the smallest value and the scale in the block's header.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ __all__ = [
 ]
 
 BINS, RUNS, LIST = 5, 6, 7
+INHERITED: Final = 128
+"""Flag in an entropy stage's id: offset and scale are the header's."""
+
 NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {
     BINS: "bins",
     RUNS: "runs",

@@ -62,10 +62,9 @@ def block_statistics(
     Returns
     -------
     BlockStatistics
-        NaN counts as missing; infinities are ordinary values. The sum of whole numbers is exact
-        before it becomes a float64, and so are the squared deviations of whole numbers less
-        than 2**21 apart. All others are summed piece by piece around an origin amid the piece's
-        values, which holds 13 digits and more.
+        NaN counts as missing; infinities are ordinary values. Sum and squared deviations of
+        whole numbers are exact before they are rounded to a float64 once. Floats are summed
+        piece by piece around an origin amid the piece's values, which holds 13 digits and more.
 
     References
     ----------
@@ -81,8 +80,10 @@ def block_statistics(
         first, last = int(np.argmax(mask)), int(np.argmax(mask[::-1]))
     words = values.view(np.uint8) if values.dtype.kind == "b" else values
     ends = words[first].item(), words[values.size - 1 - last].item()
-    join = _join_floats if values.dtype.kind == "f" else _join_whole
-    count, low, high, total, m2 = join(pieces, values.dtype == np.uint64)
+    if values.dtype.kind == "f":
+        count, low, high, total, m2 = _join_floats(pieces)
+    else:
+        count, low, high, total, m2 = _join_whole(pieces, values, mask)
     return BlockStatistics(count, values.size - count, low, high, total, m2, *ends)
 
 
@@ -105,17 +106,14 @@ def summarise(
         The rows that count; empty if all do.
     """
     floats = values.dtype.kind == "f"
-    flip = np.int64(_TOP if values.dtype == np.uint64 else 0)
-    word_type = np.float64 if floats else np.uint64 if flip else np.int64
-    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
-        wide = values.astype(word_type, copy=False)
-    words, mask = _owned(wide).view(np.int64), _ALL if valid is None else _owned(valid)
+    words, flip = _images(values)
+    mask = _ALL if valid is None else _owned(valid)
     size = -(-values.size // PIECE_ROWS)
     whole, parts = np.zeros((6, size), np.int64), np.zeros((3, size))
     scratch, lanes = np.empty(2 * PIECE_ROWS, np.int64), np.empty((2, 64))
     run = kernel("block_statistics", "summarise")
     if not run(words, mask, floats, flip, scratch, lanes, whole, parts):
-        mask = wide == wide if valid is None else mask & (wide == wide)
+        mask = values == values if valid is None else mask & (values == values)
         whole[:] = 0
         run(words, mask, floats, flip, scratch, lanes, whole, parts)
     places = np.flatnonzero(whole[0])
@@ -124,12 +122,21 @@ def summarise(
     return Pieces(places, whole, parts), mask
 
 
+def _images(values: NDArray[Any]) -> tuple[NDArray[np.int64], np.int64]:
+    """Return the words of a column, and what to flip in them to have the images."""
+    flip = np.int64(_TOP if values.dtype == np.uint64 else 0)
+    word_type = np.float64 if values.dtype.kind == "f" else np.uint64 if flip else np.int64
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        wide = values.astype(word_type, copy=False)
+    return _owned(wide).view(np.int64), flip
+
+
 def _owned(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array of the one layout that the kernel is compiled for."""
     return array if array.flags.carray else array.copy()
 
 
-def _join_floats(pieces: Pieces, _: bool) -> tuple[int, float, float, float, float]:
+def _join_floats(pieces: Pieces) -> tuple[int, float, float, float, float]:
     totals, (total, m2) = _join(pieces, True)
     totals[1:3] ^= (totals[1:3] >> 63) & ~np.int64(_TOP)
     count, (low, high) = int(totals[0]), totals[1:3].view(np.float64).tolist()
@@ -140,15 +147,27 @@ def _join_floats(pieces: Pieces, _: bool) -> tuple[int, float, float, float, flo
     return count, low, high, total, m2
 
 
-def _join_whole(pieces: Pieces, unsigned: bool) -> tuple[int, int, int, float, float]:
-    totals, (_, m2) = _join(pieces, False)
+def _join_whole(
+    pieces: Pieces, values: NDArray[Any], mask: NDArray[np.bool_]
+) -> tuple[int, int, int, float, float]:
+    totals, _ = _join(pieces, False)
     count, low, high, upper, lower, squares = totals.tolist()
     above = (upper << 32) + lower
-    if high - low < _NARROW:
-        m2 = (count * squares - above * above) / count
-    if unsigned:
+    if high - low >= _NARROW:
+        squares = _squares(values, mask, low)
+    if values.dtype == np.uint64:
         low, high = low - _TOP, high - _TOP
+    m2 = (count * squares - above * above) / count
     return count, low, high, float(low * count + above), m2
+
+
+def _squares(values: NDArray[Any], mask: NDArray[np.bool_], low: int) -> int:
+    """Return the exact sum of the squares of the distances from `low`, the smallest image."""
+    words, flip = _images(values)
+    sums = np.empty(6, np.int64)
+    kernel("block_statistics", "squares")(words, mask, flip, low, sums)
+    xx, xy, yy, xz, yz, zz = sums.view(np.uint64).tolist()
+    return xx + (xy << 22) + (yy << 42) + (xz << 43) + (yz << 64) + (zz << 84)
 
 
 def _join(pieces: Pieces, floats: bool) -> tuple[NDArray[np.int64], list[float]]:

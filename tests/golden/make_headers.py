@@ -2,9 +2,10 @@
 
 Run ``python -m tests.golden.make_headers`` from the root of the project after adding to
 `header_cases`. What is there already is neither changed nor replaced. Each entry of
-``headers/manifest.json`` names the file of the block and the ``.npy`` files of the values that
-must come back and of their validity (or null), and tells the statistics in the header; floats
-are written in hexadecimal, bit for bit.
+``headers/manifest.json`` names the ``.npz`` file of the case, with the bytes of the block, the
+values that must come back and, unless all are there, their validity, as ``block``, ``values`` and
+``valid``. It tells step, scale and statistics in the header, too; floats are written in
+hexadecimal, bit for bit.
 """
 
 from __future__ import annotations
@@ -41,25 +42,48 @@ def header_cases() -> dict[str, bytes]:
         "times": (times(2, 35), None),
         "times-gaps": (times(2, 35), gaps),
         "level": (np.full(70, 20.5), gaps),
-        "level-int64": (np.full(70, -3), gaps),
         "infinite": (np.array([1.0, np.inf, 2.0]), None),
         "constant-time": (np.full(69, 1_700_000_000_000_000), None),
         "constant-decimal": (np.full(17_000, 20.1), None),
+        "linear-times": (times(1, 69), None),
+        "linear-down": (np.arange(90, -90, -3).astype(np.int8), None),
+        "linear-top": (np.uint64(2**64 - 1) - np.arange(300, dtype=np.uint64), None),
+        "linear-bottom": ((np.arange(40) - 64) * 2**57, None),
+        "vacant": (sensor(70), np.zeros(70, np.bool_)),
+        "empty": (np.empty(0), None),
     }
     for dtype in DTYPE_NAMES:
         columns[f"{dtype}-runs"] = (runs.astype(dtype), None)
         columns[f"{dtype}-bits"] = (bits_column(40, dtype), None)
+    for dtype in ("bool", "int8", "uint64"):
         columns[f"{dtype}-constant"] = (np.repeat(walk(1, dtype), 300), None)
-        columns[f"{dtype}-vacant"] = (walk(70, dtype), np.zeros(70, np.bool_))
-        columns[f"{dtype}-empty"] = (np.empty(0, dtype), None)
     for dtype in ("float32", "float64"):
-        for at, value in enumerate(hard_floats(dtype)):
-            columns[f"{dtype}-constant-{at}"] = (np.repeat(value, 9), None)
+        for at in (1, 3, 5, 9, 12):  # -0.0, NaN, -infinity, subnormal, decimal
+            columns[f"{dtype}-constant-{at}"] = (np.repeat(hard_floats(dtype)[at], 9), None)
     found = {name: encode_block(*column) for name, column in columns.items()}
-    for dtype in ("int8", "uint64", "float32", "float64"):
+    for dtype in ("int8", "float64"):
         found[f"{dtype}-pieces"] = _with_pieces(sensor(2500).astype(dtype))
         found[f"{dtype}-pieces-bits"] = _with_pieces(bits_column(2500, dtype))
-    return found
+    return found | _scaled_cases()
+
+
+def _scaled_cases() -> dict[str, bytes]:
+    """Return blocks whose statistics are counted in a scale."""
+    hours = 472_222 + np.cumsum(1 + (np.arange(70) % 9 == 4))
+    columns = {
+        "scaled-hours": (hours * 3_600_000_000, 3_600_000_000),
+        "scaled-off": (np.tile(hours * 1_000_000 + 123_456, 2), 1_000_000),
+        "scaled-primes": ((-7 * 101 * (hours % 13)).astype(np.int32), 707),
+    }
+    return {name: _with_scale(*column) for name, column in columns.items()}
+
+
+def _with_scale(values: NDArray[Any], scale: int) -> bytes:
+    block = encode_block(values)
+    header = read_header(block)
+    stages = (header.transform, header.predictor, header.entropy)
+    payload = block[header.size :]
+    return join_frame(values.dtype, header.statistics, stages, payload, scale=scale)
 
 
 def _with_pieces(values: NDArray[Any]) -> bytes:
@@ -93,17 +117,14 @@ def add_missing(folder: Path) -> list[str]:
 
 
 def _write(folder: Path, name: str, block: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"block": f"{name}.block", "expected": f"{name}.npy", "valid": None}
-    decoded = decode_block(block)
-    with (folder / f"{name}.block").open("xb") as file:
-        file.write(block)
+    header, decoded = read_header(block), decode_block(block)
+    arrays = {"block": np.frombuffer(block, np.uint8), "values": decoded.values}
     if decoded.valid is not None:
-        entry["valid"] = f"{name}.valid.npy"
-        with (folder / f"{name}.valid.npy").open("xb") as file:
-            np.save(file, decoded.valid)
-    with (folder / f"{name}.npy").open("xb") as file:
-        np.save(file, decoded.values)
-    return entry | {"statistics": plain(read_header(block).statistics)}
+        arrays["valid"] = decoded.valid
+    with (folder / f"{name}.npz").open("xb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    found = {"file": f"{name}.npz", "step": header.step, "scale": header.scale}
+    return found | {"statistics": plain(header.statistics)}
 
 
 if __name__ == "__main__":

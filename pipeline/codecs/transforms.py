@@ -9,7 +9,7 @@ id  name         parameters in the payload, and the value a number stands for
 2   decimal      exponent ``e`` (1 byte, 0 to 22), single (1 byte, 0 or 1); floats:
                  ``k / 10**e`` in float64, rounded to float32 if single or the column is
 3   dictionary   id and parameters of another transform (not 3 or 6), number of entries
-                 (LEB128), the entries as a nested stream (`pipeline.codecs.streams`); the
+                 (LEB128), the entries as a nested stream (`pipeline.codecs.series`); the
                  number is a position among the entries
 4   arithmetic   the operations that lead from ``k`` to a float
                  (`pipeline.codecs.arithmetic`)
@@ -35,8 +35,10 @@ from pipeline.codecs.arithmetic import Arithmetic, Decimal
 from pipeline.codecs.cursor import Cursor, sized, varint
 from pipeline.codecs.images import Numbers, from_image, image, require_float
 from pipeline.codecs.sections import apply_corrections, write_corrections
+from pipeline.codecs.series import read_part
+from pipeline.codecs.series_encode import write_part
 from pipeline.codecs.significant import Significant
-from pipeline.codecs.streams import read_nested, write_nested
+from pipeline.codecs.streams import write_nested
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
@@ -53,6 +55,9 @@ __all__ = [
     "image",
     "read_transform",
 ]
+
+
+_FEW_ENTRIES: Final = 64
 
 
 class Transform(Protocol):
@@ -144,7 +149,7 @@ class Dictionary:
     def write(self) -> bytes:
         """Return the base, the number of entries and the entries."""
         head = bytes((self.base.id,)) + self.base.write() + varint(self.entries.size)
-        return head + write_nested(self.entries.view(np.int64), 1)
+        return head + _write_entries(self.entries)
 
     def __str__(self) -> str:
         """Name the base and the number of entries; they may be thousands."""
@@ -212,7 +217,7 @@ def _read_entries(cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> tuple[Tran
     if base in (Dictionary.id, MendedDictionary.id):
         raise CorruptBlockError("has a dictionary within a dictionary")
     inner = read_transform(base, cursor, rows, dtype)
-    return inner, read_nested(cursor, cursor.varint(rows))
+    return inner, read_part(cursor, cursor.varint(rows))
 
 
 TRANSFORMS: Final[dict[int, type[Transform]]] = {
@@ -220,6 +225,12 @@ TRANSFORMS: Final[dict[int, type[Transform]]] = {
     for kind in (Identity, Ordered, Decimal, Dictionary, Arithmetic, Significant, MendedDictionary)
 }
 """Transforms by id."""
+
+
+def _write_entries(entries: Numbers) -> bytes:
+    """Return ascending entries; few are not worth a choice of stages."""
+    numbers = entries.view(np.int64)
+    return write_nested(numbers, 1) if numbers.size < _FEW_ENTRIES else write_part(numbers)
 
 
 def read_transform(id: int, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Transform:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from pipeline.codecs.lanes import NONE, PREDICTORS, Mapping, read_lanes
 from pipeline.codecs.series import BINS, RUNS
 from pipeline.errors import CorruptBlockError
 from tests.codecs.block_columns import assemble
+from tests.codecs.fuzz_blocks import FAMILIES, crafted, make, seed_blocks
 from tests.codecs.fuzz_streams import LanedStream
-from tests.codecs.fuzzing import FAMILIES, campaign, check, crafted, make, memory_limit, seed_blocks
+from tests.codecs.fuzzing import campaign, check, memory_limit
 
 ROOT = Path(__file__).parents[2]
 INTERPRETED = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
@@ -44,7 +46,9 @@ def test_the_blocks_to_be_damaged_go_through_every_stage() -> None:
     assert {header.entropy for header in headers} == {*ENTROPY, BINS, RUNS}
     laned = {header.predictor for header in headers if header.entropy == BINS}
     assert laned == set(PREDICTORS)
-    assert all(decode_block(block).values.size == read_header(block).rows for block in BLOCKS.values())
+    assert all(
+        decode_block(block).values.size == read_header(block).rows for block in BLOCKS.values()
+    )
     described = [describe(block)["stages"] for block in BLOCKS.values()]
     told = [stages for stages in described if stages.get("entropy") == "bins"]
     assert any(0 < stages["outliers"] < 8 for stages in told)
@@ -128,7 +132,7 @@ def lanes_of(stream: LanedStream) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return lanes.restore(0, stream.rows, 1, 0, Mapping())
 
 
-def laned(rows: int = 10, **fields: object) -> LanedStream:
+def laned(rows: int = 10, **fields: Any) -> LanedStream:
     stream = LanedStream(rows, lane=rows, tail=bytes(8 * rows + 64))
     for name, value in fields.items():
         setattr(stream, name, value)
@@ -174,7 +178,7 @@ def test_bases_that_no_entry_holds_are_refused(base: int) -> None:
         ({"outliers": b"\x01\x0a\x00"}, "beyond 10 rows"),
     ],
 )
-def test_laned_streams_that_cannot_be(fields: dict[str, object], says: str) -> None:
+def test_laned_streams_that_cannot_be(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(CorruptBlockError, match=says):
         lanes_of(laned(**fields))
 

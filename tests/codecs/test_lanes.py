@@ -81,7 +81,12 @@ def test_numbers_of_every_size_come_back_whole_and_in_part(
     for name in ("walk", "clock", "spikes", "span 0x10000000000"):
         numbers = suited(series(name, rows), predictor)
         lanes = comes_back(numbers, predictor, 30.0)
-        for start, stop in {(0, 1), (rows - 1, rows), (rows // 3, rows // 2 + 1), (rows // 2, rows)}:
+        for start, stop in {
+            (0, 1),
+            (rows - 1, rows),
+            (rows // 3, rows // 2 + 1),
+            (rows // 2, rows),
+        }:
             first, last = lanes.span(start, stop)
             assert first <= start < stop <= last
             part = lanes.restore(first, last, 1, 0, PLAIN)
@@ -118,7 +123,9 @@ def test_any_grid(shift: int, period: int, numbers: NDArray[np.int64]) -> None:
     comes_back(np.sort(numbers), LanePredictor(GRID, shift, period))
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1, -(2**63)), (7, -5), (2**64 - 1, 2**63 - 1), (0, 3)])
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1, -(2**63)), (7, -5), (2**64 - 1, 2**63 - 1), (0, 3)]
+)
 def test_scale_and_offset_wrap(scale: int, offset: int) -> None:
     numbers = series("walk", 300)
     _, lanes, _ = encoded(numbers, LanePredictor(DELTA))

@@ -118,16 +118,17 @@ class Fleet:
         if unknown not in ("error", "ignore"):
             msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
             raise InvalidInputError(msg)
+        view = self._view()
         batch, rejects = validate(
             to_table(data),
-            self.schema,
+            view.meta.schema,
             earliest=GRID_START,
             latest=GRID_STOP,
             time_format=time_format,
             source=source,
             unknown="error" if unknown == "error" else "ignore",
         )
-        return self._store.append(batch, rejects, tags=tags, positions=positions)
+        return self._store.append(batch, rejects, tags=tags, positions=positions, view=view)
 
     def set_tags(self, tags: Mapping[str, Mapping[str, str]]) -> None:
         """Set tag values of devices, registering those that are new."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.read_units import ReadUnit
 from pipeline.model.batches import Column
 from pipeline.partitioning.pruning import Selection
 from pipeline.schema.channels import Channel
 
 __all__ = ["arrow_schema", "read_arrow"]
 
+_BLOCKS_AT_ONCE: Final = 8
 _ARROW_TYPES = {"bool": pa.bool_(), "category": pa.dictionary(pa.int32(), pa.string())}
 
 
@@ -23,8 +27,9 @@ def read_arrow(
 ) -> pa.RecordBatchReader:
     """Return a reader of the selected rows; batches are read as the reader is consumed.
 
-    Rows come window by window, inside a window by device code and time. A batch holds a million
-    rows or a little more at most, unless one partition holds more.
+    Rows come window by window, inside a window by device code and time. A batch is a block where
+    blocks follow one another in that order; else it holds a million rows or a little more at
+    most, unless one partition holds more. The next batches are read meanwhile, on all cores.
 
     Parameters
     ----------
@@ -59,12 +64,30 @@ def _batches(
     names = [channel.name for channel in channels]
     chosen = np.arange(len(view.registry)) if selection.codes is None else selection.codes
     devices = pa.array([view.registry.ids[code] for code in chosen.tolist()], pa.string())
-    for unit in view.units(selection):
-        rows = view.rows(unit, selection, names)
-        if len(rows):
-            arrays = [_devices(rows, chosen, devices), _times(rows)]
-            arrays += [_values(view, rows.columns[c.name], c) for c in channels]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def batch(rows: Rows) -> pa.RecordBatch:
+        arrays = [_devices(rows, chosen, devices), _times(rows)]
+        arrays += [_values(view, rows.columns[c.name], c) for c in channels]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def read(unit: ReadUnit) -> list[pa.RecordBatch]:
+        if unit.is_ordered:
+            found = view.block_rows(unit, selection, names)
+        else:
+            found = iter([view.rows(unit, selection, names)])
+        return [batch(rows) for rows in found if len(rows)]
+
+    for batches in ahead(read, _pieces(view.units(selection))):
+        yield from batches
+
+
+def _pieces(units: Iterable[ReadUnit]) -> list[ReadUnit]:
+    """Cut units into what is read at once, where their rows need not be merged."""
+    return [
+        piece
+        for unit in units
+        for piece in (unit.split(_BLOCKS_AT_ONCE) if unit.is_ordered else [unit])
+    ]
 
 
 def _devices(rows: Rows, chosen: NDArray[np.int64], devices: pa.Array) -> pa.Array:
@@ -75,7 +98,9 @@ def _devices(rows: Rows, chosen: NDArray[np.int64], devices: pa.Array) -> pa.Arr
 
 
 def _times(rows: Rows) -> pa.Array:
-    return pa.array(rows.time.view("M8[us]")).cast(pa.timestamp("us", "UTC"))
+    time = np.ascontiguousarray(rows.time)
+    kind = pa.timestamp("us", "UTC")
+    return pa.Array.from_buffers(kind, len(time), [None, pa.py_buffer(time)], null_count=0)
 
 
 def _values(view: FleetView, column: Column, channel: Channel) -> pa.Array:

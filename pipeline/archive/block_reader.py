@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,67 @@ from pipeline.errors import CorruptBlockError
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import fill_value
 
-__all__ = ["read_block_columns", "read_block_headers"]
+__all__ = ["FetchedBlocks", "fetch_blocks", "read_block_columns", "read_block_headers"]
 
 
-def read_block_columns(
+@dataclass(frozen=True, slots=True, eq=False)
+class FetchedBlocks:
+    """Encoded columns of blocks.
+
+    Parameters
+    ----------
+    blocks
+        Their index entries.
+    columns
+        Name and stored dtype of each raw column.
+    keys, chunks
+        For each column, store key and bytes of its chunk in each block; None where there is none.
+    """
+
+    blocks: BlockTable
+    columns: Sequence[tuple[str, np.dtype[Any]]]
+    keys: Sequence[Sequence[str]]
+    chunks: Sequence[Sequence[NDArray[np.uint8] | None]]
+
+    def decode(self, at: int) -> list[Column]:
+        """Return the columns of one block.
+
+        Raises
+        ------
+        CorruptBlockError
+            If the block is damaged, or not the one that the index describes.
+        """
+        decoded = in_threads(lambda column: self._decoded(column, at), range(len(self.columns)))
+        return [Column(block.values, block.valid) for block in decoded]
+
+    def decode_all(self) -> list[Column]:
+        """Return columns with the rows of all blocks, one block after the other.
+
+        Raises
+        ------
+        CorruptBlockError
+            If a block is damaged, or not the one that the index describes.
+        """
+        size = len(self.blocks)
+        work = [(column, at) for column in range(len(self.columns)) for at in range(size)]
+        decoded = in_threads(lambda item: self._decoded(*item), work)
+        return [
+            _joined(decoded[at * size : (at + 1) * size], dtype)
+            for at, (_, dtype) in enumerate(self.columns)
+        ]
+
+    def _decoded(self, column: int, at: int) -> DecodedBlock:
+        rows, dtype = int(self.blocks.rows[at]), self.columns[column][1]
+        return _decode(self.keys[column][at], self.chunks[column][at], rows, dtype)
+
+
+def fetch_blocks(
     store: Store,
     layout: FleetLayout,
     blocks: BlockTable,
     columns: Sequence[tuple[str, np.dtype[Any]]],
-) -> list[Column]:
-    """Return columns with the rows of all blocks, one block after the other.
+) -> FetchedBlocks:
+    """Fetch columns of blocks, all at once.
 
     Parameters
     ----------
@@ -40,22 +92,33 @@ def read_block_columns(
     columns
         Name and stored dtype of each raw column; where a block has no chunk of a column, the
         column was added later and its rows are missing.
+    """
+    keys = [_keys(layout, blocks, name) for name, _ in columns]
+    chunks = get_many(store, [key for column in keys for key in column])
+    size = len(blocks)
+    parts = [chunks[at * size : (at + 1) * size] for at in range(len(columns))]
+    return FetchedBlocks(blocks, columns, keys, parts)
+
+
+def read_block_columns(
+    store: Store,
+    layout: FleetLayout,
+    blocks: BlockTable,
+    columns: Sequence[tuple[str, np.dtype[Any]]],
+) -> list[Column]:
+    """Return columns with the rows of all blocks, one block after the other.
+
+    Parameters
+    ----------
+    store, layout, blocks, columns
+        As for `fetch_blocks`.
 
     Raises
     ------
     CorruptBlockError
         If a block is damaged, or not the one that the index describes.
     """
-    keys = [key for name, _ in columns for key in _keys(layout, blocks, name)]
-    rows = blocks.rows.tolist() * len(columns)
-    dtypes = [dtype for _, dtype in columns for _ in range(len(blocks))]
-    work = list(zip(keys, get_many(store, keys), rows, dtypes, strict=True))
-    decoded = in_threads(lambda item: _decode(*item), work)
-    size = len(blocks)
-    return [
-        _joined(decoded[at * size : (at + 1) * size], dtype)
-        for at, (_, dtype) in enumerate(columns)
-    ]
+    return fetch_blocks(store, layout, blocks, columns).decode_all()
 
 
 def read_block_headers(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import batched
+from itertools import batched, islice
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +23,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
-__all__ = ["chunk_key", "get_many", "in_threads", "put_many"]
+__all__ = ["ahead", "chunk_key", "get_many", "in_threads", "put_many"]
 
 _IN_FLIGHT: Final = 256
 
@@ -76,12 +78,47 @@ def put_many(store: Store, items: Mapping[str, bytes]) -> None:
 
 
 def in_threads[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
-    """Apply `function`, which releases the GIL, to every argument on all cores, in order."""
-    if len(arguments) < 2:
+    """Apply `function`, which releases the GIL, to every argument on all cores, in order.
+
+    Inside of `function` it is a plain loop: the cores are busy, and threads of a pool that wait
+    for threads of the same pool would wait for ever.
+    """
+    if len(arguments) < 2 or hasattr(_WORKER, "busy"):
         return [function(argument) for argument in arguments]
     return list(_pool().map(function, arguments))
 
 
+def ahead[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> Generator[B]:
+    """Apply `function` like `in_threads`, and yield each result in order as soon as it is there.
+
+    Every core works on one argument and one result waits, so that memory is bounded however
+    slowly results are taken.
+    """
+    if len(arguments) < 2 or hasattr(_WORKER, "busy"):
+        yield from map(function, arguments)
+        return
+    left = iter(arguments)
+    running = deque(_pool().submit(function, argument) for argument in islice(left, _cores() + 1))
+    try:
+        while running:
+            yield running.popleft().result()
+            running.extend(_pool().submit(function, argument) for argument in islice(left, 1))
+    finally:
+        for future in running:
+            future.cancel()
+
+
+_WORKER: Final = threading.local()
+
+
+def _start_worker() -> None:
+    _WORKER.busy = True
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "iot-archive")
+    return ThreadPoolExecutor(_cores(), "iot-archive", initializer=_start_worker)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

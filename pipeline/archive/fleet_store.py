@@ -58,6 +58,7 @@ class FleetStore:
         *,
         tags: Tags | None = None,
         positions: Mapping[str, Any] | None = None,
+        view: FleetView | None = None,
     ) -> AppendResult:
         """Store a validated batch and rejected rows in one commit.
 
@@ -71,6 +72,8 @@ class FleetStore:
             Tag values to set, by device id.
         positions
             Positions of sources that the commit makes durable together with the rows.
+        view
+            The newest view known, to save reading it again.
 
         Raises
         ------
@@ -86,6 +89,7 @@ class FleetStore:
             [] if rejects is None else [rejects],
             tags=tags,
             positions=positions,
+            view=view,
         )  # fmt: skip
 
     def append_prepared(
@@ -97,6 +101,7 @@ class FleetStore:
         *,
         tags: Tags | None = None,
         positions: Mapping[str, Any] | None = None,
+        view: FleetView | None = None,
     ) -> AppendResult:
         """Store batches that are prepared elsewhere, once the codes of their devices are known.
 
@@ -106,12 +111,12 @@ class FleetStore:
             Device ids and category texts that occur in the batches.
         prepare_all
             Encodes the batches under a plan; called again if another writer took its codes.
-        rejects, tags, positions
+        rejects, tags, positions, view
             As for `append`.
         """
         received = datetime.now(UTC)
         while True:
-            plan = plan_append(self.view(), devices, categories, tags)
+            plan = plan_append(view or self.view(), devices, categories, tags)
             prepared = prepare_all(plan)
             try:
                 snapshot, result = self.repository.commit(
@@ -120,6 +125,7 @@ class FleetStore:
                     lambda result: self._metadata(result, positions or {}),
                 )
             except StalePlanError:
+                view = None
                 continue
             return replace(result, snapshot=snapshot)
 

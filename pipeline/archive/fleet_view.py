@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable, read_index, used_windows
-from pipeline.archive.block_reader import read_block_columns
+from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, read_block_columns
 from pipeline.archive.device_registry import DeviceRegistry, load_registry
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.read_units import ReadUnit, read_units
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
-from pipeline.partitioning.assignment import sort_rows
+from pipeline.partitioning.ordering import RowOrder, order_rows
 from pipeline.partitioning.pruning import Selection
 
 __all__ = ["FleetView", "Rows"]
@@ -42,8 +42,8 @@ class Rows:
     time
         ``int64``, shape (rows,): microseconds since 1970-01-01 UTC.
     order
-        ``int64``, shape (rows,): position of each row among the rows of the unit's blocks; None
-        if the rows are all of them in order.
+        Where each row is among the rows of the unit's blocks; None if the rows are all of them
+        in order.
     columns
         The channels that were read along, as they are stored.
     """
@@ -51,7 +51,7 @@ class Rows:
     unit: ReadUnit
     codes: NDArray[np.int32]
     time: NDArray[np.int64]
-    order: NDArray[np.int64] | None
+    order: RowOrder | None
     columns: dict[str, Column]
 
     def __len__(self) -> int:
@@ -132,21 +132,42 @@ class FleetView:
         channels
             Channels to read along.
         """
-        wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
-        found = read_block_columns(self.store, self.meta.layout, unit.blocks, wanted)
-        codes, time = found[0].values, found[1].values
-        order = self._order(unit, selection, codes, time)
-        columns = dict(zip(channels, found[2:], strict=True))
-        if order is None:
-            return Rows(unit, codes, time, None, columns)
-        taken = {name: column.take(order) for name, column in columns.items()}
-        return Rows(unit, codes[order], time[order], order, taken)
+        return self._selected(unit, selection, channels, self._fetch(unit, channels).decode_all())
+
+    def block_rows(
+        self, unit: ReadUnit, selection: Selection, channels: Sequence[str] = ()
+    ) -> Iterator[Rows]:
+        """Read a unit's selected rows block by block; the unit has to be `ReadUnit.is_ordered`.
+
+        Parameters
+        ----------
+        unit, selection, channels
+            As for `rows`.
+        """
+        fetched = self._fetch(unit, channels)
+        for at, part in enumerate(unit.split(1)):
+            yield self._selected(part, selection, channels, fetched.decode(at))
 
     def channel(self, rows: Rows, name: str) -> Column:
         """Read one channel of rows that were found before."""
         wanted = [(name, self._dtype(name))]
         column = read_block_columns(self.store, self.meta.layout, rows.unit.blocks, wanted)[0]
-        return column if rows.order is None else column.take(rows.order)
+        return column if rows.order is None else _taken(column, rows.order)
+
+    def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:
+        wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
+        return fetch_blocks(self.store, self.meta.layout, unit.blocks, wanted)
+
+    def _selected(
+        self, unit: ReadUnit, selection: Selection, channels: Sequence[str], found: list[Column]
+    ) -> Rows:
+        codes, time = found[0].values, found[1].values
+        order = self._order(unit, selection, codes, time)
+        columns = dict(zip(channels, found[2:], strict=True))
+        if order is None:
+            return Rows(unit, codes, time, None, columns)
+        taken = {name: _taken(column, order) for name, column in columns.items()}
+        return Rows(unit, order.take(codes), order.take(time), order, taken)
 
     def _dtype(self, channel: str) -> np.dtype[Any]:
         return storage_dtype(self.meta.schema[channel].dtype)
@@ -157,20 +178,30 @@ class FleetView:
         selection: Selection,
         codes: NDArray[np.int32],
         time: NDArray[np.int64],
+    ) -> RowOrder | None:
+        whole = unit.lies_within(selection)
+        if whole and len(unit.blocks) == 1:
+            return None  # as it was written: in order, and duplicates resolved
+        chosen = None if whole else self._chosen(unit, selection, codes, time)
+        if chosen is not None:
+            codes, time = codes[chosen], time[chosen]
+        order = order_rows(codes, time)
+        if not order.is_identity:
+            codes, time = order.take(codes), order.take(time)
+        kept = self._kept(codes, time)
+        if kept is not None:
+            order = RowOrder.of_positions(kept).of(order.indices())
+        if chosen is not None:
+            order = order.of(chosen)
+        return None if order.is_identity else order
+
+    @staticmethod
+    def _chosen(
+        unit: ReadUnit, selection: Selection, codes: NDArray[np.int32], time: NDArray[np.int64]
     ) -> NDArray[np.int64] | None:
         inside = selection.mask(codes, time)
         inside &= (codes >= unit.first_code) & (codes < unit.last_code)
-        chosen = None if inside.all() else np.flatnonzero(inside)
-        if chosen is not None:
-            codes, time = codes[chosen], time[chosen]
-        order = sort_rows(codes, time)
-        if order is not None:
-            codes, time = codes[order], time[order]
-        kept = self._kept(codes, time)
-        for step in (order, kept):
-            if step is not None:
-                chosen = step if chosen is None else chosen[step]
-        return chosen
+        return None if inside.all() else np.flatnonzero(inside)
 
     def _kept(self, codes: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Return the rows that survive the duplicate policy; later writes stand later."""
@@ -186,3 +217,8 @@ class FleetView:
             else np.append(True, ~repeated)
         )
         return np.flatnonzero(ends)
+
+
+def _taken(column: Column, order: RowOrder) -> Column:
+    valid = None if column.valid is None else order.take(column.valid)
+    return Column(order.take(column.values), valid, column.categories)

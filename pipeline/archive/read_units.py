@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.archive.block_index import BlockTable
 from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_range
+from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.scheme import Partitioning
 
 __all__ = ["ReadUnit", "read_units"]
@@ -49,6 +50,40 @@ class ReadUnit:
         blocks = self.blocks
         inside = (blocks.device_min >= self.first_code) & (blocks.device_max < self.last_code)
         return bool(inside.all()) and not _may_repeat(blocks)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the rows are in order, none twice, if each block is read on its own.
+
+        Blocks of one commit are cut from rows in order, so a device may go on from one to the
+        next of these.
+        """
+        blocks = self.blocks
+        apart = blocks.device_max[:-1] < blocks.device_min[1:]
+        cut = blocks.device_max[:-1] == blocks.device_min[1:]
+        return bool((apart | cut & (blocks.sequence[:-1] == blocks.sequence[1:])).all())
+
+    def lies_within(self, selection: Selection) -> bool:
+        """Whether all rows belong to the unit and are selected, as the index proves."""
+        blocks = self.blocks
+        return (
+            selection.codes is None
+            and selection.covers(int(blocks.time_min.min()), int(blocks.time_max.max()) + 1)
+            and bool((blocks.device_min >= self.first_code).all())
+            and bool((blocks.device_max < self.last_code).all())
+        )
+
+    def split(self, size: int) -> list[ReadUnit]:
+        """Return units of at most `size` blocks each, in their order."""
+        edges = range(0, len(self.blocks), size)
+        return [
+            ReadUnit(
+                self.blocks.take(np.arange(at, min(at + size, len(self.blocks)))),
+                self.first_code,
+                self.last_code,
+            )
+            for at in edges
+        ]
 
 
 def read_units(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:

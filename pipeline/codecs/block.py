@@ -33,6 +33,7 @@ from pipeline.codecs.frame import (
     parse_header,
     split_frame,
 )
+from pipeline.codecs.memory import Memory
 from pipeline.codecs.payload import SECTIONS, VALUES, decode_payload, split_payload, stream_rows
 from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
@@ -48,6 +49,7 @@ from pipeline.model.dtypes import fill_value
 __all__ = [
     "HEADER_BYTES",
     "DecodedBlock",
+    "Memory",
     "decode_block",
     "describe",
     "encode_block",
@@ -75,7 +77,11 @@ class DecodedBlock:
 
 
 def encode_block(
-    values: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, codec: str = AUTO
+    values: NDArray[Any],
+    valid: NDArray[np.bool_] | None = None,
+    *,
+    codec: str = AUTO,
+    memory: Memory | None = None,
 ) -> bytes:
     """Encode a column of up to `pipeline.codecs.frame.MAX_ROWS` rows.
 
@@ -87,6 +93,9 @@ def encode_block(
         False where a row has no value; what `values` holds there is ignored.
     codec : str
         A key of `pipeline.model.codec_names.CODECS`.
+    memory : Memory, optional
+        Of the column whose blocks are encoded one after the other; saves looking for what suits
+        the values where blocks before them tell.
 
     Returns
     -------
@@ -121,7 +130,7 @@ def encode_block(
     if column.size == 0 or not (statistics.count or valid is None or valid.any()):
         return join_frame(dtype, statistics)
     with np.errstate(all="ignore"):  # arithmetic wraps on purpose
-        payload = encode_payload(column, valid, statistics, found[0], recipe)
+        payload = encode_payload(column, valid, statistics, found[0], recipe, memory)
     return join_frame(dtype, statistics, payload.stages, payload.body)
 
 

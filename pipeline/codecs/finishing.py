@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.frame import BlockHeader
-from pipeline.codecs.lanes import Mapping
-from pipeline.codecs.series import Finish
+from pipeline.codecs.lanes import NUMBERS, Mapping
 from pipeline.codecs.transforms import Decimal, Dictionary, Identity, Ordered, Transform
 
-__all__ = ["finish_for"]
-
-_MOST: Final = 2.0**50
-"""Decimals below this, scaled, are safe from the kernel's limit of 2**51."""
+__all__ = ["Finish"]
 
 
-def finish_for(transform: Transform, header: BlockHeader) -> Finish:
-    """Return what turns the numbers of a block into its values.
+class Finish:
+    """What becomes of numbers once they are decoded.
 
     Parameters
     ----------
     transform : Transform
-    header : BlockHeader
-        Names the dtype, and the largest values, on which the way depends.
+    dtype : numpy.dtype
+        Of the column.
+
+    Attributes
+    ----------
+    mapping : Mapping or None
+        What a kernel can do on its way; None if the transform has to do all.
     """
-    dtype = header.dtype
-    mapping = _mapping(transform, header)
-    view = _as_float32 if dtype == np.float32 else partial(_as_dtype, dtype=dtype)
-    return Finish(partial(transform.inverse, dtype=dtype), mapping, view)
+
+    __slots__ = ("_dtype", "_transform", "mapping")
+
+    def __init__(self, transform: Transform, dtype: np.dtype[Any]) -> None:
+        self._transform = transform
+        self._dtype = dtype
+        self.mapping = _mapping(transform, dtype)
+
+    def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return the values that numbers, modulo 2**64, stand for."""
+        return self._transform.inverse(numbers, self._dtype)
+
+    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the values whose bits, as float64 or whole number, `mapping` has left."""
+        if self._dtype.itemsize == 8:
+            return bits.view(self._dtype)
+        if self._dtype.kind == "f":
+            return bits.view(np.float64).astype(np.float32)
+        return bits.astype(self._dtype)
 
 
-def _as_dtype(bits: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    return bits.view(dtype)
-
-
-def _as_float32(bits: NDArray[np.int64]) -> NDArray[np.float32]:
-    return bits.view(np.float64).astype(np.float32)
-
-
-def _mapping(transform: Transform, header: BlockHeader) -> Mapping | None:
-    """Return what a kernel has to do, None if the transform must do it."""
-    dtype = header.dtype
+def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     if isinstance(transform, Decimal):
-        power = float(10**transform.exponent)
-        if not _largest(header) * power < _MOST:
-            return None
-        return Mapping(2 if transform.single or dtype == np.float32 else 1, power)
-    if dtype.itemsize != 8:
-        return None
-    if isinstance(transform, Identity):
-        return Mapping(0)
-    if isinstance(transform, Ordered):
+        single = transform.single or dtype.itemsize == 4
+        return Mapping(2 if single else 1, float(10**transform.exponent))
+    if isinstance(transform, Identity) and dtype.kind in "iu":
+        return NUMBERS
+    if dtype.itemsize == 8 and isinstance(transform, Ordered):
         return Mapping(3)
-    if isinstance(transform, Dictionary):
+    if dtype.itemsize == 8 and isinstance(transform, Dictionary):
         values = transform.base.inverse(transform.entries, dtype)
         return Mapping(4, 1.0, values.view(np.int64))
     return None
-
-
-def _largest(header: BlockHeader) -> float:
-    """Return the largest magnitude of the values, infinite if it is not known."""
-    bounds = header.statistics.min, header.statistics.max
-    return max(float("inf") if bound is None else abs(float(bound)) for bound in bounds)

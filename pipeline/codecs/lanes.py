@@ -59,8 +59,8 @@ Duda: Asymmetric numeral systems, arXiv:1311.2540 (2013). Collet, Kucherawy: RFC
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +70,23 @@ from pipeline.codecs.cursor import WORD, Cursor, as_signed, varint
 from pipeline.codecs.streams import read_nested
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["DELTA", "DELTA2", "FEW_OUTLIERS", "GRID", "LANES", "LEAST_LANE",
-           "MAX_STATE_BITS", "NONE", "PREDICTORS", "SMOOTHING",
-           "LanePredictor", "Lanes", "Mapping", "read_lanes"]  # fmt: skip
+__all__ = [
+    "DELTA",
+    "DELTA2",
+    "FEW_OUTLIERS",
+    "GRID",
+    "LANES",
+    "LEAST_LANE",
+    "MAX_STATE_BITS",
+    "NONE",
+    "NUMBERS",
+    "PREDICTORS",
+    "SMOOTHING",
+    "LanePredictor",
+    "Lanes",
+    "Mapping",
+    "read_lanes",
+]  # fmt: skip
 
 LANES: Final = 4
 FEW_OUTLIERS: Final = 8
@@ -101,8 +115,7 @@ _NO_LOOKUP: Final = np.zeros(1, np.int64)
 _NO_ROWS: Final = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True)
-class LanePredictor:
+class LanePredictor(NamedTuple):
     """A predictor and its parameters.
 
     Attributes
@@ -142,8 +155,7 @@ class LanePredictor:
         return shift + varint(self.period) if self.id == GRID else shift
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """How a kernel turns numbers into the bits of values on its way.
 
     Attributes
@@ -158,7 +170,11 @@ class Mapping:
 
     kind: int = 0
     power: float = 1.0
-    lookup: NDArray[np.int64] = field(default_factory=lambda: _NO_LOOKUP)
+    lookup: NDArray[np.int64] = _NO_LOOKUP
+
+
+NUMBERS: Final = Mapping()
+"""Numbers are the values."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +194,7 @@ class Table:
     bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Lanes:
     """A laned stream whose parts have been checked against each other, not yet decoded.
 
@@ -289,12 +305,11 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     if lane < min(rows, LEAST_LANE):
         raise CorruptBlockError(f"has lanes of {lane} rows")
     outlier_rows, outliers = _read_outliers(cursor, rows)
-    groups = np.array(
-        [cursor.varint(8 * cursor.left) for _ in range(-(-rows // (LANES * lane)) - 1)], np.int64
-    )
+    sizes = [cursor.varint(8 * cursor.left) for _ in range(-(-rows // (LANES * lane)) - 1)]
+    groups = np.array(sizes, np.int64)
     data = cursor.rest()
     bits = 8 * len(data)
-    if skip + int(groups.sum()) + rows * low > bits:
+    if skip + sum(sizes) + rows * low > bits:
         raise CorruptBlockError(f"has a bit stream cut short after {bits} bits")
     words = np.zeros(len(data) // 8 + 3, np.uint64)
     words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.cursor import Cursor
-from pipeline.codecs.finishing import finish_for
+from pipeline.codecs.finishing import Finish
 from pipeline.codecs.header import BlockHeader
 from pipeline.codecs.sections import apply_corrections, read_mask
 from pipeline.codecs.series import decode_series
@@ -69,6 +69,7 @@ SECTIONS: Final = {
 """Names of the sections by id."""
 
 _OPTIONAL: Final = 128
+_GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
 
 
 def split_payload(data: memoryview) -> dict[int, Cursor]:
@@ -172,6 +173,9 @@ def decode_payload(
     if start == stop:
         return np.empty(0, dtype), None
     sections = split_payload(data)
+    if sections.keys().isdisjoint(_GAPS):  # nearly every block
+        values = _decode_values(header, sections, header.rows, start, stop)
+        return _finished(sections, values), None
     missing = _mask(sections, MISSING, header.rows)
     absent = _mask(sections, ABSENT, header.rows)
     all_rows = _Level(header.rows, start, stop)
@@ -180,20 +184,26 @@ def decode_payload(
     repeated = _mask(sections, REPEATED, there.rows)
     dropped = _mask(sections, DROPPED, there.rows)
     streamed = there.below(dropped)
-    values = _decode_values(header, sections, streamed)
+    values = _decode_values(header, sections, streamed.rows, streamed.start, streamed.stop)
     if repeated is not None:
         values[there.part(repeated)] = value
     values = there.expand(values, dropped, value)
     fill = np.asarray(fill_value(dtype), dtype)
-    values = all_rows.expand(values, absent, fill)
-    for id in SECTIONS.keys() & sections.keys():
-        sections[id].finish()
+    values = _finished(sections, all_rows.expand(values, absent, fill))
     gaps = missing if absent is None else absent
     if gaps is None or not all_rows.part(gaps).any():
         return values, None
     if missing is not None:
         values[all_rows.part(missing)] = fill
     return values, ~all_rows.part(gaps)
+
+
+def _finished(sections: dict[int, Cursor], values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values when nothing is left in the sections that they were made of."""
+    for id, section in sections.items():
+        if id < _OPTIONAL and section.left and (id != VALUES or values.size):
+            section.finish()
+    return values
 
 
 def _mask(sections: dict[int, Cursor], id: int, rows: int) -> NDArray[np.bool_] | None:
@@ -223,19 +233,18 @@ def _one_value(cursor: Cursor, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _decode_values(
-    header: BlockHeader, sections: dict[int, Cursor], wanted: _Level
+    header: BlockHeader, sections: dict[int, Cursor], rows: int, start: int, stop: int
 ) -> NDArray[Any]:
-    """Decode the rows of the stream that are wanted."""
-    if wanted.rows == 0:
+    """Decode the rows from `start` up to `stop` of the stream's `rows`."""
+    if rows == 0:
         return np.empty(0, header.dtype)
     cursor = sections[VALUES]
-    transform = read_transform(header.transform, cursor, wanted.rows, header.dtype)
-    finish = finish_for(transform, header)
-    part = wanted.start, wanted.stop
+    finish = Finish(read_transform(header.transform, cursor, rows, header.dtype), header.dtype)
     values, first = decode_series(
-        header.predictor, header.entropy, cursor, wanted.rows, finish, part
+        header.predictor, header.entropy, cursor, rows, finish, (start, stop)
     )
-    values = values[wanted.start - first : wanted.stop - first]
+    if values.size != stop - start:
+        values = values[start - first : stop - first]
     if CORRECTIONS in sections:
-        apply_corrections(sections[CORRECTIONS], values, wanted.start, wanted.rows)
+        apply_corrections(sections[CORRECTIONS], values, start, rows)
     return values

@@ -13,6 +13,7 @@ from pipeline.codecs.choose_transform import choose_transform
 from pipeline.codecs.cursor import sized
 from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
+from pipeline.codecs.memory import Memory
 from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED, VALUES
 from pipeline.codecs.pieces import PIECES, write_pieces
 from pipeline.codecs.predictors import Predictor
@@ -48,6 +49,7 @@ def encode_payload(
     statistics: BlockStatistics,
     pieces: Pieces,
     recipe: Recipe,
+    memory: Memory | None,
 ) -> Payload:
     """Encode a column, whatever its values.
 
@@ -60,13 +62,17 @@ def encode_payload(
         Of the same rows.
     recipe : Recipe
         What may be tried.
+    memory : Memory or None
+        Of the column.
     """
     gaps, held = b"", values
     if valid is not None:
         id, held = _without(values, valid, MISSING, ABSENT)
         gaps = _section(id, write_mask(~valid))
-    payload = _encode_raw(held) if recipe.stage == RAW else _encode_values(held, statistics, recipe)
-    if len(payload.body) > held.nbytes:
+    payload = None
+    if recipe.stage != RAW:
+        payload = _encode_values(held, statistics, recipe, memory)
+    if payload is None or len(payload.body) > held.nbytes:
         payload = _encode_raw(held)
     body = gaps + payload.body
     told = write_pieces(values, valid, len(body) // _PIECES_SHARE, pieces)
@@ -95,7 +101,9 @@ def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     return np.repeat(values[kept], lengths)
 
 
-def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Recipe) -> Payload:
+def _encode_values(
+    values: NDArray[Any], statistics: BlockStatistics, recipe: Recipe, memory: Memory | None
+) -> Payload:
     body = b""
     repeated = _repeated_rows(values, statistics)
     if repeated is not None:
@@ -109,7 +117,7 @@ def _encode_values(values: NDArray[Any], statistics: BlockStatistics, recipe: Re
     if mapped.misfits.size:
         restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
         body += _section(CORRECTIONS, write_corrections(values, restored))
-    stream = encode_series(scale_down(mapped.numbers), recipe)
+    stream = encode_series(scale_down(mapped.numbers), recipe, memory)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
     return Payload(stages, body + bytes((VALUES,)) + mapped.transform.write() + stream.body)
 

@@ -18,9 +18,7 @@ id  entropy stage  layout
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import ENTROPY
-from pipeline.codecs.lanes import Lanes, Mapping, read_lanes
+from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, read_lanes
 from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
@@ -56,23 +54,33 @@ NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {
 MOST_LISTED: Final = 64
 
 
-@dataclass(frozen=True)
-class Finish:
-    """What becomes of numbers once they are decoded.
+class Finish(Protocol):
+    """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
 
-    Attributes
-    ----------
-    values : callable
-        Returns the values that numbers (uint64, modulo 2**64) stand for.
-    mapping : Mapping or None
-        The same for a kernel, if it can do it on its way.
-    view : callable
-        Returns the values whose bits are the int64 that `mapping` leaves.
-    """
-
-    values: Callable[[NDArray[np.uint64]], NDArray[Any]]
     mapping: Mapping | None
-    view: Callable[[NDArray[np.int64]], NDArray[Any]]
+
+    def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return the values that numbers stand for."""
+        ...
+
+    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the values whose bits a kernel has left, following `mapping`."""
+        ...
+
+
+class _Numbers:
+    """Numbers stay what they are."""
+
+    mapping: Mapping | None = NUMBERS
+
+    def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
+        return numbers
+
+    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
+        return bits.view(np.uint64)
+
+
+_NUMBERS: Final = _Numbers()
 
 
 def decode_series(
@@ -124,7 +132,7 @@ def _decode_lanes(
     lanes = read_lanes(predictor, cursor, rows)
     start, stop = lanes.span(*(part or (0, rows)))
     if finish.mapping is None:
-        numbers = lanes.restore(start, stop, scale, offset, Mapping())
+        numbers = lanes.restore(start, stop, scale, offset, NUMBERS)
         return finish.values(numbers.view(np.uint64)), start
     return finish.view(lanes.restore(start, stop, scale, offset, finish.mapping)), start
 
@@ -192,9 +200,6 @@ def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.ui
     predictor, entropy = _read_stages(cursor, runs)
     numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, _NUMBERS)
     return np.asarray(numbers, np.uint64)
-
-
-_NUMBERS: Final = Finish(lambda numbers: numbers, Mapping(), lambda bits: bits.view(np.uint64))
 
 
 def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ plain streams tried, whose buffers are compressed with it.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
 from pipeline.codecs.entropy import ENTROPY, is_constant
 from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
 from pipeline.codecs.lanes_encode import Modelled, model_lanes
+from pipeline.codecs.memory import Memory, SeriesPlan
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.series import BINS, LIST, NAMES, RUNS
@@ -40,9 +42,17 @@ _STATES: Final = 128
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
 _LEAST_PATTERN: Final = 1024
+_MOST_USES: Final = 16
+_SAFE_BITS: Final = 50
+"""Numbers up to here suit every predictor."""
+_AS_GOOD: Final = (0.7, 1.05)
+"""Bits a row, as a share of those before, that a plan may take to be used again: more, and another
+may be better; much fewer, and the column has become simple enough for others."""
 
 
-def encode_series(scaled: Scaled, recipe: Recipe = _AUTO, *, nested: bool = False) -> EncodedStream:
+def encode_series(
+    scaled: Scaled, recipe: Recipe = _AUTO, memory: Memory | None = None
+) -> EncodedStream:
     """Encode numbers with the stages that suit them.
 
     Parameters
@@ -51,29 +61,69 @@ def encode_series(scaled: Scaled, recipe: Recipe = _AUTO, *, nested: bool = Fals
         At least one row.
     recipe : Recipe
         What may be tried.
-    nested : bool
-        Runs are not allowed.
+    memory : Memory, optional
+        Of the column.
     """
-    numbers = scaled.multiples
+    if memory is None or recipe.stage is not None or scaled.multiples.size < _LEAST_PATTERN:
+        return _search(scaled, recipe)[0]
+    plan = memory.series
+    stream = _again(scaled, recipe, plan) if plan is not None and plan.uses < _MOST_USES else None
+    if plan is not None and stream is not None:
+        memory.series = replace(plan, uses=plan.uses + 1)
+        return stream
+    stream, predictor = _search(scaled, recipe)
+    bits = 8.0 * len(stream.body) / scaled.multiples.size
+    memory.series = SeriesPlan(stream.entropy, predictor, bits)
+    return stream
+
+
+def _again(scaled: Scaled, recipe: Recipe, plan: SeriesPlan) -> EncodedStream | None:
+    """Return the series in the stages of a block before, None if they do not do as well."""
+    rows = scaled.multiples.size
+    stream = None
+    if plan.entropy == RUNS:
+        found = _runs_of(scaled, plan.predictor.id, _FEW_RUNS)
+        stream = found[0] if found else None
+    elif plan.entropy == BINS and int(scaled.multiples.max()) >> _SAFE_BITS == 0:
+        numbers = scaled.multiples.view(np.int64)
+        modelled = model_lanes(numbers, plan.predictor, plan.bits, recipe.contexts)
+        if _AS_GOOD[0] * plan.bits * rows < modelled.bits < _AS_GOOD[1] * plan.bits * rows:
+            return _lanes(scaled, modelled)
+    if stream is not None and 8 * len(stream.body) < _AS_GOOD[1] * plan.bits * rows:
+        return stream
+    return None
+
+
+def _search(
+    scaled: Scaled, recipe: Recipe, *, nested: bool = False
+) -> tuple[EncodedStream, LanePredictor]:
+    """Return the series in the stages that suit it best, and the predictor of bins.
+
+    With `nested`, runs are not allowed.
+    """
+    numbers, none = scaled.multiples, LanePredictor(NONE)
     largest = int(numbers.max())
     if largest == 0:
-        return _plain(scaled, 0)
+        return _plain(scaled, 0), none
     if recipe.stage is not None and not nested:
-        return _forced(scaled, recipe, largest)
+        return _forced(scaled, recipe, largest), none
     if numbers.size < _SHORT:
-        return min((_list(scaled), _plain(scaled, 0), _plain(scaled, 1)), key=_size)
+        return min((_list(scaled), _plain(scaled, 0), _plain(scaled, 1)), key=_size), none
     signed = numbers.view(np.int64)
     runs = sample_runs(signed)
     found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
     ranked = choose_predictor(runs, largest)
     modelled = _model(signed, ranked, recipe, largest)
     if found and 8 * min(map(_size, found)) < modelled.bits:
-        return min(found, key=_size)
+        best = min(found, key=_size)
+        return best, LanePredictor(best.predictor)
     found.append(_lanes(scaled, modelled))
-    if recipe.patterns or (recipe.patterns is None and _patterned(modelled)):
+    suspected = largest < _FEW_STATES or _patterned(modelled)
+    if recipe.patterns or (recipe.patterns is None and suspected):
         found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
-    return min(found, key=_size)
+    best = min(found, key=_size)
+    return best, modelled.predictor if best.entropy == BINS else LanePredictor(best.predictor)
 
 
 def _list(scaled: Scaled) -> EncodedStream:
@@ -162,14 +212,14 @@ def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
 
 def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:
     """Return `numbers` (int64 or uint64) as a nested stream, with runs only if they are allowed."""
-    stream = encode_series(scale_down(numbers), nested=not runs)
+    stream, _ = _search(scale_down(numbers), _AUTO, nested=not runs)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 
 
 def _patterned(modelled: Modelled) -> bool:
     """Tell whether the bins repeat in a way that their frequencies do not explain."""
     tokens = modelled.tokens
-    if tokens.size < _LEAST_PATTERN or modelled.bins <= _FEW_STATES:
+    if tokens.size < _LEAST_PATTERN:
         return True
     plain = float(kernel("block_sample", "byte_bits")(tokens))
     return bool(8 * len(zstd.compress(tokens, 1)) < _PATTERNED * plain)

@@ -67,7 +67,8 @@ def raw_values(array: pa.Array) -> NDArray[Any]:
 
 def null_mask(array: pa.Array) -> NDArray[np.bool_] | None:
     """Return a bool array, shape (rows,), True at null rows; None if there is none."""
-    if array.null_count == 0 and not pa.types.is_dictionary(array.type):
+    entries = array.dictionary if pa.types.is_dictionary(array.type) else None
+    if array.null_count == 0 and (entries is None or entries.null_count == 0):
         return None
     mask = np.asarray(array.is_null().to_numpy(zero_copy_only=False), dtype=bool)
     return mask if mask.any() else None

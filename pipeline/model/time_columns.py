@@ -111,7 +111,7 @@ class ParsedTimes:
         ``int64``, shape (rows,): microseconds since 1970-01-01 UTC; means nothing where
         `valid` is False. May be a read-only view of the input.
     valid
-        Bool, shape (rows,).
+        Bool, shape (rows,); may be read-only.
     reasons
         Why, for the rows that are not valid, by row number.
     """
@@ -121,6 +121,7 @@ class ParsedTimes:
     reasons: dict[int, str]
 
 
+_LIMIT: Final = 2**63 - 1
 _Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]
 
 
@@ -149,6 +150,9 @@ def parse_times(
     """
     array = flat(values)
     form = format or TimeFormat()
+    if _is_plain(array, form):
+        time = raw_values(array)
+        return ParsedTimes(time, np.broadcast_to(np.True_, time.shape), {})
     time, below, problem = _parse(array, form)
     if form.subsecond == "reject" and below.any():
         problem = np.where((problem == 0) & (below > 0), TimeProblem.PRECISION, problem)
@@ -162,6 +166,15 @@ def parse_times(
         for row, text in zip(bad, texts, strict=True)
     }
     return ParsedTimes(time, problem == 0, reasons)
+
+
+def _is_plain(array: pa.Array, form: TimeFormat) -> bool:
+    """Tell whether a column holds microseconds since 1970 in UTC already, all of them times."""
+    kind = array.type
+    if not pa.types.is_timestamp(kind) or kind.unit != "us" or array.null_count:
+        return False
+    in_utc = kind.tz is not None or form.timezone == "UTC"
+    return in_utc and (len(array) == 0 or int(raw_values(array).min()) >= -_LIMIT)
 
 
 def _parse(array: pa.Array, form: TimeFormat) -> _Parts:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import NotFoundError, SchemaError
 from pipeline.model.arrow_arrays import is_text
+from pipeline.model.codec_names import AUTO, CODECS
 from pipeline.model.dtypes import CHANNEL_DTYPES
 
 __all__ = ["RESERVED_NAMES", "Channel", "Schema"]
@@ -39,7 +40,9 @@ class Channel:
         Lowest and highest plausible value, an infinity for an open end. Values outside are
         stored: an outlier is data, and queries may leave it out.
     codec
-        ``"auto"``: the block codec looks at the data. Nothing else is known so far.
+        One of `pipeline.model.codec_names.CODECS`: ``"auto"`` looks at each block of values,
+        ``"fast"`` and ``"small"`` prefer time or space, the others name a stage to use. It may
+        differ from version to version of a schema; what is stored stays readable.
 
     Raises
     ------
@@ -52,7 +55,7 @@ class Channel:
     units: str = ""
     description: str = ""
     valid_range: tuple[float, float] | None = None
-    codec: str = "auto"
+    codec: str = AUTO
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -66,9 +69,10 @@ class Channel:
             if not isinstance(getattr(self, name), str):
                 msg = f"{name} of channel {self.name!r} has to be a text"
                 raise SchemaError(msg)
-        if self.codec != "auto":
+        if self.codec not in CODECS:
             msg = (
-                f"channel {self.name!r} asks for codec {self.codec!r}; only 'auto' is known so far"
+                f"channel {self.name!r} asks for the unknown codec {self.codec!r}; "
+                f"use one of {', '.join(CODECS)}"
             )
             raise SchemaError(msg)
         if self.valid_range is not None:

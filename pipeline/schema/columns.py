@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from pipeline.model.number_texts import parse_numbers
 from pipeline.schema.channels import Channel
 
 __all__ = ["drop_unused", "encode_texts", "missing_column", "read_channel"]
+
+
+_GLIMPSE: Final = 61
 
 
 def missing_column(channel: Channel, rows: int) -> Column:
@@ -118,9 +123,12 @@ def drop_unused(
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Return `codes` and `texts` without the texts that no valid row has, in their order."""
     used = np.zeros(len(texts), bool)
-    used[codes if valid is None else codes[valid]] = True
-    if used.all():
-        return codes, texts
+    # Most columns show all their texts in few of their rows; a look at every row costs 7 ns each.
+    for step in (_GLIMPSE, 1):
+        some = codes[::step]
+        used[some if valid is None else some[valid[::step]]] = True
+        if used.all():
+            return codes, texts
     place = np.append(np.cumsum(used) - 1, 0).astype(np.int32)
     kept = tuple(text for text, is_used in zip(texts, used, strict=True) if is_used)
     return np.maximum(place[codes], 0), kept

@@ -134,9 +134,9 @@ def _read_times(
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     parsed = parse_times(array, time_format)
     time = parsed.time
-    outside = (time < earliest) | (time >= latest)
-    if not outside.any():
+    if len(time) == 0 or (time.min() >= earliest and time.max() < latest):
         return time, parsed.reasons
+    outside = (time < earliest) | (time >= latest)
     bounds = f"{format_time(earliest)} to {format_time(latest)}"
     rows = np.flatnonzero(outside & parsed.valid)
     reasons = {int(r): f"time {format_time(int(time[r]))} is outside {bounds}" for r in rows}

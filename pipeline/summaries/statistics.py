@@ -13,6 +13,7 @@ variances", COMPSTAT 1982.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,11 @@ class Statistics:
             total,
             np.maximum(m2, 0.0),
         )
+
+    @classmethod
+    def concat(cls, states: Sequence[Statistics]) -> Statistics:
+        """Return one-dimensional states, at least one, one after the other."""
+        return cls(*map(np.concatenate, zip(*(part.arrays() for part in states), strict=True)))
 
     def __getitem__(self, key: Any) -> Statistics:
         return Statistics(*(array[key] for array in self.arrays()))

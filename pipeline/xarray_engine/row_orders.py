@@ -97,16 +97,16 @@ def _whole_unit(view: FleetView, unit: ReadUnit, selection: Selection, base: int
     if covered and unit.is_simple:
         return Run(base, _stored(unit))
     rows = view.rows(unit, selection)
-    return Run(base, len(rows), None if rows.order is None else _narrow(rows.order, _stored(unit)))
+    return Run(base, len(rows), _positions(rows))
 
 
 def _device_runs(rows: Rows, starts: NDArray[np.int64], base: int) -> Iterator[Run]:
     """Yield the run of each device; most stand side by side, and need no order."""
     stops = np.append(starts[1:], len(rows))
-    if rows.order is None:
+    order = _positions(rows)
+    if order is None:
         yield from map(Run, (base + starts).tolist(), (stops - starts).tolist())
         return
-    order = _narrow(rows.order, _stored(rows.unit))
     breaks = np.concatenate([[0], np.cumsum(np.diff(order) != 1)])
     is_plain = breaks[starts] == breaks[stops - 1]
     for start, stop, plain in zip(starts.tolist(), stops.tolist(), is_plain.tolist(), strict=True):
@@ -120,8 +120,12 @@ def _stored(unit: ReadUnit) -> int:
     return int(unit.blocks.rows.sum())
 
 
-def _narrow(order: NDArray[np.int64], rows: int) -> NDArray[np.int32] | NDArray[np.int64]:
-    return order.astype(np.int32) if rows < _INT32_LIMIT else order
+def _positions(rows: Rows) -> NDArray[np.int32] | NDArray[np.int64] | None:
+    """Return where the rows are among those of their unit; None if they are all, in order."""
+    found = None if rows.order is None else rows.order.indices()
+    if found is None or _stored(rows.unit) >= _INT32_LIMIT:
+        return found
+    return found.astype(np.int32)
 
 
 def _concatenated(tables: Sequence[BlockTable]) -> BlockTable:

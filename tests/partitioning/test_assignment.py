@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.partitioning.assignment import assign, sort_rows, split_evenly
+from pipeline.partitioning.assignment import Assignment, assign, split_evenly
 from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_blocks, device_range
+from pipeline.partitioning.ordering import order_rows
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
 
@@ -42,13 +43,19 @@ schemes = st.builds(
 )
 
 
+def positions(assignment: Assignment, rows: int) -> NDArray[np.int64]:
+    """Return the position of each ordered row, and check what else is said of it."""
+    found = assignment.order.indices()
+    return np.arange(rows) if found is None else found
+
+
 @given(rows(), schemes)
 def test_each_row_is_in_exactly_its_partition(
     batch: tuple[NDArray[np.int32], NDArray[np.int64]], scheme: Partitioning
 ) -> None:
     codes, time = batch
     assignment = assign(codes, time, scheme)
-    order = np.arange(len(time)) if assignment.order is None else assignment.order
+    order = positions(assignment, len(time))
     assert sorted(order.tolist()) == list(range(len(time)))
     windows = scheme.window_length.numbers(time)
     blocks = device_blocks(codes, scheme.devices_per_block)
@@ -75,7 +82,7 @@ def test_rows_are_sorted_by_device_and_time_and_ties_keep_their_order(
 ) -> None:
     codes, time = batch
     assignment = assign(codes, time, scheme)
-    order = np.arange(len(time)) if assignment.order is None else assignment.order
+    order = positions(assignment, len(time))
     for part in assignment.partitions:
         members = order[part.start : part.stop].tolist()
         keys = [(int(codes[row]), int(time[row]), row) for row in members]
@@ -86,13 +93,13 @@ def test_rows_in_order_are_left_where_they_are() -> None:
     codes = np.repeat(np.arange(3, dtype=np.int32), 4)
     time = np.tile(np.arange(4, dtype=np.int64), 3)
     assignment = assign(codes, time, Partitioning(landing_rows=0))
-    assert assignment.order is None
+    assert assignment.order.is_identity
     assert [(part.start, part.stop) for part in assignment.partitions] == [(0, 12)]
 
 
 def test_no_rows_make_no_partition() -> None:
     assignment = assign(np.zeros(0, np.int32), np.zeros(0, np.int64), Partitioning())
-    assert assignment.order is None
+    assert assignment.order.is_identity
     assert assignment.partitions == ()
 
 
@@ -103,7 +110,7 @@ def test_sorting_is_stable_whatever_the_range(top: int, span: int) -> None:
     codes: NDArray[Any] = rng.choice([0, 1, top], 500).astype(np.int32)
     time = GRID_START + rng.choice([0, 1, span - 1], 500).astype(np.int64)
     expected = np.lexsort((np.arange(500), time, codes))
-    order = sort_rows(codes, time)
+    order = order_rows(codes, time).indices()
     assert order is not None
     np.testing.assert_array_equal(order, expected)
 
@@ -111,7 +118,7 @@ def test_sorting_is_stable_whatever_the_range(top: int, span: int) -> None:
 def test_rows_sorted_by_time_with_many_devices() -> None:
     codes = np.array([70_000, 1, 70_000, 1], np.int32)
     time = np.array([1, 1, 2, 3], np.int64)
-    order = sort_rows(codes, time)
+    order = order_rows(codes, time).indices()
     assert order is not None
     assert order.tolist() == [1, 3, 0, 2]
 
@@ -134,5 +141,5 @@ def test_device_ranges_are_those_of_the_blocks() -> None:
 
 def test_one_row_is_a_partition() -> None:
     assignment = assign(np.array([3], np.int32), np.array([0]), Partitioning(landing_rows=0))
-    assert assignment.order is None
+    assert assignment.order.is_identity
     assert [part.device_block for part in assignment.partitions] == [1]

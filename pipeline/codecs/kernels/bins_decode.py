@@ -30,8 +30,10 @@ _NEXT_MASK = np.uint64(32767)
 _BASE_SHIFT = np.int64(25)
 _WRONG = ~np.uint64(0)
 _MAGIC = np.int64(0x4338000000000000)
+_LEAST = _MAGIC - np.int64(1 << 51)
 _MAGIC_FLOAT = 6755399441055744.0
-"""1.5 * 2**52: a whole number below 2**51 added to its bits makes the float of their sum."""
+"""1.5 * 2**52: a whole number from -2**51 up to below 2**51, added to its bits, makes the float
+of their sum."""
 
 
 @loop
@@ -239,13 +241,18 @@ def _map(
     if scale != 1:
         for i in range(rows):
             numbers[at + np.uint64(i)] = numbers[at + np.uint64(i)] * scale + offset
-    if mapping == 1:
+    if mapping == 1 or mapping == 2:
+        outside = np.int64(0)
         for i in range(rows):
-            floats[at + np.uint64(i)] = (floats[at + np.uint64(i)] - _MAGIC_FLOAT) / power
-    elif mapping == 2:
-        for i in range(rows):
-            quotient = (floats[at + np.uint64(i)] - _MAGIC_FLOAT) / power
-            floats[at + np.uint64(i)] = np.float64(np.float32(quotient))
+            outside |= (numbers[at + np.uint64(i)] - _LEAST) >> np.int64(52)
+        if outside:
+            _divide(numbers, floats, at, rows, power)
+        else:
+            for i in range(rows):
+                floats[at + np.uint64(i)] = (floats[at + np.uint64(i)] - _MAGIC_FLOAT) / power
+        if mapping == 2:
+            for i in range(rows):
+                floats[at + np.uint64(i)] = np.float64(np.float32(floats[at + np.uint64(i)]))
     elif mapping == 3:
         for i in range(rows):
             number = numbers[at + np.uint64(i)]
@@ -259,6 +266,15 @@ def _map(
                 return False
             numbers[at + np.uint64(i)] = lookup[entry]
     return True
+
+
+@loop
+def _divide(
+    numbers: NDArray[np.int64], floats: NDArray[np.float64], at: np.uint64, rows: int, power: float
+) -> None:
+    """Divide numbers that are too large for the short way."""
+    for i in range(rows):
+        floats[at + np.uint64(i)] = np.float64(numbers[at + np.uint64(i)] - _MAGIC) / power
 
 
 @loop
@@ -327,7 +343,7 @@ def decode_lanes(
     scale, offset
         A number is ``multiple * scale + offset``.
     mapping, power, lookup
-        0: values are the numbers; 1: floats ``number / power``, numbers below 2**51; 2: these
+        0: values are the numbers; 1: floats ``number / power``; 2: these
         rounded through float32; 3: floats with the numbers as their ordered bits; 4: the bits
         that `lookup` has for a number.
     numbers, floats

@@ -1,0 +1,57 @@
+"""Work on all cores, in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pipeline.archive.chunk_io import ahead, in_threads
+
+
+def slow(number: int) -> int:
+    """Return a number, the first ones later than others."""
+    time.sleep(0.002 * (5 - number % 5))
+    return number
+
+
+def test_results_come_in_the_order_of_the_arguments() -> None:
+    assert list(ahead(slow, range(20))) == list(range(20))
+    assert in_threads(slow, range(20)) == list(range(20))
+
+
+def test_threads_that_use_threads_do_not_wait_for_one_another() -> None:
+    def nested(number: int) -> int:
+        return sum(in_threads(slow, range(number))) + sum(ahead(slow, range(number)))
+
+    expected = [sum(range(number)) * 2 for number in range(8)]
+    assert in_threads(nested, range(8)) == expected
+    assert list(ahead(nested, range(8))) == expected
+
+
+def test_no_more_is_done_ahead_than_the_cores_need() -> None:
+    begun: list[int] = []
+    results = ahead(begun.append, range(10_000))
+    next(results)
+    time.sleep(0.05)
+    assert len(begun) < 10_000
+    results.close()
+
+
+def test_an_error_arrives_at_its_place() -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            raise ValueError(number)
+        return number
+
+    results = ahead(fail, range(10))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="3"):
+        next(results)
+
+
+def test_single_arguments_need_no_thread() -> None:
+    here = threading.current_thread()
+    assert list(ahead(lambda _: threading.current_thread(), [0])) == [here]
+    assert in_threads(lambda _: threading.current_thread(), [0]) == [here]

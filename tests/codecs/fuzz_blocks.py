@@ -13,13 +13,22 @@ from numba import config
 from numpy.random import Generator
 
 from pipeline.codecs.block import encode_block, read_header
-from pipeline.codecs.cursor import signed_varint, varint
+from pipeline.codecs.cursor import signed_varint, sized, varint
 from pipeline.codecs.entropy import RAW
 from pipeline.codecs.frame import DTYPES, MAX_ROWS, BlockStatistics, join_frame
-from pipeline.codecs.series import BINS, RUNS
-from pipeline.codecs.streams import write_nested
+from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED
+from pipeline.codecs.pieces import PIECES
+from pipeline.codecs.series import BINS, LIST, RUNS
 from tests.codecs.block_columns import bits_column, forced, hard_floats, sensor, times
-from tests.codecs.fuzz_streams import any_laned, any_nested, any_plain, any_runs, any_size
+from tests.codecs.fuzz_streams import (
+    any_laned,
+    any_mask,
+    any_nested,
+    any_plain,
+    any_runs,
+    any_size,
+    any_transform,
+)
 
 __all__ = ["FAMILIES", "crafted", "make", "seed_blocks"]
 
@@ -182,24 +191,41 @@ def _any_rows(rng: Generator, most: int) -> int:
 
 def _transformed(rng: Generator, rows: int, entropy: int, predictor: int, stream: bytes) -> bytes:
     """A block of a stream behind any transform, sections before it at times."""
-    transform = int(rng.integers(0, 4))
     dtype: np.dtype[Any] = np.dtype("float64")
-    if transform == 0:
+    if rng.random() < 0.6:
         dtype = list(DTYPES.values())[int(rng.integers(len(DTYPES)))]
-    elif rng.random() < 0.3:
-        dtype = np.dtype("float32")
-    entries = rng.integers(0, 99, min(rows, int(rng.integers(1, 300))))
-    head = (b"", b"", bytes((int(rng.integers(0, 24)), int(rng.integers(0, 2)))),
-            b"\x00" + varint(entries.size) + write_nested(entries, 0))[transform]  # fmt: skip
-    section = b""
-    if rng.random() < 0.15:
-        body = varint(any_size(rng, rows)) + bytes((int(rng.integers(0, 4)),))
-        body += any_nested(rng, min(rows, 300))
-        section = bytes((int(rng.choice((2, 3, 4, 200))),)) + varint(len(body)) + body
-    largest = int(rng.choice((1, 100)))
-    found = statistics_of(rows, 0 if rng.random() < 0.9 else rows, largest)
-    payload = section + _VALUES + head + stream
+    transform, head = any_transform(rng, rows, dtype.kind == "f")
+    sections, all_rows = _any_sections(rng, rows)
+    found = statistics_of(all_rows, 0 if rng.random() < 0.9 else all_rows, 1)
+    payload = sections + _VALUES + head + stream
     return join_frame(dtype, found, (transform, predictor, entropy), payload)
+
+
+def _any_sections(rng: Generator, rows: int) -> tuple[bytes, int]:
+    """Sections before a stream of `rows` rows, and how many rows the block has with them."""
+    kind = int(rng.integers(0, 24))
+    if kind in (ABSENT, DROPPED):  # some more rows, which are not in the stream
+        more = int(rng.integers(0, 100))
+        body = varint(more) + b"\x04\x02" + varint(rows)
+        return _section(kind, (b"\x00" if kind == DROPPED else b"") + body), rows + more
+    if kind == CORRECTIONS:
+        return _section(kind, any_mask(rng, rows) + any_nested(rng, min(rows, 300))), rows
+    if kind in (MISSING, REPEATED):
+        value = bytes((int(rng.integers(0, 3)),)) if kind == REPEATED else b""
+        return _section(kind, value + any_mask(rng, rows)), rows
+    if kind == 10:
+        gone = _section(ABSENT, varint(rows) + b"\x04\x02\x00")
+        return gone + _section(int(rng.integers(2, 8)), b"\x00" + any_mask(rng, 0)), rows
+    if kind == 11:
+        ids = rng.choice((2, 3, 4, 5, 6, 128, 200), 2)
+        return b"".join(_section(int(id), any_mask(rng, rows)) for id in ids), rows
+    if kind == 12:
+        return _section(PIECES, rng.integers(0, 66, 40, np.uint8).tobytes()), rows
+    return b"", rows
+
+
+def _section(id: int, body: bytes) -> bytes:
+    return bytes((id,)) + sized(body)
 
 
 def _head(rng: Generator) -> bytes:
@@ -217,7 +243,15 @@ def _laned(rng: Generator, rows: int) -> bytes:
 
 def _runs(rng: Generator, rows: int) -> bytes:
     rows = _any_rows(rng, rows)
-    return _transformed(rng, rows, RUNS, int(rng.random() < 0.05), any_runs(rng, rows))
+    predictor, stream = any_runs(rng, rows)
+    return _transformed(rng, rows, RUNS, predictor, _head(rng) + stream)
+
+
+def _list(rng: Generator, rows: int) -> bytes:
+    """A few numbers of any size, one by one, or without a transform a stream of none."""
+    rows = int(rng.integers(0, 70))
+    stream = b"".join(varint(any_size(rng, 2**40)) for _ in range(rows))
+    return _transformed(rng, rows, LIST, int(rng.random() < 0.05), stream)
 
 
 def _plain(rng: Generator, rows: int) -> bytes:
@@ -240,6 +274,7 @@ FAMILIES: dict[str, tuple[float, Callable[[Generator, int], bytes]]] = {
     "damaged header": (0.05, _damaged_header),
     "laned": (0.3, _laned),
     "runs": (0.07, _runs),
+    "list": (0.03, _list),
     "plain": (0.05, _plain),
 }
 """Kinds of inputs: how often each comes, and what makes one of at most so many rows."""

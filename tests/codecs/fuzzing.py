@@ -2,9 +2,9 @@
 
 Random bytes, flipped bits, truncations and splices are what checksums stop. Crafted blocks have
 good checksums around payloads that were damaged, mixed, or put together field by field
-(`tests.codecs.fuzz_blocks`, `tests.codecs.fuzz_streams`), so that the decoder proper has to deal with them. Every input must
-be called corrupt, or give as many rows of the dtype as its header says, within `TIME_LIMIT` and
-`memory_limit`.
+(`tests.codecs.fuzz_blocks`, `tests.codecs.fuzz_streams`), so that the decoder proper has to deal
+with them. Every input must be called corrupt, or give as many rows of the dtype as its header
+says, within `TIME_LIMIT` and `memory_limit`.
 
 The long campaign, and the same with checks of every index::
 
@@ -24,14 +24,16 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numba import config
 
-from pipeline.codecs.block import decode_block, describe, read_header
+from pipeline.codecs.block import decode_block, describe, read_header, read_pieces
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.lanes import Mapping, read_lanes
+from pipeline.codecs.statistics import PIECE_ROWS
 from pipeline.errors import CorruptBlockError
 from tests.codecs.fuzz_blocks import make, seed_blocks
 from tests.codecs.fuzz_streams import any_laned
@@ -57,7 +59,13 @@ def check(data: bytes) -> bool:
     """
     header = _read(read_header, data)
     _read(describe, data)
+    pieces = _read(read_pieces, data)
     decoded = _read(decode_block, data)
+    if header is not None:
+        assert pieces is None or len(pieces.count) == -(-header.rows // PIECE_ROWS), "pieces"
+        start, stop = header.rows // 3, header.rows // 2
+        part = _read(partial(decode_block, rows=(start, stop)), data)
+        assert part is None or part.values.shape == (stop - start,), "rows of a part"
     if decoded is None:
         return False
     assert header is not None, "decoded, but has no header"

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from pipeline.codecs.block import decode_block, describe, encode_block, read_header
+from pipeline.codecs.pieces import PIECES
 from pipeline.model.dtypes import fill_value
 from tests.codecs.block_columns import DTYPE_NAMES, any_column, same_bits
 from tests.codecs.hard_numbers import (
@@ -46,9 +47,12 @@ def comes_back(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> 
     assert same_bits(decoded.values, expected)
     header = read_header(block)
     assert (header.rows, header.dtype) == (values.size, values.dtype)
-    assert describe(block)["rows"] == values.size
+    told = describe(block)
+    assert told["rows"] == values.size
     bitmap = 0 if valid is None else -(-values.size // 8)
-    assert len(block) <= header.size + values.nbytes + bitmap + MARGIN
+    pieces = told["section_bytes"].get(str(PIECES), 0)
+    assert pieces <= 0.02 * len(block) + 8
+    assert len(block) <= header.size + values.nbytes + bitmap + pieces + MARGIN
     return block
 
 

@@ -17,7 +17,7 @@ from pipeline.codecs.cursor import Cursor, sized
 from pipeline.codecs.entropy import ENTROPY
 from pipeline.codecs.frame import MAX_ROWS
 from pipeline.codecs.lanes import NONE, PREDICTORS, Mapping, read_lanes
-from pipeline.codecs.series import BINS, RUNS
+from pipeline.codecs.series import BINS, LIST, RUNS
 from pipeline.errors import CorruptBlockError
 from tests.codecs.block_columns import assemble
 from tests.codecs.fuzz_blocks import FAMILIES, crafted, make, seed_blocks
@@ -43,7 +43,7 @@ def in_subprocess(count: int, seed: int, rows: int, **environment: str) -> str:
 
 def test_the_blocks_to_be_damaged_go_through_every_stage() -> None:
     headers = [read_header(block) for block in BLOCKS.values()]
-    assert {header.entropy for header in headers} == {*ENTROPY, BINS, RUNS}
+    assert {header.entropy for header in headers} == {*ENTROPY, BINS, RUNS, LIST}
     laned = {header.predictor for header in headers if header.entropy == BINS}
     assert laned == set(PREDICTORS)
     assert all(
@@ -163,7 +163,8 @@ def test_bases_that_no_entry_holds_are_refused(base: int) -> None:
         ({"extras": [0, 0], "steps": [2**40 - 1, 0], "frequencies": [[1]]}, "impossible table"),
         ({"extras": [0, 0], "steps": [0, 0], "frequencies": [[33]]}, "impossible table"),
         ({"extras": [0, 0], "steps": [0, 0], "frequencies": [[9000]]}, "impossible table"),
-        ({"contexts": 2, "classes": [2], "frequencies": [[], []]}, "impossible table"),
+        ({"contexts": 2, "kinds": [2], "frequencies": [[], []]}, "impossible table"),
+        ({"contexts": 2, "moves": [0, 2], "frequencies": [[], []]}, "impossible table"),
         ({"tail": b"", "rows": 300, "lane": 300, "extras": [50]}, "impossible bit stream"),
         ({"low": 62, "tail": b""}, "cut short"),
         ({"low": 63}, "at most"),

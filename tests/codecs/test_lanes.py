@@ -212,7 +212,7 @@ def test_the_size_is_known_before_it_is_written(name: str, predictor: LanePredic
 
 def chosen(numbers: NDArray[np.int64]) -> int:
     numbers = numbers - numbers.min()
-    return choose_predictor(sample_runs(numbers), int(numbers.max())).predictor.id
+    return choose_predictor(sample_runs(numbers), int(numbers.max()))[0].predictor.id
 
 
 def test_the_choice_of_predictors() -> None:

@@ -6,7 +6,7 @@ the decoder is told all of it, so decisions may improve without touching the for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -151,6 +151,9 @@ def model_lanes(
         low, low_bits = _WIDE_BITS, numbers.view(np.uint64) & np.uint64((1 << _WIDE_BITS) - 1)
         numbers = (numbers.view(np.uint64) >> np.uint64(_WIDE_BITS)).view(np.int64)
     rest = _predict(numbers, predictor, _lane_rows(rows, bits))
+    if low:  # what is kept apart is whole: its row's low bits are not added to it
+        below = low_bits[rest.outlier_rows].view(np.int64)
+        rest = replace(rest, outliers=(rest.outliers << low) | below)
     more = _low_bits(rest)
     if more:
         noise = rest.values.view(np.uint64) & np.uint64((1 << more) - 1)

@@ -143,6 +143,14 @@ def test_residuals_far_from_zero_and_close_together(step: int) -> None:
         assert lanes.table().bins >= 1
 
 
+def test_outliers_among_numbers_of_64_bits_keep_all_of_their_bits() -> None:
+    numbers = np.random.default_rng(5).integers(0, 1000, 60)
+    numbers[[7, 30]] = -1, -(2**63) + 12_345
+    assert comes_back(numbers, LanePredictor(NONE)).outlier_rows.tolist() == [7, 30]
+    wide = np.random.default_rng(5).integers(-(2**63), 2**63 - 1, 400)
+    comes_back(wide, LanePredictor(NONE))
+
+
 def test_low_bits_of_noise_stand_apart() -> None:
     for span, least in ((2**40, 3), (2**45, 8), (2**62 - 1, 25)):
         assert comes_back(series(f"span {span:#x}", 900) if f"span {span:#x}" in SERIES else

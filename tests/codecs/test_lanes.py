@@ -145,8 +145,9 @@ def test_residuals_far_from_zero_and_close_together(step: int) -> None:
 
 def test_outliers_among_numbers_of_64_bits_keep_all_of_their_bits() -> None:
     numbers = np.random.default_rng(5).integers(0, 1000, 60)
-    numbers[[7, 30]] = -1, -(2**63) + 12_345
-    assert comes_back(numbers, LanePredictor(NONE)).outlier_rows.tolist() == [7, 30]
+    for far in (-1, -(2**63), -(2**63) + 12_345):
+        numbers[30] = far
+        assert comes_back(numbers, LanePredictor(NONE)).outlier_rows.tolist() == [30]
     wide = np.random.default_rng(5).integers(-(2**63), 2**63 - 1, 400)
     comes_back(wide, LanePredictor(NONE))
 

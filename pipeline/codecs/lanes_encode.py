@@ -190,6 +190,9 @@ def model_lanes(
         low, low_bits = _WIDE_BITS, numbers.view(np.uint64) & np.uint64((1 << _WIDE_BITS) - 1)
         numbers = (numbers.view(np.uint64) >> np.uint64(_WIDE_BITS)).view(np.int64)
     rest = _predict(numbers, predictor, _lane_rows(rows, bits))
+    if low:  # what is kept apart is whole: its row's low bits are not added to it
+        below = low_bits[rest.outlier_rows].view(np.int64)
+        rest = replace(rest, outliers=(rest.outliers << low) | below)
     more = _low_bits(rest)
     if more:
         noise = rest.values.view(np.uint64) & np.uint64((1 << more) - 1)

@@ -204,6 +204,8 @@ def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.ui
         As `decode_series`.
     """
     predictor, entropy = _read_stages(cursor, runs)
+    if rows == 0:
+        raise CorruptBlockError("has a nested stream of no numbers")
     numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, _NUMBERS)
     return np.asarray(numbers, np.uint64)
 

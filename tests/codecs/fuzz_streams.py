@@ -9,10 +9,20 @@ from numpy.random import Generator
 
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
 from pipeline.codecs.lanes import FEW_OUTLIERS, GRID, LANES, LEAST_LANE, SMOOTHING
-from pipeline.codecs.series import BINS, RUNS
+from pipeline.codecs.series import BINS, LIST, RUNS
 from pipeline.codecs.streams import write_nested
 
-__all__ = ["Bits", "LanedStream", "any_laned", "any_nested", "any_plain", "any_runs", "any_size"]
+__all__ = [
+    "Bits",
+    "LanedStream",
+    "any_laned",
+    "any_mask",
+    "any_nested",
+    "any_plain",
+    "any_runs",
+    "any_size",
+    "any_transform",
+]
 
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 2**16, 2**31, 2**32, 2**38, 2**40, 2**62, 2**63, WORD)
 
@@ -64,7 +74,8 @@ def any_signed(rng: Generator) -> int:
 class LanedStream:
     """Every field of a laned stream, free to be wrong.
 
-    ``frequencies[context][bin]`` are all but the last of a context.
+    ``frequencies[context][bin]`` are all but the last of a context; without `moves`, a bin's
+    kind is the next context.
     """
 
     rows: int
@@ -80,7 +91,8 @@ class LanedStream:
     base: int = 0
     extras: list[int] = field(default_factory=lambda: [0])
     steps: list[int] = field(default_factory=lambda: [0])
-    classes: list[int] = field(default_factory=lambda: [0])
+    kinds: list[int] = field(default_factory=lambda: [0])
+    moves: list[int] = field(default_factory=list)
     contexts: int = 1
     frequencies: list[list[int]] = field(default_factory=lambda: [[]])
     tail: bytes = b""
@@ -106,8 +118,12 @@ class LanedStream:
             bits.gamma(_fold(extra - before), 0)
             bits.gamma(step, min(extra, 40))
             before = extra
-        for cls in self.classes if self.contexts > 1 else ():
-            bits.put(cls, 3)
+        if self.contexts > 1:
+            for kind in self.kinds:
+                bits.put(kind, 3)
+            bits.put(bool(self.moves), 1)
+            for context in self.moves:
+                bits.put(context, 3)
         for frequencies in self.frequencies:
             before = 0
             for frequency in frequencies:
@@ -135,7 +151,7 @@ def any_laned(rng: Generator, rows: int) -> tuple[int, bytes]:
         any_outliers(rng, rows), [int(rng.integers(0, 40)) for _ in range(groups)], state_bits,
         int(rng.integers(-200, 200)), rng.integers(0, widest + 1, bins).tolist(),
         rng.integers(0, 1 << min(widest, 30), bins).tolist(),
-        rng.integers(0, contexts, bins).tolist(), contexts,
+        *_any_moves(rng, contexts, bins), contexts,
         [_shares(rng, bins, state_bits) for _ in range(contexts)],
     )  # fmt: skip
     for _ in range(int(rng.choice((0, 0, 1, 2)))):
@@ -145,6 +161,14 @@ def any_laned(rng: Generator, rows: int) -> tuple[int, bytes]:
     if rng.random() < 0.1:
         stream.tail = stream.tail[: int(rng.integers(0, len(stream.tail)))]
     return stream.predictor, stream.write()
+
+
+def _any_moves(rng: Generator, contexts: int, bins: int) -> tuple[list[int], list[int]]:
+    """Kinds of bins, and the contexts that follow a context and a kind, or none."""
+    if rng.random() < 0.5:
+        return rng.integers(0, contexts, bins).tolist(), []
+    kinds = rng.integers(0, int(rng.integers(1, 9)), bins)
+    return kinds.tolist(), rng.integers(0, contexts, contexts * (int(kinds.max()) + 1)).tolist()
 
 
 def _shares(rng: Generator, bins: int, bits: int) -> list[int]:
@@ -169,7 +193,7 @@ def _spoil(stream: LanedStream, rng: Generator) -> None:
     elif kind == 4:
         stream.steps[bins] = any_size(rng, 2**41) % 2**48
     elif kind == 5:
-        stream.classes[bins] = int(rng.integers(8))
+        (stream.moves or stream.kinds)[0] = int(rng.integers(8))
     elif kind == 6 and shares:
         shares[int(rng.integers(len(shares)))] = int(rng.choice((0, 1, 4095, 4096, 8191, 9000)))
     elif kind == 7:
@@ -223,28 +247,88 @@ def any_plain(rng: Generator, entropy: int, rows: int) -> bytes:
 
 def any_nested(rng: Generator, rows: int, depth: int = 0) -> bytes:
     """A nested stream that says whatever stages it has; runs within runs at times."""
-    predictor, entropy = int(rng.integers(0, 3)), int(rng.choice((0, 1, 2, 3, 4, BINS, BINS, RUNS)))
+    entropy = int(rng.choice((0, 1, 2, 3, 4, BINS, BINS, RUNS, LIST)))
+    predictor = int(rng.integers(0, 3))
+    if entropy == LIST:
+        listed = b"".join(varint(int(one)) for one in rng.integers(0, 9, min(rows, 70)))
+        return bytes((int(rng.random() < 0.1), LIST)) + sized(listed)
     head = signed_varint(any_signed(rng)) + varint(any_size(rng, 3))
     if entropy == BINS and rows > 0:
         predictor, body = any_laned(rng, min(rows, 3000))
     elif entropy == RUNS and depth < 3:
-        return bytes((0, RUNS)) + sized(any_runs(rng, rows, depth + 1))
+        inner, body = any_runs(rng, rows, depth + 1)
+        return bytes((inner, RUNS)) + sized(head + body)
     else:
         body = any_plain(rng, entropy, rows)
         head += varint(any_size(rng, 9)) + signed_varint(3) if predictor else b""
     return bytes((predictor, entropy)) + sized(head + body)
 
 
-def any_runs(rng: Generator, rows: int, depth: int = 0) -> bytes:
-    """A series of runs; the lengths of many of them add up."""
+def any_runs(rng: Generator, rows: int, depth: int = 0) -> tuple[int, bytes]:
+    """A predictor and, behind offset and scale, runs; the lengths of many of them add up."""
+    predictor = int(rng.choice((0, 0, 1, 1, 2))) if rng.random() < 0.3 else int(rng.random() < 0.3)
+    head = varint(any_size(rng, 100)) if predictor else b""
+    rows = max(0, rows - predictor)
     count = min(rows, int(rng.integers(1, 50))) if rng.random() < 0.8 else any_size(rng, rows)
     few = min(count, 2000)
     if rng.random() < 0.3 or not 0 < count <= rows:
-        return varint(count) + any_nested(rng, few, depth) + any_nested(rng, few, depth)
+        head += varint(count) + any_nested(rng, few, depth)
+        return predictor, head + any_nested(rng, few, depth)
     lengths = np.diff(np.sort(rng.integers(0, rows - count + 1, count - 1)), prepend=0)
     lengths = np.append(lengths, rows - count - lengths.sum())
     if rng.random() < 0.3:
         lengths[int(rng.integers(count))] = any_signed(rng) % 2**63
     values = rng.integers(0, 100, count)
     first = any_nested(rng, count, depth) if rng.random() < 0.3 else write_nested(values, 0)
-    return varint(count) + first + write_nested(lengths, 0)
+    return predictor, head + varint(count) + first + write_nested(lengths, 0)
+
+
+def any_mask(rng: Generator, rows: int) -> bytes:
+    """A mask of some of the rows, of any kind."""
+    marked = rng.random(rows) < rng.choice((0.0, 0.1, 0.9, 1.0))
+    count, kind = int(np.count_nonzero(marked)), int(rng.integers(0, 5))
+    listed = np.flatnonzero(marked if kind == 1 else ~marked)
+    if rng.random() < 0.3 or (kind in (1, 2) and not listed.size) or not rows:
+        body = any_nested(rng, min(rows, 300))
+    elif kind == 0:
+        packed = np.packbits(marked, bitorder="little").tobytes()
+        body = varint(len(packed) << 2) + packed
+    elif kind == 4:
+        body = varint(3) + varint(count) + varint(any_size(rng, max(0, rows - count)))
+    else:
+        body = write_nested(listed if kind < 3 else marked.astype(np.int64), 0)
+    return varint(any_size(rng, rows) if rng.random() < 0.1 else count) + bytes((kind,)) + body
+
+
+def any_transform(
+    rng: Generator, rows: int, floats: bool, nested: bool = False
+) -> tuple[int, bytes]:
+    """A transform's id and parameters."""
+    kinds = (0, 1, 2, 4, 5) if nested else (0, 1, 2, 3, 4, 5, 6)
+    kind = int(rng.choice(kinds)) if floats or rng.random() < 0.1 else int(rng.choice((0, 0, 3, 6)))
+    if kind == 3 and nested:
+        kind = 0
+    if kind == 2:
+        return kind, bytes((int(rng.integers(0, 24)), int(rng.integers(0, 2))))
+    if kind == 4:
+        steps = [_any_step(rng) for _ in range(int(rng.integers(0, 5)))]
+        return kind, bytes((len(steps),)) + b"".join(steps)
+    if kind == 5:
+        return kind, rng.integers(0, 20, 2, np.uint8).tobytes()
+    if kind in (3, 6):
+        count = max(1, min(rows, int(rng.integers(1, 300))))
+        base, parameters = any_transform(rng, rows, floats, nested=True)
+        head = bytes((base,)) + parameters + varint(count)
+        entries = rng.integers(0, 99, count)
+        head += any_nested(rng, count) if rng.random() < 0.2 else write_nested(entries, 0)
+        mend = any_mask(rng, count) + any_nested(rng, count) if kind == 6 else b""
+        return kind, head + (sized(mend) if kind == 6 else b"")
+    return kind, b""
+
+
+def _any_step(rng: Generator) -> bytes:
+    """A step of arithmetic: a kind, and digits or a number."""
+    kind = int(rng.integers(0, 9))
+    number = float(rng.choice((0.1, 1.8, 32.0, -1.0, 1e300, 1e-300, np.inf, np.nan, 0.0)))
+    parameter = (b"", bytes((int(rng.integers(0, 24)),)), np.float64(number).tobytes())
+    return bytes((kind,)) + parameter[int(rng.integers(3))]

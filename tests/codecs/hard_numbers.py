@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ def _wide(rows: int, rng: Generator, span: int) -> Numbers:
 
 
 def _walk(rows: int, rng: Generator) -> Numbers:
-    walk = np.cumsum(rng.integers(-1000, 1001, rows))
-    return walk - walk.min()
+    walk: Numbers = np.cumsum(rng.integers(-1000, 1001, rows))
+    walk -= walk.min()
+    return walk
 
 
 def _ramp(rows: int, rng: Generator) -> Numbers:
@@ -46,8 +48,9 @@ def _clock(rows: int, rng: Generator) -> Numbers:
     steps = 60_000_000 + rng.integers(-900, 900, rows)
     steps += 60_000_000 * (rng.random(rows) < 0.01) * rng.integers(1, 50, rows)
     steps -= 3_600_000_000 * (rng.random(rows) < 0.001)
-    clock = np.cumsum(steps)
-    return clock - clock.min()
+    clock: Numbers = np.cumsum(steps)
+    clock -= clock.min()
+    return clock
 
 
 def _drift(rows: int, rng: Generator) -> Numbers:
@@ -80,7 +83,9 @@ SERIES: dict[str, Callable[[int, Generator], Numbers]] = {
     "bits": lambda rows, rng: rng.integers(0, 2, rows),
     "alternating": lambda rows, rng: np.arange(rows) % 2 * 2**40,
     "noise": lambda rows, rng: np.rint(rng.normal(4000, 300, rows)).astype(np.int64).clip(0),
-    "heavy tails": lambda rows, rng: (rng.pareto(0.7, rows) * 100).clip(0, 2.0**49).astype(np.int64),
+    "heavy tails": lambda rows, rng: (
+        (rng.pareto(0.7, rows) * 100).clip(0, 2.0**49).astype(np.int64)
+    ),
     "long runs": lambda rows, rng: np.repeat(rng.integers(0, 2**30, -(-rows // 700)), 700)[:rows],
     "walk": _walk,
     "ramp": _ramp,
@@ -93,10 +98,11 @@ SERIES: dict[str, Callable[[int, Generator], Numbers]] = {
     "middle spike": lambda rows, rng: _spike(rows, rng, rows // 2),
     "lane spike": lambda rows, rng: _spike(rows, rng, rows // 4),
     "spikes": _spikes,
-    "tiny and huge": lambda rows, rng: rng.integers(0, 2, rows) * (2**62 - 200)
-    + rng.integers(0, 99, rows),
+    "tiny and huge": lambda rows, rng: (
+        rng.integers(0, 2, rows) * (2**62 - 200) + rng.integers(0, 99, rows)
+    ),
     **{
-        f"span {span:#x}": lambda rows, rng, span=span: _wide(rows, rng, span)
+        f"span {span:#x}": partial(_wide, span=span)
         for span in (2**16 - 1, 2**16, 2**37 - 1, 2**37, 2**38, 2**39, 2**40, 2**62 - 1)
     },
 }
@@ -113,9 +119,26 @@ def _floats(rows: int, rng: Generator, dtype: np.dtype[Any], share: float) -> ND
     words = np.dtype(f"u{dtype.itemsize}")
     top = np.array(1, words) << np.array(8 * dtype.itemsize - 1, words)
     nan = np.array(np.nan, dtype).view(words)
-    odd = np.array([nan, nan | 1, nan | 77, nan | top, nan | top | 5, 0, top, 1, top | 1, 99,
-                    np.array(np.inf, dtype).view(words), np.array(-np.inf, dtype).view(words)], words)
-    values = np.round(20 + np.cumsum(rng.normal(0, 0.1, rows)), int(rng.integers(0, 4))).astype(dtype)
+    odd = np.array(
+        [
+            nan,
+            nan | 1,
+            nan | 77,
+            nan | top,
+            nan | top | 5,
+            0,
+            top,
+            1,
+            top | 1,
+            99,
+            np.array(np.inf, dtype).view(words),
+            np.array(-np.inf, dtype).view(words),
+        ],
+        words,
+    )
+    values = np.round(20 + np.cumsum(rng.normal(0, 0.1, rows)), int(rng.integers(0, 4))).astype(
+        dtype
+    )
     spoilt = rng.random(rows) < share
     values[spoilt] = rng.choice(odd, int(spoilt.sum())).view(dtype)
     return values
@@ -137,7 +160,9 @@ def _near_ends(rows: int, rng: Generator, dtype: np.dtype[Any]) -> NDArray[Any]:
     words = np.dtype(f"u{dtype.itemsize}")
     noise = rng.integers(0, 50, rows).astype(words)
     top = words.type(1 << (8 * words.itemsize - 1))
-    return (noise + np.where(rng.random(rows) < 0.5, top, top - words.type(60))).view(dtype)
+    noise += np.where(rng.random(rows) < 0.5, top, top - words.type(60))
+    near: NDArray[Any] = noise.view(dtype)
+    return near
 
 
 def _wrapping(rows: int, rng: Generator, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -172,7 +197,11 @@ def column(name: str, rows: int, dtype: str, seed: int = 0) -> NDArray[Any]:
     """The column `name` of so many rows; of floats and bools whatever suits them."""
     rng, kind = np.random.default_rng((seed, rows)), np.dtype(dtype)
     if kind.kind == "b":
-        return np.asarray(SERIES[name](rows, rng) % 2 == 1) if name in SERIES else rng.random(rows) < 0.5
+        return (
+            np.asarray(SERIES[name](rows, rng) % 2 == 1)
+            if name in SERIES
+            else rng.random(rows) < 0.5
+        )
     if kind.kind == "f" and name in ("extremes", "noise", "walk"):
         share = {"extremes": 1.0, "noise": 0.3, "walk": 0.01}[name]
         return _floats(rows, rng, kind, share)

@@ -81,7 +81,12 @@ def test_numbers_of_every_size_come_back_whole_and_in_part(
     for name in ("walk", "clock", "spikes", "span 0x10000000000"):
         numbers = suited(series(name, rows), predictor)
         lanes = comes_back(numbers, predictor, 30.0)
-        for start, stop in {(0, 1), (rows - 1, rows), (rows // 3, rows // 2 + 1), (rows // 2, rows)}:
+        for start, stop in {
+            (0, 1),
+            (rows - 1, rows),
+            (rows // 3, rows // 2 + 1),
+            (rows // 2, rows),
+        }:
             first, last = lanes.span(start, stop)
             assert first <= start < stop <= last
             part = lanes.restore(first, last, 1, 0, PLAIN)
@@ -118,7 +123,9 @@ def test_any_grid(shift: int, period: int, numbers: NDArray[np.int64]) -> None:
     comes_back(np.sort(numbers), LanePredictor(GRID, shift, period))
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1, -(2**63)), (7, -5), (2**64 - 1, 2**63 - 1), (0, 3)])
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1, -(2**63)), (7, -5), (2**64 - 1, 2**63 - 1), (0, 3)]
+)
 def test_scale_and_offset_wrap(scale: int, offset: int) -> None:
     numbers = series("walk", 300)
     _, lanes, _ = encoded(numbers, LanePredictor(DELTA))
@@ -134,6 +141,15 @@ def test_residuals_far_from_zero_and_close_together(step: int) -> None:
     for predictor in DIFFERENCES:
         lanes = comes_back(numbers, predictor)
         assert lanes.table().bins >= 1
+
+
+def test_outliers_among_numbers_of_64_bits_keep_all_of_their_bits() -> None:
+    numbers = np.random.default_rng(5).integers(0, 1000, 60)
+    for far in (-1, -(2**63), -(2**63) + 12_345):
+        numbers[30] = far
+        assert comes_back(numbers, LanePredictor(NONE)).outlier_rows.tolist() == [30]
+    wide = np.random.default_rng(5).integers(-(2**63), 2**63 - 1, 400)
+    comes_back(wide, LanePredictor(NONE))
 
 
 def test_low_bits_of_noise_stand_apart() -> None:
@@ -205,7 +221,7 @@ def test_the_size_is_known_before_it_is_written(name: str, predictor: LanePredic
 
 def chosen(numbers: NDArray[np.int64]) -> int:
     numbers = numbers - numbers.min()
-    return choose_predictor(sample_runs(numbers), int(numbers.max())).predictor.id
+    return choose_predictor(sample_runs(numbers), int(numbers.max()))[0].predictor.id
 
 
 def test_the_choice_of_predictors() -> None:

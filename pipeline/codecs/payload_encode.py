@@ -48,21 +48,23 @@ class Payload:
     body : bytes
     scale : int
         Whole numbers: all values are multiples of it above the smallest.
-    head : bytes
-        Offset and scale as they stand in `body`, in front of the series; empty if a header with
-        this scale cannot tell them.
+    series : int
+        Bytes of the series, with which `body` ends.
+    head : int
+        Bytes of offset and scale, with which the series begins; 0 if no header can tell them.
     """
 
     stages: tuple[int, int, int]
     body: bytes
     scale: int = 1
-    head: bytes = b""
+    series: int = 0
+    head: int = 0
 
     def without_head(self) -> Payload:
         """Return the payload that leaves offset and scale to the header."""
         transform, predictor, entropy = self.stages
-        at = self.body.rindex(bytes((VALUES,)) + self.head) + 1
-        body = self.body[:at] + self.body[at + len(self.head) :]
+        at = len(self.body) - self.series
+        body = self.body[:at] + self.body[at + self.head :]
         return Payload((transform, predictor, entropy | INHERITED), body, self.scale)
 
 
@@ -146,10 +148,10 @@ def _encode_values(
     body += bytes((VALUES,)) + mapped.transform.write() + stream.body
     if mapped.transform.id != Identity.id or repeated is not None:
         return Payload(stages, body)
-    head = b""
+    head = 0
     if stream.entropy != LIST and scaled.offset == statistics.min and len(body) < _SHORT:
-        head = signed_varint(scaled.offset) + varint(scaled.scale)
-    return Payload(stages, body, scaled.scale, head)
+        head = len(signed_varint(scaled.offset) + varint(scaled.scale))
+    return Payload(stages, body, scaled.scale, len(stream.body), head)
 
 
 def _encode_raw(values: NDArray[Any]) -> Payload:

@@ -2,10 +2,11 @@
 
 A block is one column of up to `MAX_ROWS` rows. It begins with a header that can be fetched and
 trusted by itself, so that statistics are answered without touching the payload. Every header
-begins with the magic ``IOTB``, the format version (1 byte) and the dtype code (1 byte): 1 bool;
-2 to 5 int8 to int64; 6 to 9 uint8 to uint64; 16 float32; 17 float64. Version 2 is written
-(`pipeline.codecs.frame_v2`), version 1 is read as well (`pipeline.codecs.frame_v1`). The
-payload follows at once and fills the block to its end; `pipeline.codecs.payload` describes it.
+begins with the magic ``IOTB``, the format version (1 byte) and the dtype code (1 byte, of which
+version 2 has flags in the upper three bits): 1 bool; 2 to 5 int8 to int64; 6 to 9 uint8 to
+uint64; 16 float32; 17 float64. Version 2 is written (`pipeline.codecs.frame_v2`), version 1 is
+read as well (`pipeline.codecs.frame_v1`). The payload follows at once and fills the block to its
+end; `pipeline.codecs.payload` describes it.
 
 References
 ----------

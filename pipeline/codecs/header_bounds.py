@@ -84,8 +84,8 @@ def write_bounds(code: int, values: Bounds, scale: int) -> tuple[int, int, int, 
 def _put_scale(out: bytearray, scale: int, values: tuple[int, int, int, int]) -> tuple[int, int]:
     """Append the scale if it fits; return flags, and the scale to count in."""
     low, high, first, last = values
-    distances = (high - low, first - low, last - low)
-    if high == low or scale >= _WIDEST or any(distance % scale for distance in distances):
+    unfit = (high - low) % scale or (first - low) % scale or (last - low) % scale
+    if unfit or high == low or scale >= _WIDEST:
         return 0, 1
     factor, zeros = scale, 0
     while zeros < _ZEROS and factor % 10 == 0:

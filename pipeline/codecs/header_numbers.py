@@ -125,8 +125,10 @@ def decimal(value: float, exponent: int, single: bool = False) -> int | None:
     if not -_EXACT < scaled < _EXACT:
         return None
     number = round(scaled)
-    (found,) = quotients((number,), exponent, single)
-    return number if same(found, value) else None
+    found = number / _POWERS[exponent]
+    if single:
+        (found,) = _SINGLE.unpack(_SINGLE.pack(found))
+    return number if found == value and copysign(1.0, found) == copysign(1.0, value) else None
 
 
 def decimals(code: int, values: tuple[float, ...]) -> tuple[int, list[int]] | None:

@@ -98,10 +98,10 @@ def _whole_sums(statistics: BlockStatistics, scale: int) -> tuple[int, bytes | N
     apart = _apart(count, above, m2, scale)
     known = b"" if span == 1 and apart == _apart_of_bits(count, above) else None
     if apart is not None and span > 1:
-        even, shorts = _shorter(count, span, (above, apart))
+        even, shorts = _shorter(count, span, [above, apart])
         if shorts and len(shorts[0]) + len(shorts[1]) < 2 * DOUBLE.size:
             return even, shorts[0], shorts[1]
-    even, shorts = _shorter(count, span, (above,))
+    even, shorts = _shorter(count, span, [above])
     if shorts and len(shorts[0]) < DOUBLE.size:
         return even, shorts[0], known
     return 0, None, None
@@ -109,10 +109,8 @@ def _whole_sums(statistics: BlockStatistics, scale: int) -> tuple[int, bytes | N
 
 def _apart(count: int, above: int, m2: float, scale: int) -> int | None:
     """Return the whole number that gives `m2` again, or None."""
-    numerator, denominator = m2.as_integer_ratio()
-    unit = 2 * scale * scale * denominator
     rest = -above * above % count
-    apart = (2 * numerator * count - rest * unit + (unit * count >> 1)) // (unit * count)
+    apart = round(m2 / (scale * scale) - rest / count)
     return apart if apart >= 0 and same(_variation(count, above, apart, scale), m2) else None
 
 
@@ -131,20 +129,19 @@ def _evenly(count: int, span: int) -> tuple[int, int]:
     return count * span >> 1, squares
 
 
-def _shorter(count: int, span: int, numbers: tuple[int, ...]) -> tuple[int, list[bytes]]:
+def _shorter(count: int, span: int, numbers: list[int]) -> tuple[int, list[bytes]]:
     """Return EVEN and the numbers as it has them, or 0 and the numbers, whichever is shorter.
 
     Nothing is returned of numbers that are too long in either way.
     """
-    pairs = zip(numbers, _evenly(count, span), strict=False)
-    differences = tuple([fold(number - even) for number, even in pairs])
-    plain, signed = _bits(numbers), _bits(differences)
+    evenly = _evenly(count, span)
+    differences = [fold(number - evenly[at]) for at, number in enumerate(numbers)]
+    plain = signed = 0
+    for number, difference in zip(numbers, differences, strict=True):
+        plain += number.bit_length()
+        signed += difference.bit_length()
     flag, chosen = (EVEN, differences) if signed < plain else (0, numbers)
     return flag, [] if max(chosen) >> 63 else [leb(number) for number in chosen]
-
-
-def _bits(numbers: tuple[int, ...]) -> int:
-    return sum([number.bit_length() for number in numbers])
 
 
 def read_sums(

@@ -50,7 +50,7 @@ def stored(dtype: str, statistics: BlockStatistics, scale: int) -> BlockHeader:
 @st.composite
 def multiples(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.bool_] | None, int]:
     """Whole numbers that are multiples of a scale apart, some of them missing."""
-    dtype = np.dtype(draw(st.sampled_from(INTEGERS)))
+    dtype = draw(st.sampled_from(INTEGERS))
     info = np.iinfo(dtype)
     scale = draw(st.integers(1, info.max // 4) | st.sampled_from((1, 5, 10, 60, 100)))
     low = draw(st.integers(info.min, info.max - scale) | st.just(info.max // scale // 2 * scale))

@@ -122,7 +122,7 @@ def _write(folder: Path, name: str, block: bytes) -> dict[str, Any]:
     if decoded.valid is not None:
         arrays["valid"] = decoded.valid
     with (folder / f"{name}.npz").open("xb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     found = {"file": f"{name}.npz", "step": header.step, "scale": header.scale}
     return found | {"statistics": plain(header.statistics)}
 

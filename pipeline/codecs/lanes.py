@@ -291,6 +291,8 @@ class Lanes:
             If the bit stream is impossible.
         """
         out = np.empty(stop - start, np.int64)
+        if start == stop:  # the loop decodes at least one group
+            return out
         group = LANES * self.lane
         good = kernel("bins_decode", "decode_lanes")(
             self.words, np.uint64(self.skip), self.bits - self.rows * self.low, self.low,

@@ -254,7 +254,10 @@ def _decode_values(
     header: BlockHeader, sections: dict[int, Cursor], rows: int, start: int, stop: int
 ) -> NDArray[Any]:
     """Decode the rows from `start` up to `stop` of the stream's `rows`."""
-    if rows == 0:
+    if start == stop:
+        if rows:  # what the stream holds is of other rows and need not be looked at
+            for id in (VALUES, CORRECTIONS):
+                sections.pop(id, None)
         return np.empty(0, header.dtype)
     cursor = sections[VALUES]
     finish = Finish(read_transform(header.transform, cursor, rows, header.dtype), header.dtype)

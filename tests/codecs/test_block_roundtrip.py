@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pipeline.codecs.block import decode_block, describe, encode_block, read_header
+from pipeline.codecs.block import Memory, decode_block, describe, encode_block, read_header
 from pipeline.codecs.pieces import PIECES
+from pipeline.model.codec_names import CODECS
 from pipeline.model.dtypes import fill_value
 from tests.codecs.block_columns import DTYPE_NAMES, any_column, same_bits
 from tests.codecs.hard_numbers import (
@@ -194,6 +195,38 @@ def varied() -> list[NDArray[Any]]:
     rows = 200 if INTERPRETED else 3000
     return [column(name, rows, dtype) for name in ("walk", "clock", "noise", "spikes", "long runs",
             "bursts", "any bits") for dtype in ("int64", "float64", "int16")]  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_codec_that_can_be_named(codec: str) -> None:
+    rows = 200 if INTERPRETED else 1500
+    for name in ("walk", "clock", "spikes", "long runs", "extremes", "any bits", "near the ends"):
+        for dtype in ("int64", "uint64", "float64", "int8"):
+            values = column(name, rows, dtype)
+            assert same_bits(decode_block(encode_block(values, codec=codec)).values, values)
+
+
+def test_a_memory_of_other_columns_does_no_harm() -> None:
+    """Every second column is nothing like those that the encoder remembers."""
+    memory = Memory()
+    for number in range(2):
+        for name in COLUMNS:
+            values = column(name, 300 if INTERPRETED else 1500, "int64", seed=number)
+            block = encode_block(values, memory=memory)
+            assert same_bits(decode_block(block).values, values), name
+
+
+def test_parts_of_a_block_are_its_rows() -> None:
+    for values in varied():
+        valid = missing("stretches", values.size)
+        for block in (encode_block(values), encode_block(values, valid)):
+            whole = decode_block(block)
+            for start, stop in ((0, 0), (0, 1), (99, 101), (150, 200), (0, 10**6), (10**6, 10**6)):
+                part = decode_block(block, rows=(start, stop))
+                assert same_bits(part.values, whole.values[start:stop])
+                if part.valid is not None:
+                    assert whole.valid is not None
+                    assert np.array_equal(part.valid, whole.valid[start:stop])
 
 
 def test_equal_columns_have_equal_blocks() -> None:

@@ -168,7 +168,7 @@ def test_outliers_are_kept_apart(count: int, predictor: LanePredictor) -> None:
     where = np.linspace(0, rows - 1, count).astype(np.int64)
     numbers[where] += np.where(np.arange(count) % 2 == 0, 2**47, -(2**47))
     lanes = comes_back(numbers, predictor)
-    if predictor.id == NONE and (count < 4 or not INTERPRETED):
+    if predictor.id == NONE and (count < 3 or not INTERPRETED):
         assert lanes.outlier_rows.tolist() == where.tolist()
 
 

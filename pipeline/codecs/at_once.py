@@ -54,9 +54,11 @@ def decode_at_once(header: BlockHeader, payload: memoryview) -> NDArray[Any] | N
 
 def _values(payload: memoryview) -> int:
     """Return where the values begin if only pieces stand before them, else 0."""
+    if len(payload) < 4:
+        return 0
     if payload[0] == VALUES:
         return 1
-    if payload[0] != PIECES or len(payload) < 4:
+    if payload[0] != PIECES:
         return 0
     size = payload[1]
     at = 2

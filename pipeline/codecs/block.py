@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,8 @@ __all__ = [
     "read_header",
     "read_pieces",
 ]
+
+_NAMES: Final = SECTIONS | {PIECES: "pieces"}
 
 type BlockData = bytes | memoryview | NDArray[np.uint8]
 
@@ -305,7 +307,7 @@ def describe(data: BlockData) -> dict[str, Any]:
     with _naming(""):
         header, payload = split_frame(_view(data))
         sections = split_payload(payload) if payload else {}
-        sizes = {SECTIONS.get(id, str(id)): section.left for id, section in sections.items()}
+        sizes = {_NAMES.get(id, str(id)): section.left for id, section in sections.items()}
         stages = _stages(header, sections) if payload else {}
     total = header.size + header.payload_bytes
     return {

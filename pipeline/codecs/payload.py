@@ -67,7 +67,7 @@ SECTIONS: Final = {
     ABSENT: "absent",
     DROPPED: "dropped",
 }
-"""Names of the sections by id."""
+"""Names of the sections by id that a decoder has to know."""
 
 _OPTIONAL: Final = 128
 _GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
@@ -188,6 +188,8 @@ def decode_payload(
         If the payload cannot be what an encoder wrote.
     """
     dtype = header.dtype
+    if header.rows == 0:
+        Cursor(data).finish()
     if start == stop:
         return np.empty(0, dtype), None
     sections = split_payload(data)

@@ -100,7 +100,9 @@ def encode_payload(
     if payload is None or len(payload.body) > held.nbytes:
         payload = _encode_raw(held)
     body = gaps + payload.body
-    told = write_pieces(values, valid, len(body) // _PIECES_SHARE, pieces)
+    told = None
+    if payload.stages[2] != RAW:  # what cannot be compressed must not grow
+        told = write_pieces(values, valid, len(body) // _PIECES_SHARE, pieces)
     return replace(payload, body=body if told is None else _section(PIECES, told) + body)
 
 

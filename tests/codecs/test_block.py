@@ -218,8 +218,10 @@ def test_describe_tells_what_is_stored() -> None:
     assert told["rows"] == 1000
     assert told["dtype"] == "float64"
     assert told["bytes"] == told["header_bytes"] + sum(told["section_bytes"].values()) + 1
+    long = describe(encode_block(sensor(LONG)))
+    assert set(long["section_bytes"]) == {"pieces", "values"}
     assert told["stages"]["transform"] == "Decimal(exponent=1, single=False)"
-    assert told["stages"]["entropy"] == "codes"
+    assert told["stages"]["entropy"] == "bins"
     assert told["statistics"]["count"] == 1000
     dictionary = describe(encode_block(np.tile([0.123456789, 777.1, -3e9 / 7], 300)))
     assert dictionary["stages"]["transform"] == "Dictionary(Ordered(), 3 entries)"

@@ -25,8 +25,9 @@ which the ranking counts.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -39,35 +40,38 @@ from pipeline.codecs.grids import (
     find_computed,
     find_fraction,
     find_scale,
-    significant_digits,
+    printed_digits,
 )
 from pipeline.codecs.images import image
 from pipeline.codecs.mappings import (
     MAX_ENTRIES,
     MAX_EXPONENT,
+    Distinct,
     Mapped,
     Mapping,
     find_exponents,
+    list_distinct,
     map_arithmetic,
     map_decimal,
     map_dictionary,
     map_image,
     map_significant,
+    pick_distinct,
 )
 from pipeline.codecs.sampling import sample
-from pipeline.codecs.transforms import MendedDictionary, Significant
+from pipeline.codecs.transforms import Significant
 
 __all__ = ["Cost", "choose_transform"]
 
 _LOG: Final = logging.getLogger(__name__)
 
+_RUN_ROWS: Final = 256
 _FEW: Final = 512
 _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
 _FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = {False: 9, True: 5}  # by whether the values passed through float32
-_NONE: Final = np.empty(0, np.int64)
 _GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
 _MOST_ENTRIES_OFF: Final = 0.5
 _ENTRY_MISFIT_BITS: Final = 40.0
@@ -108,16 +112,22 @@ def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
     cost : callable
         Estimates what numbers will take.
     """
-    runs = sample(values)
+    return _choose(values, sample(values, _RUN_ROWS), cost)[0]
+
+
+def _choose(values: NDArray[Any], runs: NDArray[Any], cost: Cost) -> tuple[Mapped, Candidate]:
+    """Return the column mapped in the best way that fits all of it, and that way."""
     ranked = sorted(_candidates(runs, values.size, cost), key=lambda found: found.bits)
-    _LOG.debug(
-        "%d rows of %s: %s", values.size, values.dtype,
-        [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked],
-    )  # fmt: skip
+    if _LOG.isEnabledFor(logging.DEBUG):
+        ways = [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked]
+        _LOG.debug("%d rows of %s: %s", values.size, values.dtype, ways)
     if values.size == runs.size:
-        return ranked[0].mapped
-    mapped = (found.mapping(values) for found in ranked)
-    return next((found for found in mapped if found is not None), None) or map_image(values)
+        return ranked[0].mapped, ranked[0]
+    for found in ranked:
+        mapped = found.mapping(values)
+        if mapped is not None:
+            return mapped, found
+    return map_image(values), ranked[-1]
 
 
 def _candidates(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:
@@ -152,8 +162,8 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
     """Yield what suits a sample of floats, the image included unless it cannot win."""
     flat = runs.reshape(-1)
     few = np.ascontiguousarray(flat[:: max(1, flat.size // _FEW)])
-    exponents = find_exponents(few, False)
-    decimals = _decimals(few, exponents)
+    exponents, counts = find_exponents(few, False)
+    decimals = _decimals(few, counts)
     plain = _try(decimals, runs, cost) if decimals else None
     mappings = list(_printed(few, exponents, decimals))
     if plain is not None:
@@ -169,11 +179,11 @@ def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
             yield found
 
 
-def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | None:
+def _decimals(few: NDArray[Any], counts: NDArray[np.int64]) -> Decimals | None:
     """Return the decimals that suit a few values best, if most of them are decimals."""
-    best = _digits(exponents, False)
+    best = _digits(counts, False)
     if few.dtype.itemsize == 8 and (best is None or best[3]):
-        both = (best, _digits(find_exponents(few, True), True))
+        both = (best, _digits(find_exponents(few, True)[1], True))
         best = min((found for found in both if found), default=None)
     if best is None:
         return None
@@ -182,21 +192,24 @@ def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | Non
 
 def _nearly_decimals(few: NDArray[Any], decimals: Decimals | None) -> list[Mapping]:
     """Return decimals that many values miss by a rounding error, if they have fewer digits."""
-    best = _digits(find_exponents(few, False, near=True), False)
+    best = _digits(find_exponents(few, False, near=True)[1], False)
     if best is None or (decimals and decimals.keywords["exponent"] <= best[1]):
         return []
     return [partial(map_decimal, exponent=best[1], single=False, most=1.0)]
 
 
-def _digits(exponents: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
+def _digits(counts: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
     """Return cost, digits, `single` and misfits of the cheapest decimals for a few values."""
-    best, misfits = None, exponents.size
-    for digits, count in enumerate(np.bincount(exponents, minlength=MAX_EXPONENT + 1).tolist()):
+    listed = counts.tolist()
+    best, misfits = None, sum(listed)
+    rows = misfits
+    for digits, count in enumerate(listed[: MAX_EXPONENT + 1]):
         misfits -= count
-        cost = _DIGIT_BITS * digits + _MISFIT_BITS * misfits / exponents.size
-        rare = digits <= MAX_EXPONENT and misfits <= _MOST_MISFITS * exponents.size
-        if rare and (best is None or cost < best[0]):
+        cost = _DIGIT_BITS * digits + _MISFIT_BITS * misfits / rows
+        if misfits <= _MOST_MISFITS * rows and (best is None or cost < best[0]):
             best = (cost, digits, single, misfits)
+        if misfits == 0:
+            break
     return best
 
 
@@ -207,27 +220,16 @@ def _printed(
     if decimals is None:
         return
     most, single = decimals.keywords["exponent"], decimals.keywords["single"]
-    ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
-    distinct = np.unique(few) if most >= 1 else few[:0]
-    for way in ways if distinct.size > 1 else ():
-        fraction = find_fraction(distinct, way, single, True)
-        if fraction is not None:
-            yield _arithmetic(fraction)
-    real = exponents <= MAX_EXPONENT
-    digits, points = significant_digits(few, exponents)[real], exponents[real]
-    if digits.size and not single:
-        widest = _most(digits)
-        deepest = min(22, _most(points))
-        spare = deepest - (widest - (digits - points))  # digits the values cannot have
-        rounded = 1 <= widest <= _REAL_DIGITS[few.dtype.itemsize]
-        if rounded and np.maximum(spare, 0).mean() > _LEAST_GAIN:
+    distinct = pick_distinct(few) if most >= 1 else few[:0]
+    if distinct.size > 1:
+        ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
+        fractions = (find_fraction(distinct, way, single, True) for way in ways)
+        yield from (_arithmetic(fraction) for fraction in fractions if fraction is not None)
+    if most and not single:
+        widest, deepest, spare = printed_digits(few, exponents, MAX_EXPONENT)
+        if 1 <= widest <= _REAL_DIGITS[few.dtype.itemsize] and spare > _LEAST_GAIN:
             transform = Significant(widest, deepest)
             yield partial(map_significant, transform=transform, most=2 * _MOST_MISFITS)
-
-
-def _most(counts: NDArray[np.int64]) -> int:
-    """Return a number that all but one in fifty of some `counts` do not exceed."""
-    return int(np.sort(counts)[(counts.size - 1) * 49 // 50])
 
 
 def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mapping:
@@ -245,7 +247,7 @@ def _computed(few: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
         return []
     single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
     ways: list[tuple[int, int] | None] = [None]
-    widest = _most(significant_digits(distinct, find_exponents(distinct, False)))
+    widest = printed_digits(distinct, find_exponents(distinct, False)[0], MAX_EXPONENT + 1)[0]
     if 6 <= widest <= 17:
         ways.append((SIGNIFICANT, widest))
     fractions = [find_fraction(distinct, way, False, decimal) for way in ways]
@@ -264,51 +266,55 @@ def _dictionary(
 ) -> Candidate | None:
     """Return a dictionary, if the sample has few enough distinct values."""
     most = min(MAX_ENTRIES, runs.size // 2)
-    spans = [int(found.mapped.numbers.max()) - int(found.mapped.numbers.min()) for found in others
-             if not found.mapped.misfits.size]  # fmt: skip
-    if spans:
-        most = min(most, min(spans) // 2)  # closer together, a dictionary has nothing to gain
-    if most < 2:
+    for found in others:
+        if not found.mapped.misfits.size:
+            low, high = found.mapped.extent()
+            most = min(most, (high - low) // 2)  # closer together, there is nothing to gain
+    distinct = list_distinct(runs.reshape(-1), most) if most >= 2 else None
+    if distinct is None:
         return None
-    flat = runs.reshape(-1)
-    mapped = map_dictionary(flat, most)
-    if mapped is None:
-        return None
-    codes = cost(mapped.numbers.reshape(runs.shape))
+    codes = cost(distinct.places.reshape(runs.shape))
     if codes >= min(found.bits for found in others):
         return None  # before its entries are looked at, which takes as long again
-    mapping = partial(map_dictionary, map_entries=partial(_map_entries, others=others))
-    mapped = mapping(flat) or mapped
-    return Candidate(mapping, mapped, codes + _entry_bits(mapped, rows))
+    way, base = _map_entries(distinct.entries, others)
+    mapping = partial(map_dictionary, map_entries=way)
+    return Candidate(mapping, distinct.mapped(base), codes + _entry_bits(distinct, base, rows))
 
 
-def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
-    """Map a dictionary's own entries in the way that takes least.
+def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> tuple[Mapping, Mapped]:
+    """Return what maps a dictionary's own entries in the way that takes least, and its result.
 
     Tried are those for the column, and the decimals that the longest entry needs.
     """
-    ways: list[Mapping] = [
+    ways: list[Mapping] = [map_image]
+    ways.extend(
         partial(found.mapping, most=_MOST_ENTRIES_OFF)
         for found in others
         if isinstance(found.mapping, partial)
-    ]
+    )
     if entries.dtype.kind == "f":
-        exponents = find_exponents(entries, False)
-        most = int(exponents[exponents <= MAX_EXPONENT].max(initial=0))
-        ways.append(partial(map_decimal, exponent=most, single=False, most=_MOST_ENTRIES_OFF))
-    found = [map_image(entries), *(way(entries) for way in ways)]
-    return min((mapped for mapped in found if mapped is not None), key=_spread_bits)
+        ways.append(_map_longest)
+    tried = ((way, way(entries)) for way in ways)
+    found = [(way, mapped) for way, mapped in tried if mapped is not None]
+    return min(found, key=lambda one: _spread_bits(one[1]))
+
+
+def _map_longest(entries: NDArray[Any]) -> Mapped | None:
+    """Map entries to the decimals that the longest of them needs."""
+    counts = find_exponents(entries, False)[1][: MAX_EXPONENT + 1]
+    longest = int(np.flatnonzero(counts)[-1]) if counts.any() else 0
+    return map_decimal(entries, longest, single=False, most=_MOST_ENTRIES_OFF)
 
 
 def _spread_bits(mapped: Mapped) -> float:
     """Return roughly what an ascending list takes: its usual distance, and its misfits."""
-    span = int(mapped.numbers.max()) - int(mapped.numbers.min())
+    low, high = mapped.extent()
     misfits = mapped.misfits.size + (2 if mapped.misfits.size else 0)  # a mask is long as well
     each = _ENTRY_MISFIT_BITS * misfits / mapped.numbers.size
-    return float(np.log2(span / mapped.numbers.size + 1.0)) + each
+    return math.log2((high - low) / mapped.numbers.size + 1.0) + each
 
 
-def _entry_bits(mapped: Mapped, rows: int) -> float:
+def _entry_bits(distinct: Distinct, base: Mapped, rows: int) -> float:
     """Estimate what a dictionary adds to its codes, in bits a row of the whole column.
 
     Rows beyond the sample hold more distinct values: those seen once stand for
@@ -319,16 +325,14 @@ def _entry_bits(mapped: Mapped, rows: int) -> float:
     ----------
     M. Charikar et al., "Towards estimation error guarantees for distinct values", PODS 2000.
     """
-    transform: Any = mapped.transform
-    counts = np.bincount(mapped.numbers)
-    once = np.cumsum(counts == 1)
-    unseen = (rows / mapped.numbers.size) ** 0.5 - 1.0
-    growth = 1.0 + unseen * float(once[-1]) / counts.size
-    entries = Mapped(transform.base, transform.entries.view(np.int64), _NONE)
-    if isinstance(transform, MendedDictionary):
-        restored = transform.base.inverse(transform.entries, transform.distinct.dtype)
-        entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))
-    each = max(1.0, _spread_bits(entries) + _GAP_BITS - np.log2(growth))
-    steps = np.maximum(np.abs(np.diff(mapped.numbers)), 1)
-    longer = 1.0 + unseen * np.abs(np.diff(once[mapped.numbers])) / steps
-    return float(np.log2(longer).sum() / mapped.numbers.size + each * growth * counts.size / rows)
+    places = distinct.places
+    once = np.cumsum(np.bincount(places) == 1)
+    unseen = (rows / places.size) ** 0.5 - 1.0
+    growth = 1.0 + unseen * float(once[-1]) / once.size
+    each = max(1.0, _spread_bits(base) + _GAP_BITS - math.log2(growth))
+    entries = each * growth * once.size / rows
+    if not unseen or not once[-1]:
+        return entries
+    steps = np.maximum(np.abs(np.diff(places)), 1)
+    longer = 1.0 + unseen * np.abs(np.diff(once[places])) / steps
+    return float(np.log2(longer).sum() / places.size + entries)

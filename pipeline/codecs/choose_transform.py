@@ -265,7 +265,7 @@ def _dictionary(
     runs: NDArray[Any], rows: int, cost: Cost, others: list[Candidate]
 ) -> Candidate | None:
     """Return a dictionary, if the sample has few enough distinct values."""
-    most = min(MAX_ENTRIES, runs.size // 2)
+    most = min(MAX_ENTRIES, 7 * runs.size // 8)
     for found in others:
         if not found.mapped.misfits.size:
             low, high = found.mapped.extent()

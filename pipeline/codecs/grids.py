@@ -186,8 +186,15 @@ def _undo(steps: tuple[Step, ...], values: Floats) -> Floats:
     return values
 
 
-def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
-    """Find a number whose multiples `few`, finite, ascending and distinct, mostly are.
+def find_scale(few: NDArray[Any], more: NDArray[Any], single: bool) -> Arithmetic | None:
+    """Find a number whose multiples a column's values mostly are.
+
+    Parameters
+    ----------
+    few, more : ndarray of float32 or float64, shape (values,)
+        Some of them, the former finite, ascending and distinct.
+    single : bool
+        They passed through float32.
 
     Notes
     -----
@@ -206,10 +213,15 @@ def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
         return None
     multiple = largest / max(1.0, float(np.rint(largest / step)))
     tail = (Step(SINGLE),) if single else ()
-    ways = [Arithmetic((Step(TIMES, scale), *tail)) for scale in _near(multiple, epsilon)]
-    misses = [count_misfits(way, few) for way in ways]
-    best = int(np.argmin(misses))
-    return ways[best] if misses[best] <= few.size // 2 else None
+    scales = np.array(_near(multiple, epsilon))
+    misfits = np.empty(scales.size, np.int64)
+    rounds = single or few.dtype.itemsize == 4
+    kernel("block_grids", "scale_misfits")(
+        more.astype(np.float64, copy=False), scales, rounds, misfits
+    )
+    best = int(np.argmin(misfits))
+    way = Arithmetic((Step(TIMES, float(scales[best])), *tail))
+    return way if misfits[best] <= more.size // 2 else None
 
 
 def _near(scale: float, epsilon: float) -> list[float]:

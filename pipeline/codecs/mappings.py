@@ -143,18 +143,14 @@ def map_arithmetic(values: NDArray[Any], transform: Arithmetic, most: float) -> 
     most : float
         Largest share of misfits, as for `map_decimal`.
     """
-    return _settle(values, transform, transform.forward(values), most)
+    misfits, state = _outputs(values.size, most)
+    numbers = transform.fit(values, _NEAR, misfits, state)
+    return None if numbers is None else _mapped(transform, numbers, misfits, state)
 
 
 def map_significant(values: NDArray[Any], transform: Significant, most: float) -> Mapped | None:
     """Map floats to their places among those with so many digits; see `map_arithmetic`."""
-    return _settle(values, transform, transform.forward(values), most)
-
-
-def _settle(
-    values: NDArray[Any], transform: Transform, numbers: NDArray[np.int64], most: float
-) -> Mapped | None:
-    """List the rows that `numbers` do not bring back; those far off get a neighbour's number."""
+    numbers = transform.forward(values)
     restored = transform.inverse(numbers.view(np.uint64), values.dtype)
     wide, back = (column.astype(np.float64, copy=False) for column in (values, restored))
     misfits, state = _outputs(values.size, most)

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.buffers import read_buffer
+from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
 from pipeline.codecs.images import from_image, image
 from pipeline.codecs.series import read_part
@@ -40,6 +40,7 @@ _BITMAP, _MARKED, _UNMARKED, _SERIES, _STRETCHES = range(5)
 _MOST_STRETCHES: Final = 64
 _DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
 _SHORT: Final = 64
+_SMALL: Final = 64  # rows; a bitmap of so many is shorter than a list
 _SPARSE: Final = 64
 
 
@@ -47,7 +48,11 @@ def write_mask(mask: NDArray[np.bool_]) -> bytes:
     """Return `mask`, shape (rows,), as stretches, as a list of its rarer rows, or as a series."""
     marked = int(np.count_nonzero(mask))
     turns = np.flatnonzero(mask[1:] != mask[:-1]) + 1
-    if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
+    small = mask.size <= _SMALL
+    if small and turns.size >= -(-mask.size // 8):
+        bitmap = write_buffer(np.packbits(mask, bitorder="little"))
+        return varint(marked) + bytes((_BITMAP,)) + bitmap
+    if small or 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
         bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
         rows = [varint(stop - start) for start, stop in pairwise(bounds)]
         head = varint(marked) + bytes((_STRETCHES,)) + varint(len(bounds))

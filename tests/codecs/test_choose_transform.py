@@ -104,7 +104,7 @@ def test_the_cost_function_decides() -> None:
     chosen = choose_transform(values, most_digits)
     assert str(chosen.transform) == "Decimal(exponent=2, single=False)"
     assert chosen.numbers.size == values.size
-    assert set(seen) == {(8, 512)}
+    assert set(seen) == {(8, 256)}
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 700])

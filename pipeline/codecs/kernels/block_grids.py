@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["best_divisor", "estimate_scale", "grid_misfits"]
+__all__ = ["best_divisor", "estimate_scale", "grid_misfits", "scale_misfits"]
 
 
 @loop
@@ -118,3 +118,22 @@ def estimate_scale(
         distance = ascending[i] - ascending[0]
         step = distance / max(1.0, np.rint(distance / step))
     return step
+
+
+@loop
+def scale_misfits(
+    values: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    single: bool,
+    misfits: NDArray[np.int64],
+) -> None:
+    """Count, for each scale, the values that are none of its multiples bit for bit."""
+    for j in range(scales.size):
+        scale, count = scales[j], 0
+        for i in range(values.size):
+            back = np.rint(values[i] / scale) * scale
+            if single:
+                back = np.float64(np.float32(back))
+            if back != values[i]:
+                count += 1
+        misfits[j] = count

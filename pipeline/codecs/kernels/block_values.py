@@ -11,9 +11,11 @@ __all__ = [
     "find_distinct",
     "find_exponents",
     "mark_misfits",
+    "mark_tile",
     "pick_distinct",
     "place_codes",
     "printed_digits",
+    "settle_leading",
     "to_decimals",
 ]
 
@@ -95,9 +97,9 @@ def to_decimals(
         if single:
             for i in range(size):
                 back[i] = np.float64(np.float32(back[i]))
-        if not _mark_tile(column, bits, back, start, tolerance, decimals, misfits, state):
+        if not mark_tile(column, bits, back, start, tolerance, decimals, misfits, state):
             return False
-    _settle_leading(decimals, state)
+    settle_leading(decimals, state)
     return True
 
 
@@ -119,7 +121,7 @@ def _convert(
 
 
 @loop
-def _mark_tile(
+def mark_tile(
     values: NDArray[np.float64],
     bits: NDArray[np.int64],
     back: NDArray[np.float64],
@@ -159,7 +161,8 @@ def _mark_tile(
 
 
 @loop
-def _settle_leading(numbers: NDArray[np.int64], state: NDArray[np.int64]) -> None:
+def settle_leading(numbers: NDArray[np.int64], state: NDArray[np.int64]) -> None:
+    """Give the leading rows without a number of their own the first number after them."""
     leading = state[1]
     if leading < numbers.size:
         numbers[:leading] = numbers[leading]
@@ -188,9 +191,9 @@ def mark_misfits(
     for start in range(0, values.size, _TILE):
         column = values[start : start + _TILE]
         back = restored[start : start + _TILE]
-        if not _mark_tile(column, bits, back, start, tolerance, numbers, misfits, state):
+        if not mark_tile(column, bits, back, start, tolerance, numbers, misfits, state):
             return False
-    _settle_leading(numbers, state)
+    settle_leading(numbers, state)
     return True
 
 

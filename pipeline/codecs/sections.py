@@ -40,7 +40,8 @@ _BITMAP, _MARKED, _UNMARKED, _SERIES, _STRETCHES = range(5)
 _MOST_STRETCHES: Final = 64
 _DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
 _SHORT: Final = 64
-_SMALL: Final = 64  # rows; a bitmap of so many is shorter than a list
+_LIST: Final = 5  # bytes that a list of rows takes beyond a bitmap, and one a row
+_FEW_TURNS: Final = 10  # which no list was shorter than
 _SPARSE: Final = 64
 
 
@@ -48,16 +49,15 @@ def write_mask(mask: NDArray[np.bool_]) -> bytes:
     """Return `mask`, shape (rows,), as stretches, as a list of its rarer rows, or as a series."""
     marked = int(np.count_nonzero(mask))
     turns = np.flatnonzero(mask[1:] != mask[:-1]) + 1
-    small = mask.size <= _SMALL
-    if small and turns.size >= -(-mask.size // 8):
-        bitmap = write_buffer(np.packbits(mask, bitorder="little"))
-        return varint(marked) + bytes((_BITMAP,)) + bitmap
-    if small or 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
+    bitmap, rarer = -(-mask.size // 8), min(marked, mask.size - marked)
+    if bitmap <= min(turns.size, _LIST + rarer, _SHORT):
+        packed = write_buffer(np.packbits(mask, bitorder="little"))
+        return varint(marked) + bytes((_BITMAP,)) + packed
+    if turns.size <= _FEW_TURNS or 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
         bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
         rows = [varint(stop - start) for start, stop in pairwise(bounds)]
         head = varint(marked) + bytes((_STRETCHES,)) + varint(len(bounds))
         return head + b"".join(rows)
-    rarer = min(marked, mask.size - marked)
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
         series = write_part(mask.astype(np.uint64), runs=True)
         return varint(marked) + bytes((_SERIES,)) + series

@@ -25,7 +25,6 @@ which the ranking counts.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.arithmetic import DECIMALS, SIGNIFICANT, Arithmetic
+from pipeline.codecs.entries import best_way, entry_bits, entry_ways, map_entries
 from pipeline.codecs.grids import (
     count_misfits,
     find_computed,
@@ -46,7 +46,6 @@ from pipeline.codecs.images import image
 from pipeline.codecs.mappings import (
     MAX_ENTRIES,
     MAX_EXPONENT,
-    Distinct,
     Mapped,
     Mapping,
     find_exponents,
@@ -69,15 +68,13 @@ _RUN_ROWS: Final = 256
 _FEW: Final = 512
 _SINGLES: Final = 2.0**24  # from here, float32 has no fractions
 _USES: Final = 32
-_MORE, _MORE_BITS, _LESS, _MORE_MISFITS = 0.03, 0.05, 0.2, 0.005
+_MORE, _MORE_BITS, _LESS, _LESS_BITS, _MORE_MISFITS = 0.03, 0.05, 0.2, 1.0, 0.005
 _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
+_LITTLE_BITS: Final = 0.3  # of misfits; no other way was better by as much
 _FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = {False: 9, True: 5}  # by whether the values passed through float32
-_GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
-_MOST_ENTRIES_OFF: Final = 0.5
-_ENTRY_MISFIT_BITS: Final = 40.0
 _REAL_DIGITS: Final = {4: 7, 8: 16}  # of a float; any float has more, rounded or not
 _LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
 
@@ -129,7 +126,7 @@ class Remembered:
     def suits(self, again: Candidate) -> bool:
         """Tell whether the mapping does about as well on another block's sample."""
         more = again.bits - self.bits
-        close = -_LESS * self.bits <= more <= _MORE * self.bits + _MORE_BITS
+        close = -min(_LESS * self.bits, _LESS_BITS) <= more <= _MORE * self.bits + _MORE_BITS
         return close and _share(again) <= self.share + _MORE_MISFITS
 
 
@@ -211,7 +208,7 @@ def _try(mapping: Mapping, runs: NDArray[Any], rows: int, cost: Cost) -> Candida
         base = None if distinct is None else mapping.keywords["map_entries"](distinct.entries)
         if distinct is None or base is None:
             return None
-        bits = cost(distinct.places.reshape(runs.shape)) + _entry_bits(distinct, base, rows)
+        bits = cost(distinct.places.reshape(runs.shape)) + entry_bits(distinct, base, rows)
         return Candidate(mapping, distinct.mapped(base), bits)
     mapped = mapping(flat)
     return None if mapped is None else _fit(mapping, mapped, runs, cost)
@@ -244,7 +241,7 @@ def _floats(runs: NDArray[Any], rows: int, cost: Cost) -> Iterator[Candidate]:
         yield plain
     single = few.dtype.itemsize == 4 or bool(decimals and decimals.keywords["single"])
     sure = plain is not None and plain.bits <= _SURE_DIGITS[single] * _DIGIT_BITS
-    if plain is None or plain.mapped.misfits.size or not sure:
+    if plain is None or not sure or _MISFIT_BITS * _share(plain) > _LITTLE_BITS:
         mappings += _nearly_decimals(few, decimals)
         mappings += _computed(few, flat, plain is not None, sure) or [map_image]
     for mapping in mappings:
@@ -310,9 +307,7 @@ def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mappi
     return partial(map_arithmetic, transform=transform, most=most)
 
 
-def _computed(
-    few: NDArray[Any], more: NDArray[Any], decimal: bool, sure: bool
-) -> list[Mapping]:
+def _computed(few: NDArray[Any], more: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
     """Return fractions, or else a unit conversion or a scale, that explain a few values (and more).
 
     If they are `decimal`, only fractions that are no decimals can be better; if that is `sure`,
@@ -333,7 +328,9 @@ def _computed(
         fractions = fractions or [find_fraction(distinct, None, True, decimal)]
     found = [fraction for fraction in fractions if fraction is not None]
     if not found and not sure:
-        found = [way for way in (find_computed(distinct), find_scale(distinct, more, single)) if way]
+        found = [
+            way for way in (find_computed(distinct), find_scale(distinct, more, single)) if way
+        ]
         found = sorted(found, key=lambda way: count_misfits(way, distinct))[:1]
         return [_arithmetic(way, most=1.0) for way in found]
     return [_arithmetic(way) for way in found]
@@ -354,68 +351,7 @@ def _dictionary(
     codes = cost(distinct.places.reshape(runs.shape))
     if codes >= min(found.bits for found in others):
         return None  # before its entries are looked at, which takes as long again
-    ways = [map_image, *_entry_ways(runs.dtype, others)]
-    way, base = _best_way(distinct.entries, ways)
-    mapping = partial(map_dictionary, map_entries=partial(_map_entries, first=way, ways=ways))
-    return Candidate(mapping, distinct.mapped(base), codes + _entry_bits(distinct, base, rows))
-
-
-def _entry_ways(dtype: np.dtype[Any], others: list[Candidate]) -> Iterator[Mapping]:
-    """Yield ways to map entries: those for the column, and what the longest of them needs."""
-    for found in others:
-        if isinstance(found.mapping, partial):
-            yield partial(found.mapping, most=_MOST_ENTRIES_OFF)
-    if dtype.kind == "f":
-        yield _map_longest
-
-
-def _map_entries(entries: NDArray[Any], first: Mapping, ways: list[Mapping]) -> Mapped:
-    """Map a dictionary's own entries in the first way, or the best if some do not fit that."""
-    mapped = first(entries)
-    return mapped if mapped is not None and not mapped.misfits.size else _best_way(entries, ways)[1]
-
-
-def _best_way(entries: NDArray[Any], ways: list[Mapping]) -> tuple[Mapping, Mapped]:
-    """Return the way of mapping entries that takes least, and its result."""
-    tried = ((way, way(entries)) for way in ways)
-    found = [(way, mapped) for way, mapped in tried if mapped is not None]
-    return min(found, key=lambda one: _spread_bits(one[1]))
-
-
-def _map_longest(entries: NDArray[Any]) -> Mapped | None:
-    """Map entries to the decimals that the longest of them needs."""
-    counts = find_exponents(entries, False)[1][: MAX_EXPONENT + 1]
-    longest = int(np.flatnonzero(counts)[-1]) if counts.any() else 0
-    return map_decimal(entries, longest, single=False, most=_MOST_ENTRIES_OFF)
-
-
-def _spread_bits(mapped: Mapped) -> float:
-    """Return roughly what an ascending list takes: its usual distance, and its misfits."""
-    low, high = mapped.extent()
-    misfits = mapped.misfits.size + (2 if mapped.misfits.size else 0)  # a mask is long as well
-    each = _ENTRY_MISFIT_BITS * misfits / mapped.numbers.size
-    return math.log2((high - low) / mapped.numbers.size + 1.0) + each
-
-
-def _entry_bits(distinct: Distinct, base: Mapped, rows: int) -> float:
-    """Estimate what a dictionary adds to its codes, in bits a row of the whole column.
-
-    Rows beyond the sample hold more distinct values: those seen once stand for
-    ``sqrt(rows / seen)`` times as many. Those between the numbers of neighbouring rows make
-    their difference longer.
-
-    References
-    ----------
-    M. Charikar et al., "Towards estimation error guarantees for distinct values", PODS 2000.
-    """
-    places = distinct.places
-    once = np.cumsum(np.bincount(places) == 1)
-    unseen = (rows / places.size) ** 0.5 - 1.0
-    growth = 1.0 + unseen * float(once[-1]) / once.size
-    each = max(1.0, _spread_bits(base) + _GAP_BITS - math.log2(growth))
-    entries = each * growth * once.size / rows
-    if not unseen or not once[-1]:
-        return entries
-    steps = np.maximum(np.abs(np.diff(places)), 1)
-    longer = 1.0 + unseen * np.abs(np.diff(once[places])) / steps
-    return float(np.log2(longer).sum() / places.size + entries)
+    ways = entry_ways(runs.dtype, (found.mapping for found in others))
+    way, base = best_way(distinct.entries, ways)
+    mapping = partial(map_dictionary, map_entries=partial(map_entries, first=way, ways=ways))
+    return Candidate(mapping, distinct.mapped(base), codes + entry_bits(distinct, base, rows))

@@ -75,9 +75,7 @@ _CONVERSIONS: Final = (
 type Floats = NDArray[np.float64]
 
 
-def printed_digits(
-    few: Floats, exponents: NDArray[np.int64], limit: int
-) -> tuple[int, int, float]:
+def printed_digits(few: Floats, exponents: NDArray[np.int64], limit: int) -> tuple[int, int, float]:
     """Tell how a few values were printed.
 
     Parameters

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from pipeline.codecs.kernels.block_loop import loop
 from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
 
-__all__ = ["fit_arithmetic", "from_arithmetic", "from_significant", "to_arithmetic", "to_significant"]
+__all__ = [
+    "fit_arithmetic",
+    "from_arithmetic",
+    "from_significant",
+    "to_arithmetic",
+    "to_significant",
+]
 
 _TIMES, _OVER, _PLUS, _DECIMALS, _SINGLE = 1, 2, 3, 4, 6
 _TILE = 1024

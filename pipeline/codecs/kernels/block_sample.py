@@ -110,9 +110,7 @@ def row_bits(runs: NDArray[np.uint64], signed: bool, handicaps: NDArray[np.float
 
 
 @loop
-def _divisor(
-    numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64
-) -> np.uint64:
+def _divisor(numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64) -> np.uint64:
     """Return the divisor of all distances; one that few rows agree on is tried on the others."""
     every = max(1, numbers.size // 64)
     divisor = common_divisor(numbers, offset, start, every)

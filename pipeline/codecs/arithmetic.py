@@ -202,6 +202,24 @@ class Arithmetic:
         kernel("block_arithmetic", "to_arithmetic")(wide, *self._columns(), numbers)
         return numbers
 
+    def fit(
+        self,
+        values: NDArray[Any],
+        tolerance: float,
+        misfits: NDArray[np.int64],
+        state: NDArray[np.int64],
+    ) -> NDArray[np.int64] | None:
+        """Return the numbers of `values`, and mark the misfits, unless they are too many.
+
+        Parameters are those of `pipeline.codecs.kernels.block_values.mark_misfits`.
+        """
+        numbers, wide = np.empty(values.size, np.int64), values.astype(np.float64, copy=False)
+        fits = kernel("block_arithmetic", "fit_arithmetic")(
+            wide, wide.view(np.int64), *self._columns(), TENS, POWERS,
+            values.dtype.itemsize == 4, tolerance, numbers, misfits, state,
+        )  # fmt: skip
+        return numbers if fits else None
+
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return kinds and parameters of the steps, as kernels take them."""
         kinds = np.array([step.kind for step in self.steps], np.int64)

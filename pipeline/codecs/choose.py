@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.cursor import WORD
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, VARINTS, is_constant
 from pipeline.codecs.sampling import sample
-from pipeline.codecs.streams import scale_down
 
 __all__ = ["encode_residuals", "estimate_bits"]
 
@@ -39,18 +37,8 @@ def estimate_bits(numbers: NDArray[Any]) -> float:
     numbers : ndarray of int64 or uint64, shape (runs, rows of a run)
         A sample of a column.
     """
-    multiples = scale_down(numbers.reshape(-1)).multiples.reshape(numbers.shape)
-    estimates = np.empty(min(3, numbers.shape[1]))
-    step = np.uint64(_usual_step(multiples) & WORD)
-    kernel("block_sample", "predictor_bits")(multiples, step, estimates)
-    return float((estimates + _ORDER_BITS[: estimates.size]).min())
-
-
-def _usual_step(runs: NDArray[np.uint64]) -> int:
-    """Return the median difference between neighbours, of some hundreds of them."""
-    steps = (runs[:, 1:] - runs[:, :-1]).reshape(-1).view(np.int64)
-    few = np.sort(steps[:: max(1, steps.size // 512)])  # a full selection took 300 us
-    return int(few[few.size // 2]) if few.size else 0
+    words, signed = numbers.view(np.uint64), numbers.dtype.kind == "i"
+    return float(kernel("block_sample", "row_bits")(words, signed, _ORDER_BITS))
 
 
 def encode_residuals(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:

@@ -34,12 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.arithmetic import DECIMALS, SIGNIFICANT, Arithmetic
+from pipeline.codecs.entries import best_way, entry_bits, entry_ways, map_entries
 from pipeline.codecs.grids import (
     count_misfits,
     find_computed,
     find_fraction,
     find_scale,
-    significant_digits,
+    printed_digits,
 )
 from pipeline.codecs.images import image
 from pipeline.codecs.mappings import (
@@ -48,29 +49,32 @@ from pipeline.codecs.mappings import (
     Mapped,
     Mapping,
     find_exponents,
+    list_distinct,
     map_arithmetic,
     map_decimal,
     map_dictionary,
     map_image,
     map_significant,
+    pick_distinct,
 )
 from pipeline.codecs.sampling import sample
-from pipeline.codecs.transforms import MendedDictionary, Significant
+from pipeline.codecs.transforms import Significant
 
-__all__ = ["Cost", "choose_transform"]
+__all__ = ["Cost", "Remembered", "choose_transform", "recall_transform"]
 
 _LOG: Final = logging.getLogger(__name__)
 
+_RUN_ROWS: Final = 256
 _FEW: Final = 512
+_SINGLES: Final = 2.0**24  # from here, float32 has no fractions
+_USES: Final = 32
+_MORE, _MORE_BITS, _LESS, _LESS_BITS, _MORE_MISFITS = 0.03, 0.05, 0.2, 1.0, 0.005
 _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
+_LITTLE_BITS: Final = 0.3  # of misfits; no other way was better by as much
 _FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = {False: 9, True: 5}  # by whether the values passed through float32
-_NONE: Final = np.empty(0, np.int64)
-_GAP_BITS: Final = 2.0  # of a distance between entries beyond the usual one's bits
-_MOST_ENTRIES_OFF: Final = 0.5
-_ENTRY_MISFIT_BITS: Final = 40.0
 _REAL_DIGITS: Final = {4: 7, 8: 16}  # of a float; any float has more, rounded or not
 _LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
 
@@ -99,6 +103,33 @@ class Candidate:
     bits: float
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What suited a block of a column.
+
+    Attributes
+    ----------
+    mapping : callable
+    bits : float
+        Estimated bits per row when it was chosen.
+    share : float
+        Share of misfits among the sampled rows.
+    left : int
+        Blocks for which it may still be taken without a look at others.
+    """
+
+    mapping: Mapping
+    bits: float
+    share: float
+    left: int = _USES
+
+    def suits(self, again: Candidate) -> bool:
+        """Tell whether the mapping does about as well on another block's sample."""
+        more = again.bits - self.bits
+        close = -min(_LESS * self.bits, _LESS_BITS) <= more <= _MORE * self.bits + _MORE_BITS
+        return close and _share(again) <= self.share + _MORE_MISFITS
+
+
 def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
     """Choose the transform of a column, and apply it.
 
@@ -108,32 +139,82 @@ def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
     cost : callable
         Estimates what numbers will take.
     """
-    runs = sample(values)
+    return recall_transform(values, cost)[0]
+
+
+def recall_transform(
+    values: NDArray[Any], cost: Cost, previous: Remembered | None = None
+) -> tuple[Mapped, Remembered]:
+    """Choose a transform as `choose_transform`, or take the previous block's where it still suits.
+
+    It suits if the sample has no more misfits than it had, within a row in 200, and takes about
+    as many bits; after 32 blocks all is looked at again. Neighbouring blocks nearly always want
+    the same, and trying one mapping takes a third of the time of finding it.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows,), at least one row
+    cost : callable
+        Estimates what numbers will take.
+    previous : Remembered, optional
+        What the block before returned, of a column of the same dtype.
+    """
+    runs = sample(values, _RUN_ROWS)
+    if previous is not None and previous.left:
+        again = _try(previous.mapping, runs, values.size, cost)
+        if again is not None and previous.suits(again):
+            mapped = _apply(again, values, runs)
+            if mapped is not None:
+                return mapped, replace(previous, left=previous.left - 1)
+    mapped, found = _choose(values, runs, cost)
+    return mapped, Remembered(found.mapping, found.bits, _share(found))
+
+
+def _share(found: Candidate) -> float:
+    return found.mapped.misfits.size / found.mapped.numbers.size
+
+
+def _apply(found: Candidate, values: NDArray[Any], runs: NDArray[Any]) -> Mapped | None:
+    return found.mapped if values.size == runs.size else found.mapping(values)
+
+
+def _choose(values: NDArray[Any], runs: NDArray[Any], cost: Cost) -> tuple[Mapped, Candidate]:
+    """Return the column mapped in the best way that fits all of it, and that way."""
     ranked = sorted(_candidates(runs, values.size, cost), key=lambda found: found.bits)
-    _LOG.debug(
-        "%d rows of %s: %s", values.size, values.dtype,
-        [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked],
-    )  # fmt: skip
-    if values.size == runs.size:
-        return ranked[0].mapped
-    mapped = (found.mapping(values) for found in ranked)
-    return next((found for found in mapped if found is not None), None) or map_image(values)
+    if _LOG.isEnabledFor(logging.DEBUG):
+        ways = [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked]
+        _LOG.debug("%d rows of %s: %s", values.size, values.dtype, ways)
+    for found in ranked:
+        mapped = _apply(found, values, runs)
+        if mapped is not None:
+            return mapped, found
+    plain = map_image(runs.reshape(-1))
+    return map_image(values), Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))
 
 
 def _candidates(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:
     """Return the mappings that may suit a column of `rows`, tried on its sample."""
-    found = list(_floats(runs, cost)) if runs.dtype.kind == "f" else []
-    if not found:
-        plain = map_image(runs.reshape(-1))
-        found = [Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))]
+    ways = _floats(runs, rows, cost) if runs.dtype.kind == "f" else iter(())
+    found = list(ways) or [_fit(map_image, map_image(runs.reshape(-1)), runs, cost)]
     entries = _dictionary(runs, rows, cost, found)
     return found if entries is None else [*found, entries]
 
 
-def _try(mapping: Mapping, runs: NDArray[Any], cost: Cost) -> Candidate | None:
-    mapped = mapping(runs.reshape(-1))
-    if mapped is None:
-        return None
+def _try(mapping: Mapping, runs: NDArray[Any], rows: int, cost: Cost) -> Candidate | None:
+    """Return what a mapping promises for a column of `rows` with such a sample, if it fits."""
+    flat = runs.reshape(-1)
+    if isinstance(mapping, partial) and mapping.func is map_dictionary:
+        distinct = list_distinct(flat, min(MAX_ENTRIES, flat.size))
+        base = None if distinct is None else mapping.keywords["map_entries"](distinct.entries)
+        if distinct is None or base is None:
+            return None
+        bits = cost(distinct.places.reshape(runs.shape)) + entry_bits(distinct, base, rows)
+        return Candidate(mapping, distinct.mapped(base), bits)
+    mapped = mapping(flat)
+    return None if mapped is None else _fit(mapping, mapped, runs, cost)
+
+
+def _fit(mapping: Mapping, mapped: Mapped, runs: NDArray[Any], cost: Cost) -> Candidate:
     bits = cost(mapped.numbers.reshape(runs.shape)) + _correction_bits(runs, mapped, cost)
     return Candidate(mapping, mapped, bits)
 
@@ -148,32 +229,32 @@ def _correction_bits(runs: NDArray[Any], mapped: Mapped, cost: Cost) -> float:
     return min(listed, cost(((steps << 1) ^ (steps >> 63)).view(np.uint64).reshape(runs.shape)))
 
 
-def _floats(runs: NDArray[Any], cost: Cost) -> Iterator[Candidate]:
+def _floats(runs: NDArray[Any], rows: int, cost: Cost) -> Iterator[Candidate]:
     """Yield what suits a sample of floats, the image included unless it cannot win."""
     flat = runs.reshape(-1)
     few = np.ascontiguousarray(flat[:: max(1, flat.size // _FEW)])
-    exponents = find_exponents(few, False)
-    decimals = _decimals(few, exponents)
-    plain = _try(decimals, runs, cost) if decimals else None
+    exponents, counts = find_exponents(few, False)
+    decimals = _decimals(few, counts)
+    plain = _try(decimals, runs, rows, cost) if decimals else None
     mappings = list(_printed(few, exponents, decimals))
     if plain is not None:
         yield plain
     single = few.dtype.itemsize == 4 or bool(decimals and decimals.keywords["single"])
     sure = plain is not None and plain.bits <= _SURE_DIGITS[single] * _DIGIT_BITS
-    if plain is None or plain.mapped.misfits.size or not sure:
+    if plain is None or not sure or _MISFIT_BITS * _share(plain) > _LITTLE_BITS:
         mappings += _nearly_decimals(few, decimals)
-        mappings += _computed(few, plain is not None, sure) or [map_image]
+        mappings += _computed(few, flat, plain is not None, sure) or [map_image]
     for mapping in mappings:
-        found = _try(mapping, runs, cost)
+        found = _try(mapping, runs, rows, cost)
         if found is not None:
             yield found
 
 
-def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | None:
+def _decimals(few: NDArray[Any], counts: NDArray[np.int64]) -> Decimals | None:
     """Return the decimals that suit a few values best, if most of them are decimals."""
-    best = _digits(exponents, False)
+    best = _digits(counts, False)
     if few.dtype.itemsize == 8 and (best is None or best[3]):
-        both = (best, _digits(find_exponents(few, True), True))
+        both = (best, _digits(find_exponents(few, True)[1], True))
         best = min((found for found in both if found), default=None)
     if best is None:
         return None
@@ -182,21 +263,24 @@ def _decimals(few: NDArray[Any], exponents: NDArray[np.int64]) -> Decimals | Non
 
 def _nearly_decimals(few: NDArray[Any], decimals: Decimals | None) -> list[Mapping]:
     """Return decimals that many values miss by a rounding error, if they have fewer digits."""
-    best = _digits(find_exponents(few, False, near=True), False)
+    best = _digits(find_exponents(few, False, near=True)[1], False)
     if best is None or (decimals and decimals.keywords["exponent"] <= best[1]):
         return []
     return [partial(map_decimal, exponent=best[1], single=False, most=1.0)]
 
 
-def _digits(exponents: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
+def _digits(counts: NDArray[np.int64], single: bool) -> tuple[float, int, bool, int] | None:
     """Return cost, digits, `single` and misfits of the cheapest decimals for a few values."""
-    best, misfits = None, exponents.size
-    for digits, count in enumerate(np.bincount(exponents, minlength=MAX_EXPONENT + 1).tolist()):
+    listed = counts.tolist()
+    best, misfits = None, sum(listed)
+    rows = misfits
+    for digits, count in enumerate(listed[: MAX_EXPONENT + 1]):
         misfits -= count
-        cost = _DIGIT_BITS * digits + _MISFIT_BITS * misfits / exponents.size
-        rare = digits <= MAX_EXPONENT and misfits <= _MOST_MISFITS * exponents.size
-        if rare and (best is None or cost < best[0]):
+        cost = _DIGIT_BITS * digits + _MISFIT_BITS * misfits / rows
+        if misfits <= _MOST_MISFITS * rows and (best is None or cost < best[0]):
             best = (cost, digits, single, misfits)
+        if misfits == 0:
+            break
     return best
 
 
@@ -207,35 +291,24 @@ def _printed(
     if decimals is None:
         return
     most, single = decimals.keywords["exponent"], decimals.keywords["single"]
-    ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
-    distinct = np.unique(few) if most >= 1 else few[:0]
-    for way in ways if distinct.size > 1 else ():
-        fraction = find_fraction(distinct, way, single, True)
-        if fraction is not None:
-            yield _arithmetic(fraction)
-    real = exponents <= MAX_EXPONENT
-    digits, points = significant_digits(few, exponents)[real], exponents[real]
-    if digits.size and not single:
-        widest = _most(digits)
-        deepest = min(22, _most(points))
-        spare = deepest - (widest - (digits - points))  # digits the values cannot have
-        rounded = 1 <= widest <= _REAL_DIGITS[few.dtype.itemsize]
-        if rounded and np.maximum(spare, 0).mean() > _LEAST_GAIN:
+    distinct = pick_distinct(few) if most >= 1 else few[:0]
+    if distinct.size > 1:
+        ways = [(DECIMALS, most), None] if few.dtype.itemsize == 4 else [(DECIMALS, most)]
+        fractions = (find_fraction(distinct, way, single, True) for way in ways)
+        yield from (_arithmetic(fraction) for fraction in fractions if fraction is not None)
+    if most and not single:
+        widest, deepest, spare = printed_digits(few, exponents, MAX_EXPONENT)
+        if 1 <= widest <= _REAL_DIGITS[few.dtype.itemsize] and spare > _LEAST_GAIN:
             transform = Significant(widest, deepest)
             yield partial(map_significant, transform=transform, most=2 * _MOST_MISFITS)
-
-
-def _most(counts: NDArray[np.int64]) -> int:
-    """Return a number that all but one in fifty of some `counts` do not exceed."""
-    return int(np.sort(counts)[(counts.size - 1) * 49 // 50])
 
 
 def _arithmetic(transform: Arithmetic, most: float = 2 * _MOST_MISFITS) -> Mapping:
     return partial(map_arithmetic, transform=transform, most=most)
 
 
-def _computed(few: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
-    """Return fractions, or else a unit conversion or a scale, that explain a few values.
+def _computed(few: NDArray[Any], more: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
+    """Return fractions, or else a unit conversion or a scale, that explain a few values (and more).
 
     If they are `decimal`, only fractions that are no decimals can be better; if that is `sure`,
     nothing else is looked for.
@@ -245,15 +318,19 @@ def _computed(few: NDArray[Any], decimal: bool, sure: bool) -> list[Mapping]:
         return []
     single = few.dtype.itemsize == 8 and bool((few.astype(np.float32) == few).mean() > 0.9)
     ways: list[tuple[int, int] | None] = [None]
-    widest = _most(significant_digits(distinct, find_exponents(distinct, False)))
+    widest = printed_digits(distinct, find_exponents(distinct, False)[0], MAX_EXPONENT + 1)[0]
     if 6 <= widest <= 17:
         ways.append((SIGNIFICANT, widest))
     fractions = [find_fraction(distinct, way, False, decimal) for way in ways]
-    if single and fractions == [None]:
-        fractions = [find_fraction(distinct, None, True, decimal)]
+    if single:  # what fits in float64 then is a number's own binary fraction, if it is large
+        most = _SINGLES / float(np.abs(distinct[[0, -1]]).max())
+        fractions = [way for way in fractions if way and way.steps[0].parameter < most]
+        fractions = fractions or [find_fraction(distinct, None, True, decimal)]
     found = [fraction for fraction in fractions if fraction is not None]
     if not found and not sure:
-        found = [way for way in (find_computed(distinct), find_scale(distinct, single)) if way]
+        found = [
+            way for way in (find_computed(distinct), find_scale(distinct, more, single)) if way
+        ]
         found = sorted(found, key=lambda way: count_misfits(way, distinct))[:1]
         return [_arithmetic(way, most=1.0) for way in found]
     return [_arithmetic(way) for way in found]
@@ -263,72 +340,18 @@ def _dictionary(
     runs: NDArray[Any], rows: int, cost: Cost, others: list[Candidate]
 ) -> Candidate | None:
     """Return a dictionary, if the sample has few enough distinct values."""
-    most = min(MAX_ENTRIES, runs.size // 2)
-    spans = [int(found.mapped.numbers.max()) - int(found.mapped.numbers.min()) for found in others
-             if not found.mapped.misfits.size]  # fmt: skip
-    if spans:
-        most = min(most, min(spans) // 2)  # closer together, a dictionary has nothing to gain
-    if most < 2:
+    most = min(MAX_ENTRIES, 7 * runs.size // 8)
+    for found in others:
+        if not found.mapped.misfits.size:
+            low, high = found.mapped.extent()
+            most = min(most, (high - low) // 2)  # closer together, there is nothing to gain
+    distinct = list_distinct(runs.reshape(-1), most) if most >= 2 else None
+    if distinct is None:
         return None
-    flat = runs.reshape(-1)
-    mapped = map_dictionary(flat, most)
-    if mapped is None:
-        return None
-    codes = cost(mapped.numbers.reshape(runs.shape))
+    codes = cost(distinct.places.reshape(runs.shape))
     if codes >= min(found.bits for found in others):
         return None  # before its entries are looked at, which takes as long again
-    mapping = partial(map_dictionary, map_entries=partial(_map_entries, others=others))
-    mapped = mapping(flat) or mapped
-    return Candidate(mapping, mapped, codes + _entry_bits(mapped, rows))
-
-
-def _map_entries(entries: NDArray[Any], others: list[Candidate]) -> Mapped:
-    """Map a dictionary's own entries in the way that takes least.
-
-    Tried are those for the column, and the decimals that the longest entry needs.
-    """
-    ways: list[Mapping] = [
-        partial(found.mapping, most=_MOST_ENTRIES_OFF)
-        for found in others
-        if isinstance(found.mapping, partial)
-    ]
-    if entries.dtype.kind == "f":
-        exponents = find_exponents(entries, False)
-        most = int(exponents[exponents <= MAX_EXPONENT].max(initial=0))
-        ways.append(partial(map_decimal, exponent=most, single=False, most=_MOST_ENTRIES_OFF))
-    found = [map_image(entries), *(way(entries) for way in ways)]
-    return min((mapped for mapped in found if mapped is not None), key=_spread_bits)
-
-
-def _spread_bits(mapped: Mapped) -> float:
-    """Return roughly what an ascending list takes: its usual distance, and its misfits."""
-    span = int(mapped.numbers.max()) - int(mapped.numbers.min())
-    misfits = mapped.misfits.size + (2 if mapped.misfits.size else 0)  # a mask is long as well
-    each = _ENTRY_MISFIT_BITS * misfits / mapped.numbers.size
-    return float(np.log2(span / mapped.numbers.size + 1.0)) + each
-
-
-def _entry_bits(mapped: Mapped, rows: int) -> float:
-    """Estimate what a dictionary adds to its codes, in bits a row of the whole column.
-
-    Rows beyond the sample hold more distinct values: those seen once stand for
-    ``sqrt(rows / seen)`` times as many. Those between the numbers of neighbouring rows make
-    their difference longer.
-
-    References
-    ----------
-    M. Charikar et al., "Towards estimation error guarantees for distinct values", PODS 2000.
-    """
-    transform: Any = mapped.transform
-    counts = np.bincount(mapped.numbers)
-    once = np.cumsum(counts == 1)
-    unseen = (rows / mapped.numbers.size) ** 0.5 - 1.0
-    growth = 1.0 + unseen * float(once[-1]) / counts.size
-    entries = Mapped(transform.base, transform.entries.view(np.int64), _NONE)
-    if isinstance(transform, MendedDictionary):
-        restored = transform.base.inverse(transform.entries, transform.distinct.dtype)
-        entries = replace(entries, misfits=np.flatnonzero(restored != transform.distinct))
-    each = max(1.0, _spread_bits(entries) + _GAP_BITS - np.log2(growth))
-    steps = np.maximum(np.abs(np.diff(mapped.numbers)), 1)
-    longer = 1.0 + unseen * np.abs(np.diff(once[mapped.numbers])) / steps
-    return float(np.log2(longer).sum() / mapped.numbers.size + each * growth * counts.size / rows)
+    ways = entry_ways(runs.dtype, (found.mapping for found in others))
+    way, base = best_way(distinct.entries, ways)
+    mapping = partial(map_dictionary, map_entries=partial(map_entries, first=way, ways=ways))
+    return Candidate(mapping, distinct.mapped(base), codes + entry_bits(distinct, base, rows))

@@ -24,7 +24,7 @@ from pipeline.codecs.arithmetic import (
     Step,
 )
 
-__all__ = ["count_misfits", "find_computed", "find_fraction", "find_scale", "significant_digits"]
+__all__ = ["count_misfits", "find_computed", "find_fraction", "find_scale", "printed_digits"]
 
 _MOST_MISFITS: Final = 0.08
 _MOST_FAR: Final = 0.15
@@ -75,16 +75,29 @@ _CONVERSIONS: Final = (
 type Floats = NDArray[np.float64]
 
 
-def significant_digits(few: Floats, exponents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many significant digits each value has, by the digits after its point.
+def printed_digits(few: Floats, exponents: NDArray[np.int64], limit: int) -> tuple[int, int, float]:
+    """Tell how a few values were printed.
 
     Parameters
     ----------
     few : ndarray of float64, shape (values,)
     exponents : ndarray of int64, shape (values,)
         From `pipeline.codecs.mappings.find_exponents`.
+    limit : int
+        Values with more digits after the point are left out.
+
+    Returns
+    -------
+    widest, deepest : int
+        Significant digits, and digits after the point, that all but one value in fifty need.
+    spare : float
+        Mean number of the digits after the point that are beyond the significant ones.
     """
-    return np.where(few == 0.0, 0, exponents + _decades(few) + 1)
+    digits = np.empty(3)
+    wide = few.astype(np.float64, copy=False)
+    kernel("block_values", "printed_digits")(wide, exponents, limit, TENS, digits)
+    widest, deepest, spare = digits.tolist()
+    return int(widest), int(deepest), spare
 
 
 def _decades(few: Floats) -> NDArray[np.int64]:
@@ -108,28 +121,27 @@ def find_fraction(
         They are decimals, for which powers of ten are nothing new.
     """
     few = np.ascontiguousarray(few[:: max(1, few.size // _FEW)])
-    divisors = _PROPER if decimal else _DIVISORS
     rounds = single or few.dtype.itemsize == 4
-    powers, limit = np.zeros(few.size), _LIMITS[4 if rounds else 8]
+    limit = _LIMITS[4 if rounds else 8]
     steps: tuple[Step, ...] = ()
+    divisors = _PROPER if decimal else _DIVISORS
+    if digits is None:
+        powers = np.zeros(few.size)
+    elif digits[0] == DECIMALS:
+        powers = np.full(few.size, POWERS[digits[1]])
+        divisors = divisors[: int(np.searchsorted(divisors, POWERS[digits[1]] / _GAIN))]
+    else:
+        powers = POWERS.take(np.clip(digits[1] - 1 - _decades(few), 0, 22))
+        limit = float(POWERS[digits[1] - 1])
     if digits is not None:
         steps = (Step(digits[0], float(digits[1])),)
-        if digits[0] == DECIMALS:
-            powers[:] = POWERS[digits[1]]
-            divisors = divisors[_GAIN * divisors < POWERS[digits[1]]]
-        else:
-            powers = POWERS.take(np.clip(digits[1] - 1 - _decades(few), 0, 22))
-            limit = float(POWERS[digits[1] - 1])
     if single:
         steps += (Step(SINGLE),)
-    wide = few.astype(np.float64, copy=False).reshape(1, -1)
-    misfits = _count(wide, powers, divisors, rounds, 0.0, limit, _MOST_MISFITS)[0]
-    costs = np.log2(divisors) + _MISFIT_BITS * misfits / few.size
-    costs[misfits > _MOST_MISFITS * few.size] = np.inf
-    best = int(np.argmin(costs)) if costs.size else -1
-    if best < 0 or costs[best] == np.inf:
-        return None
-    return Arithmetic((Step(OVER, float(divisors[best])), *steps))
+    wide = few.astype(np.float64, copy=False)
+    best = kernel("block_grids", "best_divisor")(
+        wide, powers, divisors, rounds, limit, int(_MOST_MISFITS * few.size), _MISFIT_BITS
+    )
+    return Arithmetic((Step(OVER, float(divisors[best])), *steps)) if best >= 0 else None
 
 
 def _count(
@@ -172,8 +184,15 @@ def _undo(steps: tuple[Step, ...], values: Floats) -> Floats:
     return values
 
 
-def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
-    """Find a number whose multiples `few`, finite, ascending and distinct, mostly are.
+def find_scale(few: NDArray[Any], more: NDArray[Any], single: bool) -> Arithmetic | None:
+    """Find a number whose multiples a column's values mostly are.
+
+    Parameters
+    ----------
+    few, more : ndarray of float32 or float64, shape (values,)
+        Some of them, the former finite, ascending and distinct.
+    single : bool
+        They passed through float32.
 
     Notes
     -----
@@ -192,10 +211,15 @@ def find_scale(few: NDArray[Any], single: bool) -> Arithmetic | None:
         return None
     multiple = largest / max(1.0, float(np.rint(largest / step)))
     tail = (Step(SINGLE),) if single else ()
-    ways = [Arithmetic((Step(TIMES, scale), *tail)) for scale in _near(multiple, epsilon)]
-    misses = [count_misfits(way, few) for way in ways]
-    best = int(np.argmin(misses))
-    return ways[best] if misses[best] <= few.size // 2 else None
+    scales = np.array(_near(multiple, epsilon))
+    misfits = np.empty(scales.size, np.int64)
+    rounds = single or few.dtype.itemsize == 4
+    kernel("block_grids", "scale_misfits")(
+        more.astype(np.float64, copy=False), scales, rounds, misfits
+    )
+    best = int(np.argmin(misfits))
+    way = Arithmetic((Step(TIMES, float(scales[best])), *tail))
+    return way if misfits[best] <= more.size // 2 else None
 
 
 def _near(scale: float, epsilon: float) -> list[float]:

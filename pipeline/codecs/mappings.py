@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.images import from_image, image
+from pipeline.codecs.images import image
 from pipeline.codecs.transforms import (
     Arithmetic,
     Decimal,
@@ -29,14 +29,17 @@ from pipeline.codecs.transforms import (
 __all__ = [
     "MAX_ENTRIES",
     "MAX_EXPONENT",
+    "Distinct",
     "Mapped",
     "Mapping",
     "find_exponents",
+    "list_distinct",
     "map_arithmetic",
     "map_decimal",
     "map_dictionary",
     "map_image",
     "map_significant",
+    "pick_distinct",
 ]
 
 MAX_ENTRIES: Final = 16384
@@ -47,8 +50,10 @@ MAX_EXPONENT: Final = 17
 
 _POWERS: Final = np.array([float(10**e) for e in range(MAX_EXPONENT + 1)])
 _NONE: Final = np.empty(0, np.int64)
+_START: Final = np.array([0, 0, (1 << 63) - 1, -(1 << 63)])
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
 _CLEAR: Final = {4: 2.0**16, 8: 2.0**44}  # from where any float is close to a whole number
+_PICKED: Final = 64
 _NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
@@ -65,11 +70,18 @@ class Mapped:
     numbers : ndarray of int64 or uint64, shape (rows,)
     misfits : ndarray of int64
         Rows, ascending, whose number brings back another value.
+    bounds : tuple of int, or None
+        Smallest and largest number, where they are known.
     """
 
     transform: Transform
     numbers: NDArray[Any]
     misfits: NDArray[np.int64]
+    bounds: tuple[int, int] | None = None
+
+    def extent(self) -> tuple[int, int]:
+        """Return the smallest and the largest number."""
+        return self.bounds or (int(self.numbers.min()), int(self.numbers.max()))
 
 
 def map_image(values: NDArray[Any]) -> Mapped:
@@ -97,24 +109,28 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
         None when more than that do not fit.
     """
     wide = values.astype(np.float64, copy=False)
-    numbers, misfits = np.empty(values.size, np.int64), np.empty(int(values.size * most), np.int64)
-    rounds = single or values.dtype.itemsize == 4
-    count = kernel("block_values", "to_decimals")(
-        wide, wide.view(np.int64), float(10**exponent), rounds, _NEAR, numbers, misfits
-    )
-    if count < 0:
-        return None
-    return Mapped(Decimal(exponent, single), numbers, misfits[:count].copy())
+    numbers = np.empty(values.size, np.int64)
+    misfits, state = _outputs(values.size, most)
+    fits = kernel("block_values", "to_decimals")(
+        wide, wide.view(np.int64), float(10**exponent), single or values.dtype.itemsize == 4,
+        _NEAR, numbers, misfits, state,
+    )  # fmt: skip
+    return _mapped(Decimal(exponent, single), numbers, misfits, state) if fits else None
 
 
-def _hold(numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-    """Give `rows`, ascending, the number before them, or the first number after them."""
-    following = np.flatnonzero(rows != np.arange(rows.size))
-    leading = int(following[0]) if following.size else rows.size
-    numbers[:leading] = numbers[min(leading, numbers.size - 1)]
-    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of runs, each behind a number
-    before = np.maximum(rows[starts] - 1, 0)
-    numbers[rows] = np.repeat(numbers[before], np.diff(starts, append=rows.size))
+def _outputs(rows: int, most: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return room for the misfits, and the state from which kernels start."""
+    return np.empty(int(rows * most), np.int64), _START.copy()
+
+
+def _mapped(
+    transform: Transform,
+    numbers: NDArray[np.int64],
+    misfits: NDArray[np.int64],
+    state: NDArray[np.int64],
+) -> Mapped:
+    count, _, low, high = state.tolist()
+    return Mapped(transform, numbers, misfits[:count].copy() if count else _NONE, (low, high))
 
 
 def map_arithmetic(values: NDArray[Any], transform: Arithmetic, most: float) -> Mapped | None:
@@ -127,30 +143,21 @@ def map_arithmetic(values: NDArray[Any], transform: Arithmetic, most: float) -> 
     most : float
         Largest share of misfits, as for `map_decimal`.
     """
-    return _settle(values, transform, transform.forward(values), most)
+    misfits, state = _outputs(values.size, most)
+    numbers = transform.fit(values, _NEAR, misfits, state)
+    return None if numbers is None else _mapped(transform, numbers, misfits, state)
 
 
 def map_significant(values: NDArray[Any], transform: Significant, most: float) -> Mapped | None:
     """Map floats to their places among those with so many digits; see `map_arithmetic`."""
-    return _settle(values, transform, transform.forward(values), most)
-
-
-def _settle(
-    values: NDArray[Any], transform: Transform, numbers: NDArray[np.int64], most: float
-) -> Mapped | None:
-    """List the rows that `numbers` do not bring back; those far off get a neighbour's number."""
+    numbers = transform.forward(values)
     restored = transform.inverse(numbers.view(np.uint64), values.dtype)
-    bits = f"u{values.dtype.itemsize}"
-    misfits = np.flatnonzero(restored.view(bits) != values.view(bits))
-    if misfits.size > values.size * most:
-        return None
-    with np.errstate(all="ignore"):
-        wanted = values[misfits]
-        near = np.abs(restored[misfits] - wanted) <= np.abs(wanted) * _NEAR
-        far = misfits[~(near & np.isfinite(wanted))]
-    if far.size:
-        _hold(numbers, far)
-    return Mapped(transform, numbers, misfits)
+    wide, back = (column.astype(np.float64, copy=False) for column in (values, restored))
+    misfits, state = _outputs(values.size, most)
+    fits = kernel("block_values", "mark_misfits")(
+        wide, wide.view(np.int64), back, _NEAR, numbers, misfits, state
+    )
+    return _mapped(transform, numbers, misfits, state) if fits else None
 
 
 def map_dictionary(
@@ -164,30 +171,61 @@ def map_dictionary(
     most : int
         Most entries, at least one.
     map_entries : callable, optional
-        Maps the entries, ascending, to numbers; without it they are mapped to their images.
+        Maps the entries, ascending, to numbers; without it, or where it does not fit, they are
+        mapped to their images.
     """
-    images = image(values)
+    found = list_distinct(values, most)
+    if found is None:
+        return None
+    entries = (map_entries and map_entries(found.entries)) or map_image(found.entries)
+    return found.mapped(entries)
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """The distinct values of a column.
+
+    Attributes
+    ----------
+    entries : ndarray, shape (entries,)
+        Ascending by their images.
+    places : ndarray of int64, shape (rows,)
+        Each row's among them.
+    """
+
+    entries: NDArray[Any]
+    places: NDArray[np.int64]
+
+    def mapped(self, base: Mapped) -> Mapped:
+        """Return the dictionary whose entries are mapped as `base`."""
+        numbers, transform = base.numbers.view(np.uint64), base.transform
+        found = (
+            MendedDictionary(transform, numbers, self.entries)
+            if base.misfits.size
+            else Dictionary(transform, numbers)
+        )
+        return Mapped(found, self.places, _NONE, (0, self.entries.size - 1))
+
+
+def list_distinct(values: NDArray[Any], most: int) -> Distinct | None:
+    """List the distinct `values`, shape (rows,); None if they outnumber `most`."""
+    words = values.view(f"u{values.dtype.itemsize}").astype(np.uint64, copy=False)
     slots = np.full(1 << (2 * most - 1).bit_length(), -1, np.int32)
-    distinct, codes = np.empty(most, np.uint64), np.empty(values.size, np.uint64)
-    count = kernel("block_values", "find_distinct")(images.view(np.uint64), slots, distinct, codes)
+    distinct, codes = np.empty(most, np.uint64), np.empty(values.size, np.int64)
+    count = kernel("block_values", "find_distinct")(words, slots, distinct, codes)
     if count < 0:
         return None
-    entries = distinct[:count].view(images.dtype)
-    order = np.argsort(entries)
-    rank = np.empty(count, np.int64)
-    rank[order] = np.arange(count)
-    ascending = from_image(entries[order].view(np.uint64), values.dtype)
-    base = (map_entries and map_entries(ascending)) or map_image(ascending)
-    numbers, transform = base.numbers.view(np.uint64), base.transform
-    found = (
-        MendedDictionary(transform, numbers, ascending)
-        if base.misfits.size
-        else Dictionary(transform, numbers)
-    )
-    return Mapped(found, rank.take(codes.view(np.int64)), _NONE)
+    entries = distinct[:count].astype(f"u{values.dtype.itemsize}").view(values.dtype)
+    order = np.argsort(image(entries))
+    ranks = np.empty(count, np.int64)
+    ranks[order] = np.arange(count)
+    kernel("block_values", "place_codes")(ranks, codes)
+    return Distinct(entries[order], codes)
 
 
-def find_exponents(values: NDArray[Any], single: bool, near: bool = False) -> NDArray[np.int64]:
+def find_exponents(
+    values: NDArray[Any], single: bool, near: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find how many digits after the point each value needs.
 
     Parameters
@@ -200,13 +238,25 @@ def find_exponents(values: NDArray[Any], single: bool, near: bool = False) -> ND
 
     Returns
     -------
-    ndarray of int64, shape (rows,)
+    exponents : ndarray of int64, shape (rows,)
         ``MAX_EXPONENT + 1`` where the value is no decimal.
+    counts : ndarray of int64, shape (MAX_EXPONENT + 2,)
+        Values that need so many.
     """
-    exponents = np.empty(values.size, np.int64)
+    exponents, counts = np.empty(values.size, np.int64), np.zeros(MAX_EXPONENT + 2, np.int64)
     wide = values.astype(np.float64, copy=False)
     rounds = single or values.dtype.itemsize == 4
     size = values.dtype.itemsize
     tolerance, limit = (_CLOSE[size], _CLEAR[size]) if near else (0.0, 2.0**53)
-    kernel("block_values", "find_exponents")(wide, _POWERS, rounds, tolerance, limit, exponents)
-    return exponents
+    kernel("block_values", "find_exponents")(
+        wide, _POWERS, rounds, tolerance, limit, exponents, counts
+    )
+    return exponents, counts
+
+
+def pick_distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """Return some dozens of distinct finite `values`: what most rows repeat must not decide."""
+    wide = values.astype(np.float64, copy=False)
+    distinct = np.empty(_PICKED)
+    count = kernel("block_values", "pick_distinct")(wide, distinct)
+    return distinct[:count].astype(values.dtype, copy=False)

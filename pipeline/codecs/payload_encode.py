@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.choose import estimate_bits
-from pipeline.codecs.choose_transform import choose_transform
+from pipeline.codecs.choose_transform import recall_transform
 from pipeline.codecs.cursor import signed_varint, sized, varint
 from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
@@ -140,7 +140,9 @@ def _encode_values(
         body = _section(id, one + write_mask(repeated))
     if not values.size:
         return Payload((0, 0, 0), body + bytes((VALUES,)))
-    mapped = choose_transform(values, estimate_bits)
+    mapped, plan = recall_transform(values, estimate_bits, memory.transform if memory else None)
+    if memory is not None:
+        memory.transform = plan
     if mapped.misfits.size:
         restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
         body += _section(CORRECTIONS, write_corrections(values, restored))

@@ -40,29 +40,45 @@ _BITMAP, _MARKED, _UNMARKED, _SERIES, _STRETCHES = range(5)
 _MOST_STRETCHES: Final = 64
 _DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
 _SHORT: Final = 64
-_FEW_BITS: Final = 64
+_FEW_TURNS: Final = 3  # or fewer: no list was shorter
+_SMALL: Final = 256  # rows
 _SPARSE: Final = 64
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return `mask`, shape (rows,), as stretches, as a list of its rarer rows, or as a series."""
+    """Return `mask`, shape (rows,), as stretches, a list of its rarer rows, a series or bits."""
     marked = int(np.count_nonzero(mask))
-    if mask.size <= _FEW_BITS:
-        bitmap = write_buffer(np.packbits(mask, bitorder="little"))
-        return varint(marked) + bytes((_BITMAP,)) + bitmap
     turns = np.flatnonzero(mask[1:] != mask[:-1]) + 1
-    if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
-        bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
-        rows = [varint(stop - start) for start, stop in pairwise(bounds)]
-        head = varint(marked) + bytes((_STRETCHES,)) + varint(len(bounds))
-        return head + b"".join(rows)
     rarer = min(marked, mask.size - marked)
+    if turns.size <= _FEW_TURNS:
+        return varint(marked) + _stretches(mask, turns)
+    if mask.size <= _SMALL:
+        ways = [_bitmap(mask)]
+        ways += [_stretches(mask, turns)] if turns.size < _MOST_STRETCHES - 1 else []
+        ways += [_listed(mask, rarer, marked)] if 8 * rarer < mask.size else []
+        return varint(marked) + min(ways, key=len)
+    if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
+        return varint(marked) + _stretches(mask, turns)
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
         series = write_part(mask.astype(np.uint64), runs=True)
         return varint(marked) + bytes((_SERIES,)) + series
+    return varint(marked) + _listed(mask, rarer, marked)
+
+
+def _stretches(mask: NDArray[np.bool_], turns: NDArray[np.int64]) -> bytes:
+    bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
+    rows = [varint(stop - start) for start, stop in pairwise(bounds)]
+    return bytes((_STRETCHES,)) + varint(len(bounds)) + b"".join(rows)
+
+
+def _bitmap(mask: NDArray[np.bool_]) -> bytes:
+    return bytes((_BITMAP,)) + write_buffer(np.packbits(mask, bitorder="little"))
+
+
+def _listed(mask: NDArray[np.bool_], rarer: int, marked: int) -> bytes:
     kind = _MARKED if marked == rarer else _UNMARKED
     listed = np.flatnonzero(mask if marked == rarer else ~mask)
-    return varint(marked) + bytes((kind,)) + (_write_list(listed, 1) if rarer else b"")
+    return bytes((kind,)) + (_write_list(listed, 1) if rarer else b"")
 
 
 def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:

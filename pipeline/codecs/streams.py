@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ __all__ = [
     "scale_down",
     "write_nested",
 ]
+
+_FEW: Final = 256
 
 
 @dataclass(frozen=True)
@@ -73,39 +75,48 @@ class EncodedStream:
     body: bytes
 
 
-def scale_down(numbers: NDArray[Any]) -> Scaled:
+def scale_down(numbers: NDArray[Any], bounds: tuple[int, int] | None = None) -> Scaled:
     """Take the smallest of `numbers` and their common divisor out.
 
     Parameters
     ----------
     numbers : ndarray of int64 or uint64, shape (rows,), at least one row
+        Where nothing is to be taken out, they are returned as they stand.
+    bounds : tuple of int, optional
+        Smallest and largest number, if they are known.
 
     Notes
     -----
     Distances are unsigned, so nothing overflows whatever the range. The divisor of a few rows
     is tried on all of them by multiplication, and reduced wherever a row objects.
     """
-    offset = int(numbers.min())
-    distances = numbers.view(np.uint64) - np.uint64(offset & WORD)
-    farthest = distances.max()
-    if farthest == 0:
-        return Scaled(distances, offset, 1)
-    few = np.ascontiguousarray(distances[:: max(1, distances.size // 256)])
-    divisor = int(kernel("block_numbers", "common_divisor")(few, farthest))
-    quotients = np.empty_like(distances) if divisor > 1 else distances
+    offset, last = bounds or (int(numbers.min()), int(numbers.max()))
+    words, least = numbers.view(np.uint64), np.uint64(offset & WORD)
+    if last == offset:
+        return Scaled(np.zeros(numbers.size, np.uint64), offset, 1)
+    every = max(1, numbers.size // _FEW)
+    divisor = int(
+        kernel("block_numbers", "common_divisor")(words, least, np.uint64(last - offset), every)
+    )
+    quotients = np.empty_like(words) if divisor > 1 else words
     while divisor > 1:
-        objecting = _divide(distances, divisor, quotients)
-        if objecting == distances.size:
+        objecting = _divide(words, least, divisor, quotients)
+        if objecting == words.size:
             return Scaled(quotients, offset, divisor)
-        divisor = math.gcd(divisor, int(distances[objecting]))
-    return Scaled(distances, offset, 1)
+        divisor = math.gcd(divisor, int(words[objecting]) - offset & WORD)
+    return Scaled(words - least if offset else words, offset, 1)
 
 
-def _divide(distances: NDArray[np.uint64], divisor: int, quotients: NDArray[np.uint64]) -> int:
+def _divide(
+    numbers: NDArray[np.uint64],
+    offset: np.uint64,
+    divisor: int,
+    quotients: NDArray[np.uint64],
+) -> int:
     right = (divisor & -divisor).bit_length() - 1
     inverse = pow(divisor >> right, -1, 1 << 64)
     words = (np.uint64(n) for n in (inverse, right, (64 - right) % 64, WORD // divisor))
-    return int(kernel("block_numbers", "exact_quotients")(distances, *words, quotients))
+    return int(kernel("block_numbers", "exact_quotients")(numbers, offset, *words, quotients))
 
 
 def encode_stream(

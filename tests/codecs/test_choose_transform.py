@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.codecs.block import decode_block, describe, encode_block
-from pipeline.codecs.choose_transform import choose_transform
+from pipeline.codecs.choose import estimate_bits
+from pipeline.codecs.choose_transform import choose_transform, recall_transform
+from pipeline.codecs.mappings import Mapped
 from tests.codecs.block_columns import any_column, bits_column, same_bits
 
 COUNTS = np.cumsum(np.random.default_rng(4).integers(-900, 901, 12_000)) + 60_000
@@ -104,7 +106,61 @@ def test_the_cost_function_decides() -> None:
     chosen = choose_transform(values, most_digits)
     assert str(chosen.transform) == "Decimal(exponent=2, single=False)"
     assert chosen.numbers.size == values.size
-    assert set(seen) == {(8, 512)}
+    assert set(seen) == {(8, 256)}
+
+
+def restored(mapped: Mapped, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return mapped.transform.inverse(mapped.numbers.view(np.uint64), dtype)
+
+
+LEVELS = np.round(np.random.default_rng(7).normal(0, 300, 60), 2)
+
+
+@pytest.mark.parametrize("name", ["average of six", "to kelvins", "levels"])
+def test_the_next_block_takes_what_suited_the_last(name: str) -> None:
+    values = COLUMNS.get(name, LEVELS[COUNTS % LEVELS.size])
+    mapped, first = recall_transform(values, estimate_bits)
+    tried: list[int] = []
+
+    def cost(numbers: NDArray[Any]) -> float:
+        tried.append(numbers.size)
+        return estimate_bits(numbers)
+
+    again, second = recall_transform(values, cost, first)
+    assert len(tried) == 1
+    assert str(again.transform) == str(mapped.transform)
+    assert np.array_equal(again.numbers, mapped.numbers)
+    assert second.left == first.left - 1
+    assert same_bits(restored(again, values.dtype), values)
+
+
+def test_another_column_is_looked_at_anew() -> None:
+    counted, noise = COUNTS / 6, np.random.default_rng(2).normal(size=COUNTS.size)
+    _, memory = recall_transform(counted, estimate_bits)
+    for values in (noise, COUNTS / 10, counted * np.pi, LEVELS[COUNTS % 60], counted[:50]):
+        mapped, memory = recall_transform(values, estimate_bits, memory)
+        fresh = choose_transform(values, estimate_bits)
+        assert str(mapped.transform) == str(fresh.transform)
+        assert np.array_equal(mapped.numbers, fresh.numbers)
+
+
+def test_what_suits_is_looked_for_again_after_some_blocks() -> None:
+    values = np.round(COUNTS[:300] / 10, 1)
+    _, memory = recall_transform(values, estimate_bits)
+    left = []
+    for _ in range(40):
+        _, memory = recall_transform(values, estimate_bits, memory)
+        left.append(memory.left)
+    assert left[31:34] == [0, 32, 31]
+
+
+def test_a_row_beyond_the_sample_may_refute_what_is_remembered() -> None:
+    plain, spoilt = COUNTS / 10, COUNTS / 10
+    _, memory = recall_transform(plain, estimate_bits)
+    runs = np.arange(COUNTS.size) % 1678 > 300  # of which the sample takes none
+    spoilt[runs] = np.random.default_rng(1).normal(size=np.count_nonzero(runs))
+    mapped, _ = recall_transform(spoilt, estimate_bits, memory)
+    assert str(mapped.transform) != str(choose_transform(plain, estimate_bits).transform)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 700])

@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
 
-__all__ = ["from_arithmetic", "from_significant", "to_arithmetic", "to_significant"]
+__all__ = [
+    "fit_arithmetic",
+    "from_arithmetic",
+    "from_significant",
+    "to_arithmetic",
+    "to_significant",
+]
 
 _TIMES, _OVER, _PLUS, _DECIMALS, _SINGLE = 1, 2, 3, 4, 6
 _TILE = 1024
@@ -150,6 +157,47 @@ def to_arithmetic(
         for i in range(tile.size):
             whole = np.rint(tile[i])
             numbers[start + i] = np.int64(whole if abs(whole) < _EXACT else 0.0)
+
+
+@loop
+def fit_arithmetic(
+    values: NDArray[np.float64],
+    bits: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    parameters: NDArray[np.float64],
+    tens: NDArray[np.float64],
+    powers: NDArray[np.float64],
+    single: bool,
+    tolerance: float,
+    numbers: NDArray[np.int64],
+    misfits: NDArray[np.int64],
+    state: NDArray[np.int64],
+) -> bool:
+    """Write the numbers of `values` and mark those that do not come back.
+
+    What comes back is rounded to float32 if `single`; the rest is as in
+    `pipeline.codecs.kernels.block_values.mark_misfits`.
+    """
+    buffer = np.empty(_TILE)
+    for start in range(0, values.size, _TILE):
+        column = values[start : start + _TILE]
+        tile = buffer[: column.size]
+        for i in range(tile.size):
+            tile[i] = column[i]
+        _undo(tile, kinds, parameters)
+        for i in range(tile.size):
+            whole = np.rint(tile[i])
+            whole = whole if abs(whole) < _EXACT else 0.0
+            numbers[start + i] = np.int64(whole)
+            tile[i] = whole + 0.0  # a number has no negative zero
+        _apply(tile, kinds, parameters, tens, powers)
+        if single:
+            for i in range(tile.size):
+                tile[i] = np.float64(np.float32(tile[i]))
+        if not mark_tile(column, bits, tile, start, tolerance, numbers, misfits, state):
+            return False
+    settle_leading(numbers, state)
+    return True
 
 
 @loop

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["estimate_scale", "grid_misfits"]
+__all__ = ["best_divisor", "estimate_scale", "grid_misfits", "scale_misfits"]
 
 
 @loop
@@ -29,23 +31,62 @@ def grid_misfits(
     ends at ``most + 1``.
     """
     for way in range(ways.shape[0]):
-        values = ways[way]
         for j in range(divisors.size):
-            divisor = divisors[j]
-            count = 0
-            for i in range(values.size):
-                value = values[i]
-                whole = np.rint(value * divisor)
-                back = whole / divisor
-                if powers[i] != 0.0:
-                    back = np.rint(back * powers[i]) / powers[i]
-                if single:
-                    back = np.float64(np.float32(back))
-                if not (abs(back - value) <= tolerance * abs(value) and abs(whole) < limit):
-                    count += 1
-                    if count > most:
-                        break
-            misfits[way, j] = count
+            misfits[way, j] = _count_misfits(
+                ways[way], powers, divisors[j], single, tolerance, limit, most
+            )
+
+
+@loop
+def _count_misfits(
+    values: NDArray[np.float64],
+    powers: NDArray[np.float64],
+    divisor: float,
+    single: bool,
+    tolerance: float,
+    limit: float,
+    most: int,
+) -> int:
+    count = 0
+    for i in range(values.size):
+        value = values[i]
+        whole = np.rint(value * divisor)
+        back = whole / divisor
+        if powers[i] != 0.0:
+            back = np.rint(back * powers[i]) / powers[i]
+        if single:
+            back = np.float64(np.float32(back))
+        if not (abs(back - value) <= tolerance * abs(value) and abs(whole) < limit):
+            count += 1
+            if count > most:
+                break
+    return count
+
+
+@loop
+def best_divisor(
+    values: NDArray[np.float64],
+    powers: NDArray[np.float64],
+    divisors: NDArray[np.float64],
+    single: bool,
+    limit: float,
+    most: int,
+    misfit_bits: float,
+) -> int:
+    """Return the place of the divisor that costs the fewest bits a value, or -1 if none fits.
+
+    `divisors` ascend, so that a search ends where a larger one cannot be better.
+    """
+    best, least = -1, np.inf
+    for j in range(divisors.size):
+        bits = math.log2(divisors[j])
+        if bits >= least:
+            break
+        count = _count_misfits(values, powers, divisors[j], single, 0.0, limit, most)
+        bits += misfit_bits * count / values.size
+        if count <= most and bits < least:
+            best, least = j, bits
+    return best
 
 
 @loop
@@ -77,3 +118,22 @@ def estimate_scale(
         distance = ascending[i] - ascending[0]
         step = distance / max(1.0, np.rint(distance / step))
     return step
+
+
+@loop
+def scale_misfits(
+    values: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    single: bool,
+    misfits: NDArray[np.int64],
+) -> None:
+    """Count, for each scale, the values that are none of its multiples bit for bit."""
+    for j in range(scales.size):
+        scale, count = scales[j], 0
+        for i in range(values.size):
+            back = np.rint(values[i] / scale) * scale
+            if single:
+                back = np.float64(np.float32(back))
+            if back != values[i]:
+                count += 1
+        misfits[j] = count

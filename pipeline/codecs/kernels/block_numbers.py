@@ -14,13 +14,18 @@ __all__ = ["add_runs", "common_divisor", "exact_quotients", "integrate", "residu
 
 
 @loop
-def common_divisor(distances: NDArray[np.uint64], start: np.uint64) -> np.uint64:
-    """Greatest common divisor of `start` and all `distances`; stops early at one."""
+def common_divisor(
+    numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64, every: int
+) -> np.uint64:
+    """Greatest common divisor of `start` and of distances from `offset`; stops early at one.
+
+    Looked at is one number in `every`.
+    """
     zero = np.uint64(0)
     one = np.uint64(1)
     divisor = start
-    for i in range(distances.size):
-        rest = distances[i]
+    for i in range(0, numbers.size, every):
+        rest = numbers[i] - offset
         while rest != zero:
             divisor, rest = rest, divisor % rest
         if divisor == one:
@@ -30,27 +35,28 @@ def common_divisor(distances: NDArray[np.uint64], start: np.uint64) -> np.uint64
 
 @loop
 def exact_quotients(
-    distances: NDArray[np.uint64],
+    numbers: NDArray[np.uint64],
+    offset: np.uint64,
     inverse: np.uint64,
     right: np.uint64,
     left: np.uint64,
     limit: np.uint64,
     quotients: NDArray[np.uint64],
 ) -> int:
-    """Divide by multiplication; return the first row that is not a multiple, or the length.
+    """Divide distances from `offset` by multiplication; return the first row that is not a multiple, or the length.
 
     The divisor is ``odd * 2**right``; `inverse` is that odd part's inverse modulo 2**64,
     `left` is ``(64 - right) % 64`` and `limit` is ``(2**64 - 1) // divisor``. A product rotated
     by `right` is at most `limit` exactly for multiples (Hacker's Delight, section 10-17).
     One multiplication a row, against some 25 cycles for a division.
     """
-    for i in range(distances.size):
-        product = distances[i] * inverse
+    for i in range(numbers.size):
+        product = (numbers[i] - offset) * inverse
         quotient = (product >> right) | (product << left) if right else product
         if quotient > limit:
             return i
         quotients[i] = quotient
-    return int(distances.size)
+    return int(numbers.size)
 
 
 @loop

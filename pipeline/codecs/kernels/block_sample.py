@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_numbers import common_divisor
 
-__all__ = ["byte_bits", "layout_bits", "predictor_bits"]
+__all__ = ["byte_bits", "layout_bits", "row_bits"]
 
 _SYMBOL_BITS = 4.0
 
@@ -67,20 +68,35 @@ def _count_token(number: np.uint64, signed: bool, counts: NDArray[np.int64]) -> 
 
 
 @loop
-def predictor_bits(
-    runs: NDArray[np.uint64], step: np.uint64, estimates: NDArray[np.float64]
-) -> None:
-    """Estimate the bits a row takes under each predictor.
+def row_bits(runs: NDArray[np.uint64], signed: bool, handicaps: NDArray[np.float64]) -> float:
+    """Estimate the bits a row of a sample takes under the best predictor.
 
-    Small residuals are counted as symbols, large ones by their size and first bits. `runs` is
-    (runs, rows), with more rows than the highest order; `step` is the usual difference.
+    `runs` is (runs, rows). Small residuals are counted as symbols, large ones by their size and
+    first bits. The predictors are differences of order 0, 1 and 2, handicapped by so many bits.
     """
+    numbers = runs.reshape(-1)
+    flip = np.uint64(1 << 63) if signed else np.uint64(0)
+    least, most = numbers[0] ^ flip, numbers[0] ^ flip
+    for i in range(numbers.size):
+        least = min(least, numbers[i] ^ flip)
+        most = max(most, numbers[i] ^ flip)
+    if least == most:
+        return 0.0
+    offset = least ^ flip
+    divisor = _divisor(numbers, offset, most - least)
+    scaled = np.empty_like(runs)
+    for run in range(runs.shape[0]):
+        for i in range(runs.shape[1]):
+            distance = runs[run, i] - offset
+            scaled[run, i] = distance if divisor == np.uint64(1) else distance // divisor
     rows = runs.shape[1]
-    for order in range(estimates.size):
+    step = _usual_step(scaled)
+    best = np.inf
+    for order in range(min(handicaps.size, rows)):
         counts = np.zeros(512, np.int64)
         extra = 0
         for run in range(runs.shape[0]):
-            row = runs[run]
+            row = scaled[run]
             for i in range(order, rows):
                 number = row[i]
                 if order == 1:
@@ -88,7 +104,41 @@ def predictor_bits(
                 elif order == 2:
                     number = (number - row[i - 1]) - (row[i - 1] - row[i - 2])
                 extra += _count_token(number, order > 0, counts)
-        estimates[order] = (_entropy(counts, 64) + extra) / (runs.shape[0] * (rows - order))
+        bits = (_entropy(counts, 64) + extra) / (runs.shape[0] * (rows - order))
+        best = min(best, bits + handicaps[order])
+    return best
+
+
+@loop
+def _divisor(numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64) -> np.uint64:
+    """Return the divisor of all distances; one that few rows agree on is tried on the others."""
+    every = max(1, numbers.size // 64)
+    divisor = common_divisor(numbers, offset, start, every)
+    return divisor if divisor == np.uint64(1) else common_divisor(numbers, offset, divisor, 1)
+
+
+@loop
+def _usual_step(runs: NDArray[np.uint64]) -> np.uint64:
+    """Return the median difference between neighbours, of some dozens of them."""
+    rows = runs.shape[1]
+    if rows < 2:
+        return np.uint64(0)
+    steps = np.empty(64, np.int64)
+    every = max(1, runs.size // steps.size)
+    count = 0
+    for at in range(0, runs.size, every):
+        run, row = at // rows, at % rows
+        row = max(row, 1)
+        step = np.int64(runs[run, row] - runs[run, row - 1])
+        place = count
+        while place > 0 and steps[place - 1] > step:
+            steps[place] = steps[place - 1]
+            place -= 1
+        steps[place] = step
+        count += 1
+        if count == steps.size:
+            break
+    return np.uint64(steps[count // 2])
 
 
 @loop

@@ -76,6 +76,8 @@ _FEW_BITS: Final = 1.0  # of corrections, which are not worth a closer look
 _MOST_MISFITS: Final = 0.15
 _SURE_DIGITS: Final = {False: 9, True: 5}  # by whether the values passed through float32
 _REAL_DIGITS: Final = {4: 7, 8: 16}  # of a float; any float has more, rounded or not
+_GAIN: Final = 0.985  # what codes save at least where a dictionary won with its entries
+_FEW_ENTRIES: Final = 64  # take next to nothing
 _LEAST_GAIN: Final = 0.3  # digits a row that significant digits must save
 
 type Decimals = partial[Mapped | None]
@@ -349,7 +351,8 @@ def _dictionary(
     if distinct is None:
         return None
     codes = cost(distinct.places.reshape(runs.shape))
-    if codes >= min(found.bits for found in others):
+    gain = _GAIN if distinct.entries.size > _FEW_ENTRIES else 1.0
+    if codes >= gain * min(found.bits for found in others):
         return None  # before its entries are looked at, which takes as long again
     ways = entry_ways(runs.dtype, (found.mapping for found in others))
     way, base = best_way(distinct.entries, ways)

@@ -146,7 +146,7 @@ def _encode_values(
     if mapped.misfits.size:
         restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
         body += _section(CORRECTIONS, write_corrections(values, restored))
-    scaled = scale_down(mapped.numbers)
+    scaled = scale_down(mapped.numbers, mapped.bounds)
     stream = encode_series(scaled, recipe, memory)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
     body += bytes((VALUES,)) + mapped.transform.write() + stream.body

@@ -1,9 +1,9 @@
-"""Whole blocks of the most usual kind, decoded with a single call of a kernel.
+"""Whole blocks of the most usual kind, decoded with two calls of kernels.
 
-The general way (`pipeline.codecs.payload`) reads a payload part by part, which takes as long as
-decoding the rows of a block does. Where nothing but values of the stage bins stand in it, one
-kernel reads head and rows alike; it leaves to the general way whatever it does not expect, and
-every error.
+The general way (`pipeline.codecs.payload`) reads a payload part by part, which takes about as
+long as decoding the rows of a block does. Where nothing but values of the stage bins stand in it,
+one kernel reads the head and one the rows; whatever they do not expect, and every error, is left
+to the general way.
 """
 
 from __future__ import annotations
@@ -41,15 +41,37 @@ def decode_at_once(header: BlockHeader, payload: memoryview) -> NDArray[Any] | N
     found = _mapping(header, payload, at)
     if found is None:
         return None
-    (kind, power, lookup), at = found
+    mapping, at = found
     data = np.frombuffer(payload, np.uint8)
     data.flags.writeable = False  # one type of array to compile for
-    numbers = np.empty(header.rows, np.int64)
-    good = kernel("bins_stream", "decode_stream")(
-        data, at, header.rows, header.predictor, kind, power, lookup,
+    head, odd, groups = np.empty(12, np.int64), np.empty((2, 7), np.int64), np.empty(64, np.int64)
+    read = kernel("bins_stream", "read_head")
+    if not read(data, at, header.rows, header.predictor, head, odd, groups):
+        return None
+    numbers = _decode(header, data, head.tolist(), odd, groups, mapping)
+    return None if numbers is None else Finish.bits_of(numbers, header.dtype)
+
+
+def _decode(
+    header: BlockHeader,
+    data: NDArray[np.uint8],
+    head: list[int],
+    odd: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    mapping: Mapping,
+) -> NDArray[np.int64] | None:
+    offset, scale, shift, period, low, skip, pair_bits, pair_least, lane, odds, more, at = head
+    left, rows = data.size - at, header.rows
+    words = np.zeros(left // 8 + 3, np.uint64)
+    words.view(np.uint8)[:left] = data[at:]
+    numbers = np.empty(rows, np.int64)
+    good = kernel("bins_decode", "decode_lanes")(
+        words, np.uint64(skip), 8 * left - rows * low, low, pair_bits, np.int64(pair_least),
+        lane, rows, groups[:more], 0, header.predictor, shift, np.int64(period),
+        odd[0, :odds], odd[1, :odds], np.int64(scale), np.int64(offset), *mapping,
         numbers, numbers.view(np.float64),
     )  # fmt: skip
-    return Finish.bits_of(numbers, header.dtype) if good else None
+    return numbers if good else None
 
 
 def _values(payload: memoryview) -> int:

@@ -1,7 +1,7 @@
-"""The loop that reads a whole laned stream, head and all: one call for nearly every block.
+"""The loop that reads the head of a laned stream: one call instead of dozens for its numbers.
 
 It only knows streams as most of them are. Whatever is unusual or impossible it leaves to
-`pipeline.codecs.lanes`, which decodes the same bytes and says what is wrong with them.
+`pipeline.codecs.lanes`, which reads the same bytes and says what is wrong with them.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_decode import decode_lanes
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["decode_stream"]
+__all__ = ["read_head"]
 
 _SEVEN = np.uint64(7)
 _ONE = np.uint64(1)
 _MOST_SHIFT = np.uint64(63)
 _LOW_SEVEN = np.uint64(127)
 _MORE = np.uint64(128)
-_FEW_OUTLIERS = 8
 _PAIRS = 63
 _LEAST_LANE = 256
 
@@ -60,18 +58,16 @@ def _small(data: NDArray[np.uint8], place: NDArray[np.int64], limit: int) -> np.
 
 
 @loop
-def decode_stream(
+def read_head(
     data: NDArray[np.uint8],
     at: int,
     rows: int,
     predictor: int,
-    mapping: int,
-    power: float,
-    lookup: NDArray[np.int64],
-    numbers: NDArray[np.int64],
-    floats: NDArray[np.float64],
+    head: NDArray[np.int64],
+    odd: NDArray[np.int64],
+    groups: NDArray[np.int64],
 ) -> bool:
-    """Decode the laned stream from byte `at` to the end; False if that is not for this loop.
+    """Read what stands before the bit stream; False if that is not for this loop.
 
     Parameters
     ----------
@@ -79,64 +75,53 @@ def decode_stream(
         A block's payload.
     at, rows, predictor
         Where offset, scale and stream begin; rows; id of the predictor.
-    mapping, power, lookup, numbers, floats
-        As for `pipeline.codecs.kernels.bins_decode.decode_lanes`.
+    head
+        Receives offset, scale, shift, period, low bits, bits to skip, bits of a pair, smallest
+        of a pair, rows of a lane, number of outliers, number of groups less one, and the place
+        of the bit stream.
+    odd, groups
+        Receive rows (first row) and residuals of outliers, and bits of the groups.
     """
     place = np.zeros(2, np.int64)
     place[0] = at
-    offset = _signed(data, place)
-    scale = np.int64(_number(data, place))
-    shift = np.int64(0)
-    period = np.int64(0)
+    head[:] = 0
+    head[0] = _signed(data, place)
+    head[1] = np.int64(_number(data, place))
     if predictor > 2:
-        shift = _small(data, place, 8 if predictor == 3 else 63)
+        head[2] = _small(data, place, 8 if predictor == 3 else 63)
         if predictor == 4:
-            period = _small(data, place, 1 << 61)
-            if period == 0:
+            head[3] = _small(data, place, 1 << 61)
+            if head[3] == 0:
                 return False
     low = _small(data, place, 8 * _PAIRS + 7)
-    skip = low & 7
-    low >>= 3
-    pair_bits = np.int64(0)
-    pair_least = np.int64(0)
-    if low == _PAIRS:
-        low = np.int64(0)
-        pair_bits = _small(data, place, 6)
-        pair_least = _signed(data, place)
-        if pair_bits == 0 or abs(pair_least) >= 1 << 18:
+    head[5] = low & 7
+    head[4] = low >> 3
+    if head[4] == _PAIRS:
+        head[4] = 0
+        head[6] = _small(data, place, 6)
+        head[7] = _signed(data, place)
+        if head[6] == 0 or abs(head[7]) >= 1 << 18:
             return False
     lane = _small(data, place, rows)
-    if place[1] or lane < min(rows, _LEAST_LANE) or (pair_bits and (lane | rows) & 1):
+    head[8] = lane
+    if place[1] or lane < min(rows, _LEAST_LANE) or (head[6] and (lane | rows) & 1):
         return False
-    odd = _small(data, place, rows)
-    if odd >= _FEW_OUTLIERS:
+    head[9] = _small(data, place, rows)
+    head[10] = (rows + 4 * lane - 1) // (4 * lane) - 1
+    if head[9] > odd.shape[1] or head[10] > groups.size:
         return False
-    odd_rows = np.empty(odd, np.int64)
-    odd_residuals = np.empty(odd, np.int64)
     row = np.int64(0)
-    for i in range(odd):
+    for i in range(head[9]):
         gap = _small(data, place, rows)
         row += gap
         if row >= rows or (i > 0 and gap == 0):
             return False
-        odd_rows[i] = row
-        odd_residuals[i] = _signed(data, place)
-    groups = np.empty((rows + 4 * lane - 1) // (4 * lane) - 1, np.int64)
+        odd[0, i] = row
+        odd[1, i] = _signed(data, place)
     size = 8 * data.size
-    total = skip
-    for i in range(groups.size):
+    total = head[5]
+    for i in range(head[10]):
         groups[i] = _small(data, place, size)
         total += groups[i]
-    left = data.size - place[0]
-    if place[1] or total + rows * low > 8 * left:
-        return False
-    words = np.zeros(left // 8 + 3, np.uint64)
-    octets = words.view(np.uint8)
-    start = np.uint64(place[0])
-    for i in range(left):
-        octets[np.uint64(i)] = data[start + np.uint64(i)]
-    return decode_lanes(
-        words, np.uint64(skip), 8 * left - rows * low, low, pair_bits, pair_least, lane, rows,
-        groups, 0, predictor, shift, period, odd_rows, odd_residuals, scale, offset,
-        mapping, power, lookup, numbers, floats,
-    )  # fmt: skip
+    head[11] = place[0]
+    return not place[1] and total + rows * head[4] <= 8 * (data.size - place[0])

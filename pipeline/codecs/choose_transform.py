@@ -145,7 +145,7 @@ def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
 
 
 def recall_transform(
-    values: NDArray[Any], cost: Cost, previous: Remembered | None = None
+    values: NDArray[Any], cost: Cost, previous: Remembered | None = None, *, quick: bool = False
 ) -> tuple[Mapped, Remembered]:
     """Choose a transform as `choose_transform`, or take the previous block's where it still suits.
 
@@ -160,6 +160,8 @@ def recall_transform(
         Estimates what numbers will take.
     previous : Remembered, optional
         What the block before returned, of a column of the same dtype.
+    quick : bool
+        Look for decimals only.
     """
     runs = sample(values, _RUN_ROWS)
     if previous is not None and previous.left:
@@ -168,7 +170,7 @@ def recall_transform(
             mapped = _apply(again, values, runs)
             if mapped is not None:
                 return mapped, replace(previous, left=previous.left - 1)
-    mapped, found = _choose(values, runs, cost)
+    mapped, found = _choose(values, runs, cost, quick)
     return mapped, Remembered(found.mapping, found.bits, _share(found))
 
 
@@ -180,9 +182,12 @@ def _apply(found: Candidate, values: NDArray[Any], runs: NDArray[Any]) -> Mapped
     return found.mapped if values.size == runs.size else found.mapping(values)
 
 
-def _choose(values: NDArray[Any], runs: NDArray[Any], cost: Cost) -> tuple[Mapped, Candidate]:
+def _choose(
+    values: NDArray[Any], runs: NDArray[Any], cost: Cost, quick: bool
+) -> tuple[Mapped, Candidate]:
     """Return the column mapped in the best way that fits all of it, and that way."""
-    ranked = sorted(_candidates(runs, values.size, cost), key=lambda found: found.bits)
+    candidates = _plainest if quick else _candidates
+    ranked = sorted(candidates(runs, values.size, cost), key=lambda found: found.bits)
     if _LOG.isEnabledFor(logging.DEBUG):
         ways = [(str(found.mapped.transform), round(found.bits, 2)) for found in ranked]
         _LOG.debug("%d rows of %s: %s", values.size, values.dtype, ways)
@@ -192,6 +197,17 @@ def _choose(values: NDArray[Any], runs: NDArray[Any], cost: Cost) -> tuple[Mappe
             return mapped, found
     plain = map_image(runs.reshape(-1))
     return map_image(values), Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))
+
+
+def _plainest(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:
+    """Return decimals if they suit the sample, else the image."""
+    flat = runs.reshape(-1)
+    decimals = None
+    if flat.dtype.kind == "f":
+        few = np.ascontiguousarray(flat[:: max(1, flat.size // _FEW)])
+        decimals = _decimals(few, find_exponents(few, False)[1])
+    found = _try(decimals, runs, rows, cost) if decimals else None
+    return [found or _fit(map_image, map_image(flat), runs, cost)]
 
 
 def _candidates(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:

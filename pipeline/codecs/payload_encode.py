@@ -140,7 +140,8 @@ def _encode_values(
         body = _section(id, one + write_mask(repeated))
     if not values.size:
         return Payload((0, 0, 0), body + bytes((VALUES,)))
-    mapped, plan = recall_transform(values, estimate_bits, memory.transform if memory else None)
+    before = memory.transform if memory else None
+    mapped, plan = recall_transform(values, estimate_bits, before, quick=not recipe.computed)
     if memory is not None:
         memory.transform = plan
     if mapped.misfits.size:

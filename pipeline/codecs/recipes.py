@@ -30,6 +30,8 @@ class Recipe:
         How many predictors are tried to the end, the most promising first.
     contexts : int
         Most contexts of the stage bins.
+    computed : bool
+        Whether floats may be explained by arithmetic, and values be numbered by a dictionary.
     patterns : bool or None
         Whether repeating patterns are looked for; None: where there are signs of them.
     """
@@ -37,12 +39,13 @@ class Recipe:
     stage: int | None = None
     predictors: int = 1
     contexts: int = 8
+    computed: bool = True
     patterns: bool | None = None
 
 
 _RECIPES: Final = {
     "auto": Recipe(),
-    "fast": Recipe(contexts=1, patterns=False),
+    "fast": Recipe(contexts=2, computed=False, patterns=False),
     "small": Recipe(predictors=3, patterns=True),
     "bins": Recipe(BINS),
     "runs": Recipe(RUNS),

@@ -224,5 +224,6 @@ def test_describe_tells_what_is_stored() -> None:
     assert told["stages"]["entropy"] == "bins"
     assert told["statistics"]["count"] == 1000
     dictionary = describe(encode_block(np.tile([0.123456789, 777.1, -3e9 / 7], 300)))
-    assert dictionary["stages"]["transform"] == "Dictionary(Ordered(), 3 entries)"
+    assert dictionary["stages"]["transform"].startswith("Dictionary(")
+    assert dictionary["stages"]["transform"].endswith(", 3 entries)")
     assert describe(encode_block(np.empty(0)))["stages"] == {}

@@ -19,6 +19,8 @@ _MOST_SHIFT = np.uint64(63)
 _LOW_SEVEN = np.uint64(127)
 _MORE = np.uint64(128)
 _PAIRS = 63
+_SMOOTHING = 3
+_GRID = 4
 _LEAST_LANE = 256
 
 
@@ -82,14 +84,16 @@ def read_head(
     odd, groups
         Receive rows (first row) and residuals of outliers, and bits of the groups.
     """
+    if predictor > _GRID:
+        return False
     place = np.zeros(2, np.int64)
     place[0] = at
     head[:] = 0
     head[0] = _signed(data, place)
     head[1] = np.int64(_number(data, place))
-    if predictor > 2:
-        head[2] = _small(data, place, 8 if predictor == 3 else 63)
-        if predictor == 4:
+    if predictor >= _SMOOTHING:
+        head[2] = _small(data, place, 8 if predictor == _SMOOTHING else 63)
+        if predictor == _GRID:
             head[3] = _small(data, place, 1 << 61)
             if head[3] == 0:
                 return False

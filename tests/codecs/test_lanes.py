@@ -51,7 +51,8 @@ def encoded(
     """What was decided, the stream as it is read again, and its bytes."""
     before = numbers.copy()
     with np.errstate(all="ignore"):
-        modelled = model_lanes(numbers, predictor, bits, contexts)
+        wide = bool(numbers.min() < 0)
+        modelled = model_lanes(numbers, predictor, bits, contexts, wide=wide)
         body = modelled.write()
     assert np.array_equal(numbers, before)
     return modelled, read_lanes(predictor.id, Cursor(memoryview(body)), numbers.size), len(body)

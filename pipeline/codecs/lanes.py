@@ -82,7 +82,7 @@ __all__ = [
     "FEW_OUTLIERS",
     "GRID",
     "LANES",
-    "LEAST_LANE",
+    "LEAST_LANE", "MAX_PAIR",
     "MAX_STATE_BITS",
     "NONE",
     "NUMBERS",
@@ -118,7 +118,9 @@ PAIRS: Final = 63
 """What stands for the low bits where two rows share a bin."""
 
 _MAX_PAIR_BITS: Final = 6
-_MAX_PAIR: Final = 1 << 18
+MAX_PAIR: Final = 1 << 18
+"""Residuals of a pair lie within this from zero."""
+
 _MAX_SHIFTS: Final = {SMOOTHING: 8, GRID: 63}
 _MAX_PERIOD: Final = 1 << 61
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
@@ -320,7 +322,7 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     pair_bits = pair_least = 0
     if low == PAIRS:
         low, pair_bits, pair_least = 0, cursor.byte(), cursor.signed_varint()
-        if not 1 <= pair_bits <= _MAX_PAIR_BITS or not -_MAX_PAIR <= pair_least < _MAX_PAIR:
+        if not 1 <= pair_bits <= _MAX_PAIR_BITS or not -MAX_PAIR <= pair_least < MAX_PAIR:
             raise CorruptBlockError(f"has pairs of {pair_bits} bits from {pair_least} on")
     lane = cursor.varint(rows)
     if lane < min(rows, LEAST_LANE) or (pair_bits and (lane % 2 or rows % 2)):

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import signed_varint, varint
-from pipeline.codecs.lanes import FEW_OUTLIERS, LANES, MAX_STATE_BITS, PAIRS, LanePredictor
+from pipeline.codecs.lanes import (
+    FEW_OUTLIERS,
+    LANES,
+    MAX_PAIR,
+    MAX_STATE_BITS,
+    PAIRS,
+    LanePredictor,
+)
 from pipeline.codecs.streams import write_nested
 
 __all__ = ["Modelled", "model_lanes"]
@@ -204,6 +211,7 @@ def model_lanes(
         not low
         and rows % 2 == 0
         and rest.largest - rest.smallest < _PAIRED
+        and max(abs(rest.smallest), abs(rest.largest)) < MAX_PAIR
         and rows >= _LEAST_PAIRED
     ):
         pairs = _pairs(rest, contexts)

@@ -252,3 +252,12 @@ def test_a_stream_cut_short_is_refused() -> None:
     for size in range(len(body) - 16):
         with pytest.raises(CorruptBlockError):
             read_lanes(DELTA, Cursor(memoryview(body[:size])), 300).restore(0, 300, 1, 0, PLAIN)
+
+
+@pytest.mark.parametrize("step", [2**18 - 64, 2**18 - 1, 2**18, 2**30, 38_654_705_359])
+def test_steps_too_far_from_zero_for_pairs(step: int) -> None:
+    """A column of large and nearly equal steps once made blocks that could not be read."""
+    for sign in (1, -1):
+        steps = sign * step + np.random.default_rng(6).integers(0, 2, 16_384)
+        numbers = np.cumsum(steps) + (2**55 if sign < 0 else 0)
+        comes_back(numbers, LanePredictor(DELTA))

@@ -48,7 +48,8 @@ def seed_blocks() -> dict[str, bytes]:
     spiked[[3, 400, 899]] = 2**41, -(2**55), 2**60
     spiky = np.cumsum(rng.integers(0, 9, 3000))
     spiky[100::600] += rng.integers(2**49, 2**50, 5)
-    busy = np.repeat(rng.random(60) < 0.3, 50) * rng.integers(0, 9, 3000)
+    quiet = np.repeat(rng.random(60) < 0.6, 50)
+    busy = np.where(quiet, rng.integers(-1, 2, 3000), rng.integers(-30, 31, 3000))
     misfits = sensor(200)
     misfits[[20, 21, 90]], misfits[150:170] = (np.pi, -0.0, np.inf), np.nan
     columns: dict[str, Any] = {
@@ -56,11 +57,11 @@ def seed_blocks() -> dict[str, bytes]:
         "sensor": sensor(300), "float32": sensor(300).astype(np.float32), "times": times(3, 20),
         "jitter": jitter, "late": late, "walk": walk, "spiked": spiked, "spiky": spiky,
         "smooth": np.round(20 + rng.normal(0, 0.3, 500), 2), "wide": rng.integers(0, 2**45, 300),
-        "contexts": np.cumsum(busy), "parabola": np.cumsum(np.cumsum(rng.integers(-3, 4, 300))),
+        "contexts": np.cumsum(busy), "parabola": np.cumsum(np.cumsum(rng.integers(-3, 4, 3000))),
         "bits": bits_column(40, "float64"), "misfits": misfits, "hard": hard_floats("float64"),
         "dictionary": rng.choice([0.123456789, 777.1, -3e9 / 7, 2.718281828459], 300),
         "runs": np.repeat(rng.integers(0, 2**20, 60), rng.integers(1, 60, 60)),
-        "many": np.repeat(rng.integers(0, 9, 40), 100).astype("int8"),
+        "list": np.array([71, -3, 800, 12]), "many": np.repeat(rng.integers(0, 9, 40), 100).astype("int8"),
     }  # fmt: skip
     if not config.DISABLE_JIT:  # type: ignore[attr-defined]
         columns["groups"] = np.cumsum(rng.integers(-3, 4, 33_000)).astype("int32")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
-from pipeline.codecs.lanes import FEW_OUTLIERS, GRID, LANES, LEAST_LANE, SMOOTHING
+from pipeline.codecs.lanes import FEW_OUTLIERS, GRID, LANES, LEAST_LANE, PAIRS, SMOOTHING
 from pipeline.codecs.series import BINS, LIST, RUNS
 from pipeline.codecs.streams import write_nested
 
@@ -96,12 +96,17 @@ class LanedStream:
     contexts: int = 1
     frequencies: list[list[int]] = field(default_factory=lambda: [[]])
     tail: bytes = b""
+    pair_bits: int = 1
+    pair_least: int = 0
 
     def write(self) -> bytes:
         """The stream behind offset and scale."""
         head = bytes((self.shift,)) if self.predictor in (SMOOTHING, GRID) else b""
         head += varint(self.period) if self.predictor == GRID else b""
-        head += varint(8 * self.low + self.skip) + varint(self.lane) + self.outliers
+        head += varint(8 * self.low + self.skip)
+        if self.low == PAIRS:
+            head += bytes((self.pair_bits,)) + signed_varint(self.pair_least)
+        head += varint(self.lane) + self.outliers
         head += b"".join(varint(size) for size in self.groups)
         bits = Bits()
         bits.put(0, self.skip)
@@ -154,6 +159,10 @@ def any_laned(rng: Generator, rows: int) -> tuple[int, bytes]:
         *_any_moves(rng, contexts, bins), contexts,
         [_shares(rng, bins, state_bits) for _ in range(contexts)],
     )  # fmt: skip
+    if widest == 0 and rng.random() < 0.5:
+        stream.low, stream.lane = PAIRS, lane - lane % 2
+        stream.pair_bits, stream.base = int(rng.integers(1, 7)), abs(stream.base)
+        stream.pair_least = int(rng.integers(-40, 40))
     for _ in range(int(rng.choice((0, 0, 1, 2)))):
         _spoil(stream, rng)
     size = rows * (stream.low + state_bits + widest) // 8 + 16
@@ -181,7 +190,7 @@ def _spoil(stream: LanedStream, rng: Generator) -> None:
     """Make one field impossible, or extreme."""
     bins = int(rng.integers(len(stream.extras)))
     shares = stream.frequencies[int(rng.integers(len(stream.frequencies)))]
-    kind = int(rng.integers(14))
+    kind = int(rng.integers(16))
     if kind == 0:
         stream.state_bits = int(rng.integers(0, 16))
     elif kind == 1:
@@ -208,6 +217,10 @@ def _spoil(stream: LanedStream, rng: Generator) -> None:
         stream.groups.append(any_size(rng, 1000))
     elif kind == 12 and stream.groups:
         stream.groups[int(rng.integers(len(stream.groups)))] = any_size(rng, 1000)
+    elif kind == 13:
+        stream.pair_bits = int(rng.integers(0, 9))
+    elif kind == 14:
+        stream.pair_least = any_signed(rng)
     else:
         stream.outliers = rng.bytes(int(rng.integers(1, 12)))
 

@@ -17,7 +17,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.finishing import Finish
 from pipeline.codecs.header import BlockHeader
-from pipeline.codecs.lanes import NUMBERS, Mapping
+from pipeline.codecs.lanes import HEAD, NUMBERS, Mapping
 from pipeline.codecs.payload import VALUES
 from pipeline.codecs.pieces import PIECES
 from pipeline.codecs.transforms import Identity, read_transform
@@ -44,34 +44,19 @@ def decode_at_once(header: BlockHeader, payload: memoryview) -> NDArray[Any] | N
     mapping, at = found
     data = np.frombuffer(payload, np.uint8)
     data.flags.writeable = False  # one type of array to compile for
-    head, odd, groups = np.empty(12, np.int64), np.empty((2, 7), np.int64), np.empty(64, np.int64)
+    head, odd, groups = np.empty(HEAD, np.int64), np.empty((2, 7), np.int64), np.empty(64, np.int64)
     read = kernel("bins_stream", "read_head")
     if not read(data, at, header.rows, header.predictor, head, odd, groups):
         return None
-    numbers = _decode(header, data, head.tolist(), odd, groups, mapping)
-    return None if numbers is None else Finish.bits_of(numbers, header.dtype)
-
-
-def _decode(
-    header: BlockHeader,
-    data: NDArray[np.uint8],
-    head: list[int],
-    odd: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    mapping: Mapping,
-) -> NDArray[np.int64] | None:
-    offset, scale, shift, period, low, skip, pair_bits, pair_least, lane, odds, more, at = head
-    left, rows = data.size - at, header.rows
-    words = np.zeros(left // 8 + 3, np.uint64)
-    words.view(np.uint8)[:left] = data[at:]
-    numbers = np.empty(rows, np.int64)
+    odds, more, bits = head[9:12].tolist()
+    words = np.zeros(bits // 64 + 3, np.uint64)
+    words.view(np.uint8)[: bits // 8] = data[data.size - bits // 8 :]
+    numbers = np.empty(header.rows, np.int64)
     good = kernel("bins_decode", "decode_lanes")(
-        words, np.uint64(skip), 8 * left - rows * low, low, pair_bits, np.int64(pair_least),
-        lane, rows, groups[:more], 0, header.predictor, shift, np.int64(period),
-        odd[0, :odds], odd[1, :odds], np.int64(scale), np.int64(offset), *mapping,
+        words, head, groups[:more], 0, odd[0, :odds], odd[1, :odds], *mapping,
         numbers, numbers.view(np.float64),
     )  # fmt: skip
-    return numbers if good else None
+    return Finish.bits_of(numbers, header.dtype) if good else None
 
 
 def _values(payload: memoryview) -> int:

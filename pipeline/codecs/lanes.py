@@ -81,6 +81,7 @@ __all__ = [
     "DELTA2",
     "FEW_OUTLIERS",
     "GRID",
+    "HEAD",
     "LANES",
     "LEAST_LANE", "MAX_PAIR",
     "MAX_STATE_BITS",
@@ -97,6 +98,9 @@ __all__ = [
 LANES: Final = 4
 FEW_OUTLIERS: Final = 8
 """Fewer outliers than this are listed one by one."""
+
+HEAD: Final = 14
+"""Numbers that the kernels are told of a stream."""
 
 LEAST_LANE: Final = 256
 """Fewest rows of a lane, unless one lane holds them all."""
@@ -296,13 +300,15 @@ class Lanes:
         if start == stop:  # the loop decodes at least one group
             return out
         group = LANES * self.lane
+        stage = self.predictor
+        head = np.array(
+            (as_signed(offset), as_signed(scale), stage.shift, stage.period, self.low, self.skip,
+             self.pair_bits, self.pair_least, self.lane, 0, 0, self.bits, self.rows, stage.id),
+            np.int64,
+        )  # fmt: skip
         good = kernel("bins_decode", "decode_lanes")(
-            self.words, np.uint64(self.skip), self.bits - self.rows * self.low, self.low,
-            self.pair_bits, np.int64(self.pair_least), self.lane, self.rows, self.groups[: (stop - 1) // group], start // group,
-            self.predictor.id, self.predictor.shift, np.int64(self.predictor.period),
-            self.outlier_rows, self.outliers, np.int64(as_signed(scale)),
-            np.int64(as_signed(offset)), mapping.kind, mapping.power, mapping.lookup,
-            out, out.view(np.float64),
+            self.words, head, self.groups[: (stop - 1) // group], start // group,
+            self.outlier_rows, self.outliers, *mapping, out, out.view(np.float64),
         )  # fmt: skip
         if not good:
             raise CorruptBlockError("holds an impossible bit stream")

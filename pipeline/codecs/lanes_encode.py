@@ -134,22 +134,19 @@ class Modelled:
         """Return the stream behind offset and scale."""
         rest, model = self._residuals, self._model
         step = 2 if model.pair_bits else 1
-        sizes, bases, extras, *_, frequencies = model.table
+        sizes, bases, extras, *others = model.table
         groups = np.empty(-(-rest.values.size // (LANES * rest.lane)), np.int64)
         widest = int(extras.max()) + MAX_STATE_BITS + self._low
         capacity = rest.values.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
         words = np.zeros(capacity, np.uint64)
-        at = np.uint64(64 * (words.size - _PADDING))
-        if self._low:
-            at = kernel("bins_encode", "write_low")(self._low_bits, self._low, words, at)
-        within, origins = rest.values, bases
+        residuals, within = rest.values, bases
         if model.pair_bits:  # a pair is its bin, and nothing is left of it
-            within, origins = np.zeros(model.tokens.size, np.int64), np.zeros_like(bases)
-        at = kernel("bins_encode", "write_groups")(
-            within, model.tokens, model.contexts, rest.lane // step, self.predictor.id,
-            rest.begins, sizes, origins, extras, frequencies, words, at, groups,
-        )  # fmt: skip
-        start = int(kernel("bins_encode", "write_table")(*model.table, words, at))
+            residuals, within = np.zeros(model.tokens.size, np.int64), np.zeros_like(bases)
+        start = int(kernel("bins_encode", "write_lanes")(
+            residuals, model.tokens, model.contexts, rest.lane // step, self.predictor.id,
+            rest.begins, self._low, self._low_bits, sizes, bases, within, extras, *others,
+            words, groups,
+        ))  # fmt: skip
         data = words.view(np.uint8)[start >> 3 : -8 * _PADDING]
         low = PAIRS if model.pair_bits else self._low
         head = [self.predictor.write(), varint(8 * low + (start & 7))]

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.bits import bit_length
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["model_bins"]
 
@@ -15,10 +16,18 @@ _RUN = 1024
 _RUNS = 8
 _SCHEMES = 8
 _TABLE_BITS = 9.0
-"""What one frequency takes in the table, on average over real columns."""
+"""What one frequency takes in a table of 2048 states, on average over real columns."""
+
+_LEAST_BITS = 4
+_USUAL_BITS = 11
+_STATE_COST = 0.05
+"""Bits of the stream that a state may cost: laying it out takes as long as decoding a row."""
+
+_LEARNT = 0.97
+"""Contexts have to save more than the rest of this."""
 
 
-@loop
+@part
 def _propose(
     scheme: int, counts: NDArray[np.int64], kinds: NDArray[np.int64], moves: NDArray[np.int64]
 ) -> int:
@@ -30,12 +39,15 @@ def _propose(
     before was hottest; 7: how many rows before were, up to seven.
     """
     bins = counts.size
-    hot = np.argmax(counts)
-    second = -1
-    total = 0
+    hot = 0
+    total = np.int64(0)
     for i in range(bins):
         total += counts[i]
-        if i != hot and (second < 0 or counts[i] > counts[second]):
+        if counts[i] > counts[hot]:
+            hot = i
+    second = 1 if hot == 0 else 0
+    for i in range(bins):
+        if i != hot and counts[i] > counts[second]:
             second = i
     seen = 0
     for i in range(bins):
@@ -63,12 +75,10 @@ def _propose(
             moves[context, 1] = 0
     if scheme == 5:
         return bins if bins <= 8 else 9
-    if scheme > 5:
-        return 8
-    return (2, 3, 4, 4, 8)[scheme]
+    return 8 if scheme > 3 else 4 if scheme > 1 else 2 + scheme
 
 
-@loop
+@part
 def _entropy(counts: NDArray[np.int64]) -> float:
     """Return the bits that symbols with these counts take."""
     total = 0
@@ -80,7 +90,7 @@ def _entropy(counts: NDArray[np.int64]) -> float:
     return bits + total * math.log2(float(total)) if total else 0.0
 
 
-@loop
+@part
 def _choose_contexts(
     tokens: NDArray[np.uint8],
     bins: int,
@@ -98,41 +108,47 @@ def _choose_contexts(
         for i in range(k * step, k * step + run):
             counts[tokens[i]] += 1
     scale = rows / (runs * run)
-    kept = 0.97 * _entropy(counts) * scale
+    kept = _LEARNT * _entropy(counts) * scale
     best = 1
-    kinds[:bins] = 0
-    moves[:] = 0
-    trial = np.zeros(bins, np.int64)
-    ways = np.zeros((8, 8), np.int64)
+    chosen = np.int64(-1)
+    seen = np.empty((8, 256), np.int64)
     for scheme in range(_SCHEMES):
-        contexts = _propose(scheme, counts, trial, ways)
+        contexts = _propose(scheme, counts, kinds, moves)
         if contexts > most or (scheme == 5 and contexts < 3):
             continue
-        pairs = np.zeros((contexts, bins), np.int64)
+        for context in range(contexts):
+            for i in range(bins):
+                seen[context, i] = 0
         for k in range(runs):
             context = 0
             for i in range(k * step, k * step + run):
                 token = tokens[i]
-                pairs[context, token] += 1
-                context = ways[context, trial[token]]
+                seen[context, token] += 1
+                context = moves[context, kinds[token]]
         bits = 0.0
         used = 0
         for context in range(contexts):
-            bits += _entropy(pairs[context])
+            bits += _entropy(seen[context, :bins])
             for i in range(bins):
-                used += 1 if pairs[context, i] else 0
+                used += 1 if seen[context, i] else 0
         # Rare pairs of a sample promise more than they keep: each costs its place in the table
         # and half a bit for every doubling of what it was learnt from.
         bits = bits * scale + (used - bins) * (_TABLE_BITS + 2.0) + 3.0 * bins
         if bits < kept:
             kept = bits
             best = contexts
-            kinds[:bins] = trial
-            moves[:] = ways
+            chosen = scheme
+    if chosen >= 0:
+        return _propose(chosen, counts, kinds, moves)
+    for i in range(bins):
+        kinds[i] = 0
+    for context in range(8):
+        for kind in range(8):
+            moves[context, kind] = 0
     return best
 
 
-@loop
+@part
 def _count_bins(
     tokens: NDArray[np.uint8],
     lane: int,
@@ -156,46 +172,57 @@ def _count_bins(
             state = np.uint64(after[state, token])
 
 
-@loop
+@part
 def _normalise(
-    counts: NDArray[np.int64], contexts: int, bins: int, bits: int, frequencies: NDArray[np.int64]
+    counts: NDArray[np.int64],
+    bins: np.int64,
+    bits: np.int64,
+    frequencies: NDArray[np.int64],
 ) -> float:
-    """Scale the counts of every context to ``2**bits`` states; return the bits of all rows.
+    """Scale the counts of a context to ``2**bits`` states; return the bits of rows and table.
 
     A bin that comes at all keeps a state. What rounding leaves over goes where it saves most.
     """
     size = 1 << bits
-    cost = 0.0
-    for context in range(contexts):
-        total = 0
-        for i in range(bins):
-            total += counts[context, i]
-        if total == 0:
-            frequencies[context, bins - 1] = size
-            continue
-        given = 0
-        for i in range(bins):
-            count = counts[context, i]
-            share = max(1, (2 * count * size + total) // (2 * total)) if count else 0
-            frequencies[context, i] = share
-            given += share
-        while given != size:
-            change = (size - given) // 8
-            change += 0 if change > 0 else 1 if given < size else 0
-            least = np.inf
-            chosen = 0
+    total = np.int64(0)
+    for i in range(bins):
+        total += counts[i]
+    given = np.int64(0)
+    for i in range(bins):
+        frequencies[i] = 0
+        if counts[i]:
+            share = (2 * counts[i] * size + total) // (2 * total)
+            frequencies[i] = share if share else 1
+            given += frequencies[i]
+    if total == 0:
+        frequencies[bins - 1] = size
+        return float(bins)
+    while given != size:
+        change = (size - given) // 4
+        if change == 0:
+            change += 1
+        elif change < 0:
+            largest = np.int64(0)
             for i in range(bins):
-                share = frequencies[context, i]
-                if share + change > 0 and counts[context, i]:
-                    loss = counts[context, i] * math.log2(share / (share + change))
-                    if loss < least:
-                        least = loss
-                        chosen = i
-            frequencies[context, chosen] += change
-            given += change
+                largest = max(largest, frequencies[i])
+            change = max(change, -(largest >> 1))
+        best = -np.inf
+        chosen = 0
         for i in range(bins):
-            if counts[context, i]:
-                cost += counts[context, i] * (bits - math.log2(float(frequencies[context, i])))
+            share = frequencies[i]
+            if share > 0 and share + change > 0:
+                gain = change * counts[i] / (share + 0.5 * change)
+                if gain > best:
+                    best = gain
+                    chosen = i
+        frequencies[chosen] += change
+        given += change
+    cost = 0.0
+    for i in range(bins):
+        cost += 1.0
+        if counts[i]:
+            cost += counts[i] * (bits - math.log2(float(frequencies[i])))
+            cost += _TABLE_BITS - 1.0 + (bits - _USUAL_BITS)
     return cost
 
 
@@ -220,7 +247,7 @@ def model_bins(
     lane
         Rows of a lane.
     sizes
-        Bits of a state, most contexts (replaced by those chosen), bins.
+        Most bits of a state, most contexts (both replaced by those chosen), bins.
     extras
         Plain bits of every bin.
     counts, frequencies
@@ -234,9 +261,22 @@ def model_bins(
     bins = sizes[2]
     sizes[1] = _choose_contexts(tokens, bins, sizes[1], kinds, moves)
     _count_bins(tokens, lane, kinds, moves, counts, contexts)
-    cost = _normalise(counts, sizes[1], bins, sizes[0], frequencies)
-    for i in range(bins):
+    chosen = sizes[0]
+    least = np.inf
+    bits = chosen
+    while bits == chosen or (bits >= _LEAST_BITS and bits > bit_length(np.uint64(bins - 1))):
+        cost = _STATE_COST * (sizes[1] << bits)
         for context in range(sizes[1]):
-            cost += counts[context, i] * extras[i] + (_TABLE_BITS if counts[context, i] else 1.0)
-        cost += 4.0
+            cost += _normalise(counts[context], bins, bits, frequencies[context])
+        if cost >= least:
+            break
+        least = cost
+        chosen = bits
+        bits -= 1
+    sizes[0] = chosen
+    cost = 4.0 * bins
+    for context in range(sizes[1]):
+        cost += _normalise(counts[context], bins, chosen, frequencies[context])
+        for i in range(bins):
+            cost += counts[context, i] * extras[i]
     return cost

@@ -12,14 +12,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_table import bit_length
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.bits import bit_length
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["assign_bins", "assign_pairs", "count_values", "plan_bins"]
 
 _SLICES = 128
 _TAIL_SLICES = 1024
 _MOST_SLICES = 700
+_ONE = np.uint64(1)
+_ENDLESS = np.int64(0x7FFFFFFFFFFFFFFF)
 
 
 @loop
@@ -45,7 +47,7 @@ def count_values(
     return found
 
 
-@loop
+@part
 def _cut(
     values: NDArray[np.int64],
     counts: NDArray[np.int64],
@@ -146,7 +148,7 @@ def plan_bins(
     return bins
 
 
-@loop
+@part
 def _partition(
     lows: NDArray[np.int64],
     highs: NDArray[np.int64],
@@ -192,7 +194,9 @@ def assign_bins(
     tokens: NDArray[np.uint8],
 ) -> None:
     """Write every residual's bin; unless the bins are `exact`, widen them to hold all residuals."""
-    shift = 0 if exact else max(0, bit_length(np.uint64(span)) - 12)
+    shift = bit_length(np.uint64(span)) - 12
+    if exact or shift < 0:
+        shift = 0
     lookup = np.empty((span >> shift) + 1, np.uint8)
     token = 0
     for i in range(lookup.size):
@@ -203,18 +207,21 @@ def assign_bins(
         for i in range(residuals.size):
             tokens[i] = lookup[np.uint64(residuals[i] - smallest)]
         return
-    farthest = np.zeros(256, np.uint64)
-    ends = np.full(257, np.int64(0x7FFFFFFFFFFFFFFF))
-    ends[:bins] = bases[:bins]
+    farthest = np.zeros(256, np.int64)
+    ends = np.empty(257, np.int64)
+    for i in range(257):
+        ends[i] = bases[i] if i < bins else _ENDLESS
     for i in range(residuals.size):
         residual = residuals[i]
         bin = np.uint64(lookup[np.uint64((residual - smallest) >> shift)])
-        while residual >= ends[bin + np.uint64(1)]:
-            bin += np.uint64(1)
+        while residual >= ends[bin + _ONE]:
+            bin += _ONE
         tokens[i] = bin
-        farthest[bin] = max(farthest[bin], np.uint64(residual - ends[bin]))
+        distance = residual - ends[bin]
+        if distance > farthest[bin]:
+            farthest[bin] = distance
     for i in range(bins):
-        extras[i] = bit_length(farthest[i])
+        extras[i] = bit_length(np.uint64(farthest[i]))
 
 
 @loop

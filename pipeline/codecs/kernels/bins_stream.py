@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["read_head"]
 
@@ -24,7 +24,7 @@ _GRID = 4
 _LEAST_LANE = 256
 
 
-@loop
+@part
 def _number(data: NDArray[np.uint8], place: NDArray[np.int64]) -> np.uint64:
     """Read LEB128 at ``place[0]`` and move it on; ``place[1]`` becomes 1 if it cannot be."""
     number = np.uint64(0)
@@ -42,14 +42,14 @@ def _number(data: NDArray[np.uint8], place: NDArray[np.int64]) -> np.uint64:
     return np.uint64(0)
 
 
-@loop
+@part
 def _signed(data: NDArray[np.uint8], place: NDArray[np.int64]) -> np.int64:
     """Read a zigzagged number."""
     folded = _number(data, place)
     return np.int64((folded >> _ONE) ^ (np.uint64(0) - (folded & _ONE)))
 
 
-@loop
+@part
 def _small(data: NDArray[np.uint8], place: NDArray[np.int64], limit: int) -> np.int64:
     """Read a number that is at most `limit`."""
     number = _number(data, place)
@@ -78,9 +78,9 @@ def read_head(
     at, rows, predictor
         Where offset, scale and stream begin; rows; id of the predictor.
     head
-        Receives offset, scale, shift, period, low bits, bits to skip, bits of a pair, smallest
-        of a pair, rows of a lane, number of outliers, number of groups less one, and the place
-        of the bit stream.
+        Receives offset, scale, shift, period, low bits, bits before the table, bits of a pair,
+        smallest of a pair, rows of a lane, number of outliers, number of groups less one, bits
+        of the stream, rows, and predictor.
     odd, groups
         Receive rows (first row) and residuals of outliers, and bits of the groups.
     """
@@ -88,7 +88,8 @@ def read_head(
         return False
     place = np.zeros(2, np.int64)
     place[0] = at
-    head[:] = 0
+    for i in range(head.size):
+        head[i] = 0
     head[0] = _signed(data, place)
     head[1] = np.int64(_number(data, place))
     if predictor >= _SMOOTHING:
@@ -127,5 +128,7 @@ def read_head(
     for i in range(head[10]):
         groups[i] = _small(data, place, size)
         total += groups[i]
-    head[11] = place[0]
-    return not place[1] and total + rows * head[4] <= 8 * (data.size - place[0])
+    head[11] = 8 * (data.size - place[0])
+    head[12] = rows
+    head[13] = predictor
+    return not place[1] and total + rows * head[4] <= head[11]

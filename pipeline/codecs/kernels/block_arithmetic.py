@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part
 from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
 
 __all__ = [
@@ -28,7 +28,7 @@ _LOWEST = -30
 """Exponent of the first entry of a table of powers of ten."""
 
 
-@loop
+@part
 def _round_significant(
     values: NDArray[np.float64], digits: int, tens: NDArray[np.float64], powers: NDArray[np.float64]
 ) -> None:
@@ -70,13 +70,13 @@ def _round_significant(
         values[i] = rounded if times[i] != 0.0 and abs(value) < top else value
 
 
-@loop
+@part
 def _round_decimals(values: NDArray[np.float64], power: float) -> None:
     for i in range(values.size):
         values[i] = np.rint(values[i] * power) / power
 
 
-@loop
+@part
 def _apply(
     values: NDArray[np.float64],
     kinds: NDArray[np.int64],
@@ -105,7 +105,7 @@ def _apply(
             _round_significant(values, np.int64(parameter), tens, powers)
 
 
-@loop
+@part
 def _undo(
     values: NDArray[np.float64], kinds: NDArray[np.int64], parameters: NDArray[np.float64]
 ) -> None:

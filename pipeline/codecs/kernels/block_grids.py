@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["best_divisor", "estimate_scale", "grid_misfits", "scale_misfits"]
 
@@ -37,7 +37,7 @@ def grid_misfits(
             )
 
 
-@loop
+@part
 def _count_misfits(
     values: NDArray[np.float64],
     powers: NDArray[np.float64],

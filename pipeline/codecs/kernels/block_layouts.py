@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = [
     "join_bit_planes",
@@ -74,7 +74,7 @@ def join_bytes(plane: NDArray[np.uint8], shift: np.uint64, out: NDArray[np.uint6
         out[i] |= np.uint64(plane[i]) << shift
 
 
-@loop
+@part
 def _transpose(square: np.uint64) -> np.uint64:
     """Transpose an 8 x 8 bit matrix (Hacker's Delight, section 7-3)."""
     swap = (square ^ (square >> np.uint64(7))) & np.uint64(0x00AA00AA00AA00AA)

@@ -1,14 +1,24 @@
-"""How the loops behind blocks are compiled."""
+"""How the loops behind blocks are compiled.
+
+Compiling takes tens of milliseconds for every function, so a loop that only other loops call
+(`part`) gets no door for Python, and is kept on disk only inside its callers. Two habits save
+more: constants are handed on as machine numbers, since a bare ``3`` compiles another copy of what
+it is handed to, and slices are filled row by row, since assigning to one compiles how its error
+would be worded.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import config, njit
 
-__all__ = ["loop"]
+__all__ = ["loop", "part"]
 
 
 def loop(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,4 +30,25 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return np.errstate(all="ignore")(function)
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled: Any = njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(
+        function
+    )
+    # What is kept holds the parts, too: it is only good for the sources of all of them.
+    compiled._cache._cache_file._source_stamp = _stamp()
+    return compiled  # type: ignore[no-any-return]
+
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` as a part of the loops that call it."""
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return function
+    return njit(
+        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)  # type: ignore[no-any-return]
+
+
+@cache
+def _stamp() -> bytes:
+    """Return a checksum of the sources of all loops."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()

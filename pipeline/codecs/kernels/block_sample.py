@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.bits import bit_length
+from pipeline.codecs.kernels.block_loop import loop, part
 from pipeline.codecs.kernels.block_numbers import common_divisor
 
 __all__ = ["byte_bits", "layout_bits", "row_bits"]
@@ -19,17 +20,7 @@ __all__ = ["byte_bits", "layout_bits", "row_bits"]
 _SYMBOL_BITS = 4.0
 
 
-@loop
-def _bit_length(number: np.uint64) -> int:
-    length = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if number >> np.uint64(step):
-            number >>= np.uint64(step)
-            length += step
-    return length + (1 if number else 0)
-
-
-@loop
+@part
 def _entropy(counts: NDArray[np.int64], width: int) -> float:
     """Return the bits a coder needs for symbols with these counts, and for its table.
 
@@ -53,7 +44,7 @@ def byte_bits(buffer: NDArray[np.uint8]) -> float:
     return _entropy(counts, 8)
 
 
-@loop
+@part
 def _count_token(number: np.uint64, signed: bool, counts: NDArray[np.int64]) -> int:
     """Count `number` as a symbol if it is small, else its size; return its other bits."""
     if signed:
@@ -61,7 +52,7 @@ def _count_token(number: np.uint64, signed: bool, counts: NDArray[np.int64]) -> 
     if number < np.uint64(256):
         counts[number] += 1
         return 0
-    length = _bit_length(number)
+    length = bit_length(number)
     leading = (number >> np.uint64(length - 3)) & np.uint64(3)
     counts[np.uint64(224 + 4 * (length - 1)) + leading] += 1
     return length - 3
@@ -109,7 +100,7 @@ def row_bits(runs: NDArray[np.uint64], signed: bool, handicaps: NDArray[np.float
     return best
 
 
-@loop
+@part
 def _divisor(numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64) -> np.uint64:
     """Return the divisor of all distances; one that few rows agree on is tried on the others."""
     every = max(1, numbers.size // 64)
@@ -117,7 +108,7 @@ def _divisor(numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64) -
     return divisor if divisor == np.uint64(1) else common_divisor(numbers, offset, divisor, 1)
 
 
-@loop
+@part
 def _usual_step(runs: NDArray[np.uint64]) -> np.uint64:
     """Return the median difference between neighbours, of some dozens of them."""
     rows = runs.shape[1]
@@ -153,7 +144,7 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
     lengths = np.zeros(65, np.int64)
     for i in range(residuals.size):
         residual = residuals[i]
-        length = _bit_length(residual)
+        length = bit_length(residual)
         lengths[length] += 1
         small[min(residual, np.uint64(255))] += 1
         for j in range(8):
@@ -178,7 +169,7 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
     estimates[11] = _bit_plane_bits(planes)
 
 
-@loop
+@part
 def _escape_bits(lengths: NDArray[np.int64], width: int) -> float:
     """Return what residuals longer than `width` cost when they are listed apart."""
     bits = 0
@@ -187,7 +178,7 @@ def _escape_bits(lengths: NDArray[np.int64], width: int) -> float:
     return float(bits)
 
 
-@loop
+@part
 def _bit_plane_bits(planes: NDArray[np.int64]) -> float:
     """Return the entropy of every bit by itself, from the byte counts of eight planes."""
     bits = 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["join", "squares", "summarise"]
 
@@ -25,7 +25,7 @@ _LOW = (1 << _LIMB) - 1
 _SPLIT = 4097.0  # cuts a float64 into 41 and 12 bits: exact when multiplied by a piece's rows
 
 
-@loop
+@part
 def _bounds(words: NDArray[np.int64], fold: int, flip: int) -> tuple[Any, Any]:
     """Return the smallest and the largest image of at least one word."""
     low = high = (words[0] ^ ((words[0] >> 63) & fold)) ^ flip
@@ -36,7 +36,7 @@ def _bounds(words: NDArray[np.int64], fold: int, flip: int) -> tuple[Any, Any]:
     return low, high
 
 
-@loop
+@part
 def _deviations(
     numbers: NDArray[np.float64], origin: float, lanes: NDArray[np.float64]
 ) -> tuple[float, float]:
@@ -60,7 +60,7 @@ def _deviations(
     return total, square
 
 
-@loop
+@part
 def _distances(
     words: NDArray[np.int64], flip: int, low: Any, narrow: bool, numbers: NDArray[np.float64]
 ) -> tuple[Any, Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = [
     "find_distinct",
@@ -103,7 +103,7 @@ def to_decimals(
     return True
 
 
-@loop
+@part
 def _convert(
     values: NDArray[np.float64],
     power: float,
@@ -120,7 +120,7 @@ def _convert(
         back[i] = whole / power
 
 
-@loop
+@part
 def mark_tile(
     values: NDArray[np.float64],
     bits: NDArray[np.int64],
@@ -160,7 +160,7 @@ def mark_tile(
     return True
 
 
-@loop
+@part
 def settle_leading(numbers: NDArray[np.int64], state: NDArray[np.int64]) -> None:
     """Give the leading rows without a number of their own the first number after them."""
     leading = state[1]
@@ -236,7 +236,7 @@ def printed_digits(
     digits[0], digits[1], digits[2] = widest, deepest, spare / max(1, count)
 
 
-@loop
+@part
 def _common_most(counts: NDArray[np.int64], total: int) -> int:
     """Return a number that all but one in fifty of some do not exceed."""
     beyond = (total - 1) * 49 // 50
@@ -271,7 +271,7 @@ def pick_distinct(values: NDArray[np.float64], distinct: NDArray[np.float64]) ->
     return count
 
 
-@loop
+@part
 def _common_factor(left: int, right: int) -> int:
     while right:
         left, right = right, left % right

@@ -7,21 +7,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_table import bit_length
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.bits import bit_length
+from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["predict", "pull_outliers", "score_predictors"]
+__all__ = ["missed", "predict", "pull_outliers", "score_predictors"]
 
 
-@loop
-def _steps(late: np.int64, period: np.int64) -> np.int64:
+@part
+def missed(late: np.int64, period: np.int64) -> np.int64:
     """Return how many periods, rounded, a row is late; none when it is early."""
-    if late < 0:
-        return np.int64(0)
-    return (late + (period >> np.int64(1))) // period
+    half = period >> np.int64(1)
+    return (late + half) // period if late > half else np.int64(0)
 
 
-@loop
+@part
 def _predict_lane(
     numbers: NDArray[np.int64],
     predictor: int,
@@ -58,15 +57,14 @@ def _predict_lane(
             residuals[i] = residual
             value += residual << np.int64(shift)
     else:
-        half = period >> np.int64(1)
         value = (numbers[0] << np.int64(10)) + np.int64(512)
         begin[0] = numbers[0]
         for i in range(rows):
             residual = numbers[i] - (value >> np.int64(10))
             residuals[i] = residual
             late = residual << np.int64(10)
-            if late > half or late < -half:
-                steps = _steps(late, period)
+            steps = missed(late, period)
+            if steps:
                 value += steps * period
                 late -= steps * period
             value += period + (late >> np.int64(shift))

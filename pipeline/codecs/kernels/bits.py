@@ -1,0 +1,111 @@
+"""Loops over the fields of bit streams.
+
+A bit stream is an array of `uint64` words, filled from their lowest bits on. Positions in it and
+widths are `uint64` numbers of bits; callers keep positions in bounds by `fits`, and two words of
+zeros behind the stream let every window be loaded whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import config
+from numba.cpython.unsafe.numbers import leading_zeros
+from numpy.typing import NDArray
+
+from pipeline.codecs.kernels.block_loop import part
+
+__all__ = ["bit_length", "fits", "fold", "take", "take_gamma", "take_number", "window"]
+
+_ONE = np.uint64(1)
+_SIX = np.uint64(6)
+_SEVEN = np.uint64(7)
+_HALF = np.uint64(32)
+_SIXTY_THREE = np.uint64(63)
+_SIXTY_FOUR = np.uint64(64)
+_LONGEST = np.uint64(48)
+_WRONG = ~np.uint64(0)
+_SIGN = np.int64(63)
+_FOLD = np.int64(1)
+
+
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
+
+    def bit_length(number: np.uint64) -> np.int64:
+        """Return the number of bits of `number` without leading zeros."""
+        return np.int64(int(number).bit_length())
+
+else:
+
+    @part
+    def bit_length(number: np.uint64) -> np.int64:
+        """Return the number of bits of `number` without leading zeros."""
+        return np.int64(_SIXTY_FOUR - leading_zeros(number))
+
+
+@part
+def fold(number: np.int64) -> np.uint64:
+    """Zigzag a number: small ones of both signs become small ones."""
+    return np.uint64((number << _FOLD) ^ (number >> _SIGN))
+
+
+@part
+def window(words: NDArray[np.uint64], at: np.uint64) -> np.uint64:
+    """Return 64 bits from position `at` on; two words must be there."""
+    word = at >> _SIX
+    shift = at & _SIXTY_THREE
+    return (words[word] >> shift) | ((words[word + _ONE] << _ONE) << (_SIXTY_THREE - shift))
+
+
+@part
+def fits(words: NDArray[np.uint64], at: np.uint64) -> bool:
+    """Tell whether a window may be loaded at `at`."""
+    return (at >> _SIX) + _ONE < np.uint64(words.size)  # type: ignore[no-any-return]
+
+
+@part
+def take(words: NDArray[np.uint64], at: np.uint64, width: np.uint64) -> np.uint64:
+    """Return `width` bits (0 to 63) at `at`, zeros behind the end."""
+    if (at >> _SIX) + _ONE >= np.uint64(words.size):
+        return np.uint64(0)
+    return window(words, at) & ((_ONE << width) - _ONE)
+
+
+@part
+def take_gamma(
+    words: NDArray[np.uint64], at: np.uint64, low: np.uint64
+) -> tuple[np.uint64, np.uint64]:
+    """Read a number of at most 48 bits as Exp-Golomb code of order `low`; return it and the end.
+
+    Behind the end of the stream, and for codes that are longer, the number is all ones.
+    """
+    zeros = np.uint64(0)
+    while zeros < _LONGEST and take(words, at, _ONE) != _ONE:
+        zeros += _ONE
+        at += _ONE
+    if zeros + low > _LONGEST:
+        return _WRONG, at
+    at += _ONE
+    high = take(words, at, zeros) + (_ONE << zeros) - _ONE
+    at += zeros
+    return (high << low) | take(words, at, low), at + low
+
+
+@part
+def take_number(words: NDArray[np.uint64], at: np.uint64) -> tuple[np.int64, np.uint64]:
+    """Read a signed number: seven bits of length, then its zigzagged bits; return it and the end.
+
+    Of a length beyond 64 only 64 bits are read.
+    """
+    length = take(words, at, _SEVEN)
+    at += _SEVEN
+    folded = np.uint64(0)
+    if length > _HALF:
+        rest = length - _HALF if length < _SIXTY_FOUR else _HALF
+        folded = take(words, at + _HALF, rest) << _HALF
+        length = _HALF
+        folded |= take(words, at, length)
+        at += length + rest
+    else:
+        folded = take(words, at, length)
+        at += length
+    return np.int64((folded >> _ONE) ^ (np.uint64(0) - (folded & _ONE))), at

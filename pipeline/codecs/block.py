@@ -22,7 +22,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.at_once import decode_at_once
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.frame import (
     DTYPE_CODES,
@@ -48,7 +47,7 @@ from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
 from pipeline.codecs.recipes import find_recipe
-from pipeline.codecs.series import BINS, INHERITED, describe_series
+from pipeline.codecs.series import INHERITED, describe_series
 from pipeline.codecs.statistics import block_statistics, summarise
 from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError, InvalidInputError
@@ -204,10 +203,6 @@ def decode_block(
         start, stop = _range(rows, header.rows)
         if header.vacant or header.step or header.constant is not None:
             return _fill(header, start, stop)
-        if header.entropy == BINS and stop - start == header.rows:
-            values = decode_at_once(header, payload)
-            if values is not None:
-                return DecodedBlock(values, None)
         return DecodedBlock(*decode_payload(header, payload, start, stop))
 
 

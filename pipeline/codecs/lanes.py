@@ -20,7 +20,7 @@ id  name       residual of a row; parameters in the stream
                1024ths)
 ==  =========  =========================================================================
 
-A stream of numbers is offset and scale (`pipeline.codecs.streams`), the predictor's parameters,
+A stream is offset and scale (`pipeline.codecs.streams`), the predictor's parameters,
 
 ==========  ==============================================================================
 part        bytes
@@ -128,6 +128,7 @@ MAX_PAIR: Final = 1 << 18
 _MAX_SHIFTS: Final = {SMOOTHING: 8, GRID: 63}
 _MAX_PERIOD: Final = 1 << 61
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
+_FEW_GROUPS: Final = 64
 _NO_ROWS: Final = np.empty(0, np.int64)
 
 
@@ -216,44 +217,53 @@ class Lanes:
 
     Attributes
     ----------
-    rows : int
-        Rows of the block.
     predictor : LanePredictor
-    low : int
-        Low bits of every residual that stand apart.
-    pair_bits, pair_least : int
-        Bits of a residual in a pair, 0 if there are no pairs, and the smallest residual.
-    lane : int
-        Rows of a lane.
-    outlier_rows, outliers : ndarray of int64
-        Rows, ascending, and their residuals.
+    head : ndarray of int64, shape (HEAD,)
+        What the kernels are told (`pipeline.codecs.kernels.bins_stream.read_head`).
     groups : ndarray of int64
         Bits of each group but the last.
-    skip : int
-        Bits before the table.
-    bits : int
-        Bits of the stream.
+    outlier_rows, outliers : ndarray of int64
+        Rows, ascending, and their residuals.
     words : ndarray of uint64
         The stream, with at least two words of zeros behind.
     """
 
-    rows: int
     predictor: LanePredictor
-    low: int
-    pair_bits: int
-    pair_least: int
-    lane: int
+    head: NDArray[np.int64]
+    groups: NDArray[np.int64]
     outlier_rows: NDArray[np.int64]
     outliers: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    skip: int
-    bits: int
     words: NDArray[np.uint64]
+
+    @property
+    def offset(self) -> int:
+        """What the multiples are counted from."""
+        return int(self.head[0])
+
+    @property
+    def scale(self) -> int:
+        """What the numbers are multiples of."""
+        return int(self.head[1]) & WORD
+
+    @property
+    def low(self) -> int:
+        """Low bits of every residual that stand apart."""
+        return int(self.head[4])
+
+    @property
+    def pairs(self) -> bool:
+        """Whether two rows share a bin."""
+        return bool(self.head[6])
+
+    @property
+    def lane(self) -> int:
+        """Rows of a lane."""
+        return int(self.head[8])
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
         """Return the smallest range of rows around [start, stop) that is whole groups."""
         group = LANES * self.lane
-        return start // group * group, min(self.rows, -(-stop // group) * group)
+        return start // group * group, min(int(self.head[12]), -(-stop // group) * group)
 
     def table(self) -> Table:
         """Return what the table says.
@@ -265,26 +275,22 @@ class Lanes:
         """
         sizes, bins = np.empty(3, np.int64), np.empty((3, 256), np.int64)
         tables = np.empty((8, 8), np.int64), np.empty((8, 256), np.int64)
-        start = np.uint64(self.skip)
+        start = np.uint64(self.head[5])
         end = kernel("bins_table", "read_table")(self.words, start, sizes, *bins, *tables)
         if end == WORD:
             raise CorruptBlockError("holds an impossible table of bins")
         state_bits, contexts, count = sizes.tolist()
-        return Table(state_bits, contexts, count, int(end) - self.skip)
+        return Table(state_bits, contexts, count, int(end) - int(start))
 
-    def restore(
-        self, start: int, stop: int, scale: int, offset: int, mapping: Mapping
-    ) -> NDArray[np.int64]:
+    def restore(self, start: int, stop: int, mapping: Mapping) -> NDArray[np.int64]:
         """Decode the rows of whole groups.
 
         Parameters
         ----------
         start, stop : int
             As `span` returns them.
-        scale, offset : int
-            What is restored is ``multiple * scale + offset``, as int64.
         mapping : Mapping
-            What is made of it.
+            What is made of ``multiple * scale + offset``, as int64.
 
         Returns
         -------
@@ -300,14 +306,8 @@ class Lanes:
         if start == stop:  # the loop decodes at least one group
             return out
         group = LANES * self.lane
-        stage = self.predictor
-        head = np.array(
-            (as_signed(offset), as_signed(scale), stage.shift, stage.period, self.low, self.skip,
-             self.pair_bits, self.pair_least, self.lane, 0, 0, self.bits, self.rows, stage.id),
-            np.int64,
-        )  # fmt: skip
         good = kernel("bins_decode", "decode_lanes")(
-            self.words, head, self.groups[: (stop - 1) // group], start // group,
+            self.words, self.head, self.groups[: (stop - 1) // group], start // group,
             self.outlier_rows, self.outliers, *mapping, out, out.view(np.float64),
         )  # fmt: skip
         if not good:
@@ -316,46 +316,60 @@ class Lanes:
 
 
 def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
-    """Read the rest of `cursor` as a laned stream of `rows` numbers.
+    """Read the rest of `cursor`: offset, scale, and a laned stream of `rows` numbers.
 
     Raises
     ------
     CorruptBlockError
         If its parts cannot belong together.
     """
+    rest = cursor.rest()
+    data = np.frombuffer(rest, np.uint8)
+    data.flags.writeable = False  # one type of array to compile for
+    head, groups = np.empty(HEAD, np.int64), np.empty(_FEW_GROUPS, np.int64)
+    odd = np.empty((2, FEW_OUTLIERS - 1), np.int64)
+    if not kernel("bins_stream", "read_head")(data, rows, predictor, head, odd, groups):
+        return _read_slowly(predictor, Cursor(rest), rows)
+    shift, period, count, more, bits = head[[2, 3, 9, 10, 11]].tolist()
+    return Lanes(
+        LanePredictor(predictor, shift, period), head, groups[:more],
+        odd[0, :count], odd[1, :count], _words(data[data.size - bits // 8 :]),
+    )  # fmt: skip
+
+
+def _words(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    words = np.empty(data.size // 8 + 3, np.uint64)
+    words[-3:] = 0
+    words.view(np.uint8)[: data.size] = data
+    return words
+
+
+def _read_slowly(predictor: int, cursor: Cursor, rows: int) -> Lanes:
+    """Read a stream that has something unusual, or impossible, in its head."""
+    offset, scale = cursor.signed_varint(), cursor.varint()
     stage = LanePredictor.read(predictor, cursor)
     low, skip = divmod(cursor.varint(8 * PAIRS + 7), 8)
     pair_bits = pair_least = 0
     if low == PAIRS:
         low, pair_bits, pair_least = 0, cursor.byte(), cursor.signed_varint()
-        if not 1 <= pair_bits <= _MAX_PAIR_BITS or not -MAX_PAIR <= pair_least < MAX_PAIR:
+        if not 1 <= pair_bits <= _MAX_PAIR_BITS or not -MAX_PAIR < pair_least < MAX_PAIR:
             raise CorruptBlockError(f"has pairs of {pair_bits} bits from {pair_least} on")
     lane = cursor.varint(rows)
     if lane < min(rows, LEAST_LANE) or (pair_bits and (lane % 2 or rows % 2)):
         raise CorruptBlockError(f"has lanes of {lane} rows, {rows} in all, {pair_bits} pair bits")
     outlier_rows, outliers = _read_outliers(cursor, rows)
     sizes = [cursor.varint(8 * cursor.left) for _ in range(-(-rows // (LANES * lane)) - 1)]
-    groups = np.array(sizes, np.int64)
-    data = cursor.rest()
-    bits = 8 * len(data)
+    data = np.frombuffer(cursor.rest(), np.uint8)
+    bits = 8 * data.size
     if skip + sum(sizes) + rows * low > bits:
         raise CorruptBlockError(f"has a bit stream cut short after {bits} bits")
-    words = np.zeros(len(data) // 8 + 3, np.uint64)
-    words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    return Lanes(
-        rows,
-        stage,
-        low,
-        pair_bits,
-        pair_least,
-        lane,
-        outlier_rows,
-        outliers,
-        groups,
-        skip,
-        bits,
-        words,
-    )
+    head = np.array(
+        (as_signed(offset), as_signed(scale), stage.shift, stage.period, low, skip, pair_bits,
+         pair_least, lane, outliers.size, len(sizes), bits, rows, predictor),
+        np.int64,
+    )  # fmt: skip
+    groups = np.array(sizes, np.int64)
+    return Lanes(stage, head, groups, outlier_rows, outliers, _words(data))
 
 
 def _read_outliers(cursor: Cursor, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -35,6 +35,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.finishing import Finish
 from pipeline.codecs.header import BlockHeader
@@ -123,9 +124,13 @@ class _Level:
         """Put `fill` where rows are left out."""
         if out is None:
             return values
-        wide = np.full(self.stop - self.start, fill, values.dtype)
-        wide[~self.part(out)] = values
-        return wide
+        if not values.size:
+            return np.full(self.stop - self.start, fill, values.dtype)
+        bits = f"u{values.dtype.itemsize}"
+        wide = np.empty(self.stop - self.start, bits)
+        one = np.full(1, fill, values.dtype).view(bits)
+        kernel("block_rows", "put_back")(values.view(bits), self.part(out), one, wide)
+        return wide.view(values.dtype)
 
 
 def stream_rows(header: BlockHeader, sections: dict[int, Cursor]) -> int:

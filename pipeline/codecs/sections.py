@@ -8,9 +8,10 @@ kind  bytes
 0     a buffer (`pipeline.codecs.buffers`) of one bit a row, the first row lowest
 1     a nested stream (`pipeline.codecs.series`) of the marked rows, ascending
 2     a nested stream of the rows that are not marked, ascending; absent if there are none
-3     a nested stream of one number a row, 1 if it is marked and 0 if not
-4     number of stretches (LEB128, 1 to 64), then the rows of each but the last (LEB128), of
-      rows that are not marked and rows that are, in turn; the first stretch may be empty
+3     number of stretches (LEB128, at least 2) of rows that are not marked and rows that are,
+      in turn, the first of which may be empty; nested streams of the rows of each stretch
+      that is not marked, and of each that is
+4     number of stretches (LEB128, 1 to 64), then the rows of each but the last (LEB128)
 ====  ==================================================================================
 
 *Corrections* are a mask of rows, then a nested stream of one number a marked row, zigzagged:
@@ -26,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
 from pipeline.codecs.images import from_image, image
@@ -36,7 +38,7 @@ from pipeline.errors import CorruptBlockError
 
 __all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
 
-_BITMAP, _MARKED, _UNMARKED, _SERIES, _STRETCHES = range(5)
+_BITMAP, _MARKED, _UNMARKED, _STRETCHES, _FEW_STRETCHES = range(5)
 _MOST_STRETCHES: Final = 64
 _DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
 _SHORT: Final = 64
@@ -51,24 +53,25 @@ def write_mask(mask: NDArray[np.bool_]) -> bytes:
     turns = np.flatnonzero(mask[1:] != mask[:-1]) + 1
     rarer = min(marked, mask.size - marked)
     if turns.size <= _FEW_TURNS:
-        return varint(marked) + _stretches(mask, turns)
+        return varint(marked) + _few_stretches(mask, turns)
     if mask.size <= _SMALL:
         ways = [_bitmap(mask)]
-        ways += [_stretches(mask, turns)] if turns.size < _MOST_STRETCHES - 1 else []
+        ways += [_few_stretches(mask, turns)] if turns.size < _MOST_STRETCHES - 1 else []
         ways += [_listed(mask, rarer, marked)] if 8 * rarer < mask.size else []
         return varint(marked) + min(ways, key=len)
     if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
-        return varint(marked) + _stretches(mask, turns)
+        return varint(marked) + _few_stretches(mask, turns)
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
-        series = write_part(mask.astype(np.uint64), runs=True)
-        return varint(marked) + bytes((_SERIES,)) + series
+        lengths = np.diff(turns, prepend=[0, 0] if mask[0] else 0, append=mask.size)
+        parts = write_part(lengths[::2].copy()) + write_part(lengths[1::2].copy())
+        return varint(marked) + bytes((_STRETCHES,)) + varint(lengths.size) + parts
     return varint(marked) + _listed(mask, rarer, marked)
 
 
-def _stretches(mask: NDArray[np.bool_], turns: NDArray[np.int64]) -> bytes:
+def _few_stretches(mask: NDArray[np.bool_], turns: NDArray[np.int64]) -> bytes:
     bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
     rows = [varint(stop - start) for start, stop in pairwise(bounds)]
-    return bytes((_STRETCHES,)) + varint(len(bounds)) + b"".join(rows)
+    return bytes((_FEW_STRETCHES,)) + varint(len(bounds)) + b"".join(rows)
 
 
 def _bitmap(mask: NDArray[np.bool_]) -> bytes:
@@ -97,10 +100,10 @@ def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
         listed = _read_rows(cursor, count if kind == _MARKED else rows - count, rows)
         mask = np.full(rows, kind == _UNMARKED)
         mask[listed] = kind == _MARKED
-    elif kind == _SERIES:
-        mask = _read_bits(cursor, rows)
-    elif kind == _STRETCHES:
-        mask = _read_stretches(cursor, rows)
+    elif kind in (_STRETCHES, _FEW_STRETCHES):
+        read = _read_stretches if kind == _STRETCHES else _read_few_stretches
+        mask = np.empty(rows, np.bool_)
+        kernel("block_rows", "mark_stretches")(read(cursor, rows), mask)
     else:
         raise CorruptBlockError(f"has a mask of kind {kind}")
     if np.count_nonzero(mask) != count:
@@ -108,20 +111,24 @@ def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _read_bits(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
-    bits = read_part(cursor, rows, runs=True)
-    if bits.max() > 1:
-        raise CorruptBlockError(f"has a mask that holds {bits.max()}")
-    return bits.astype(np.bool_)
+def _read_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:
+    count = cursor.varint(rows + 1)
+    if count < 2:
+        raise CorruptBlockError(f"has a mask of {count} stretches")
+    lengths = np.empty(count, np.uint64)
+    lengths[::2] = read_part(cursor, count - count // 2)
+    lengths[1::2] = read_part(cursor, count // 2)
+    if lengths.max() > rows or int(lengths.sum()) != rows:
+        raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
+    return lengths.view(np.int64)
 
 
-def _read_stretches(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
+def _read_few_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:
     count = cursor.varint(_MOST_STRETCHES)
     lengths = [cursor.varint(rows) for _ in range(count - 1)]
     if count == 0 or sum(lengths) > rows:
         raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
-    lengths.append(rows - sum(lengths))
-    return np.repeat(np.arange(count) % 2 == 1, lengths)
+    return np.array([*lengths, rows - sum(lengths)], np.int64)
 
 
 def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:

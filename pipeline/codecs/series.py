@@ -134,13 +134,11 @@ def decode_series(
 def _decode_lanes(
     predictor: int, cursor: Cursor, rows: int, finish: Finish, part: tuple[int, int] | None
 ) -> tuple[NDArray[Any], int]:
-    offset, scale = cursor.signed_varint(), cursor.varint()
     lanes = read_lanes(predictor, cursor, rows)
     start, stop = lanes.span(*(part or (0, rows)))
     if finish.mapping is None:
-        numbers = lanes.restore(start, stop, scale, offset, NUMBERS)
-        return finish.values(numbers.view(np.uint64)), start
-    return finish.view(lanes.restore(start, stop, scale, offset, finish.mapping)), start
+        return finish.values(lanes.restore(start, stop, NUMBERS).view(np.uint64)), start
+    return finish.view(lanes.restore(start, stop, finish.mapping)), start
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:
@@ -231,9 +229,7 @@ def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
     if entropy == LIST:
         return {"predictor": "none", "entropy": NAMES[LIST]}
     if entropy == BINS:
-        offset, scale = cursor.signed_varint(), cursor.varint()
-        told = {"offset": offset, "scale": scale}
-        return told | _describe_lanes(read_lanes(predictor, cursor, rows))
+        return _describe_lanes(read_lanes(predictor, cursor, rows))
     return describe_stream(predictor, entropy, cursor, rows)
 
 
@@ -247,13 +243,15 @@ def _describe_nested(cursor: Cursor, rows: int) -> dict[str, Any]:
 def _describe_lanes(lanes: Lanes) -> dict[str, Any]:
     table = lanes.table()
     return {
+        "offset": lanes.offset,
+        "scale": lanes.scale,
         "predictor": str(lanes.predictor),
         "entropy": NAMES[BINS],
         "bins": table.bins,
         "contexts": table.contexts,
         "states": 1 << table.state_bits,
         "low_bits": lanes.low,
-        "pairs": lanes.pair_bits > 0,
+        "pairs": lanes.pairs,
         "lane_rows": lanes.lane,
         "groups": lanes.groups.size + 1,
         "outliers": lanes.outliers.size,

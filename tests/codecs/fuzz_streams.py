@@ -306,10 +306,15 @@ def any_mask(rng: Generator, rows: int) -> bytes:
     elif kind == 0:
         packed = np.packbits(marked, bitorder="little").tobytes()
         body = varint(len(packed) << 2) + packed
+    elif kind == 3:
+        turns = np.flatnonzero(marked[1:] != marked[:-1]) + 1
+        lengths = np.diff(turns, prepend=[0, 0] if marked[0] else 0, append=rows)
+        lengths = lengths if lengths.size > 1 else np.append(lengths, 0)
+        body = varint(lengths.size) + write_nested(lengths[::2], 0) + write_nested(lengths[1::2], 0)
     elif kind == 4:
         body = varint(3) + varint(count) + varint(any_size(rng, max(0, rows - count)))
     else:
-        body = write_nested(listed if kind < 3 else marked.astype(np.int64), 0)
+        body = write_nested(listed, 0)
     return varint(any_size(rng, rows) if rng.random() < 0.1 else count) + bytes((kind,)) + body
 
 

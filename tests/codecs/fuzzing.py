@@ -93,11 +93,11 @@ def check_part(seed: int, number: int, rows: int = 3000) -> bool:
     start = int(rng.integers(0, rows))
     stop = int(rng.integers(start + 1, rows + 1))
     try:
-        lanes = read_lanes(predictor, Cursor(memoryview(stream)), rows)
+        lanes = read_lanes(predictor, Cursor(memoryview(b"\x00\x01" + stream)), rows)
         first, last = lanes.span(start, stop)
         assert first <= start < stop <= last <= rows, "a part outside of its span"
         with np.errstate(all="ignore"):
-            part = lanes.restore(first, last, 1, 0, Mapping())
+            part = lanes.restore(first, last, Mapping())
     except CorruptBlockError:
         return False
     assert part.shape == (last - first,), f"{part.shape} of [{first}, {last})"

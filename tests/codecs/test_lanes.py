@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from pipeline.codecs.choose_predictor import choose_predictor, sample_runs
-from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.lanes import (
     DELTA,
     DELTA2,
@@ -46,7 +46,12 @@ def suited(numbers: NDArray[np.int64], predictor: LanePredictor) -> NDArray[np.i
 
 
 def encoded(
-    numbers: NDArray[np.int64], predictor: LanePredictor, bits: float = 8.0, contexts: int = 8
+    numbers: NDArray[np.int64],
+    predictor: LanePredictor,
+    bits: float = 8.0,
+    contexts: int = 8,
+    scale: int = 1,
+    offset: int = 0,
 ) -> tuple[Modelled, Lanes, int]:
     """What was decided, the stream as it is read again, and its bytes."""
     before = numbers.copy()
@@ -55,13 +60,15 @@ def encoded(
         modelled = model_lanes(numbers, predictor, bits, contexts, wide=wide)
         body = modelled.write()
     assert np.array_equal(numbers, before)
-    return modelled, read_lanes(predictor.id, Cursor(memoryview(body)), numbers.size), len(body)
+    head = signed_varint(offset) + varint(scale)
+    lanes = read_lanes(predictor.id, Cursor(memoryview(head + body)), numbers.size)
+    return modelled, lanes, len(body)
 
 
 def comes_back(numbers: NDArray[np.int64], predictor: LanePredictor, bits: float = 8.0) -> Lanes:
     _, lanes, _ = encoded(numbers, predictor, bits)
     assert lanes.predictor == predictor
-    assert np.array_equal(lanes.restore(0, numbers.size, 1, 0, PLAIN), numbers)
+    assert np.array_equal(lanes.restore(0, numbers.size, PLAIN), numbers)
     return lanes
 
 
@@ -90,7 +97,7 @@ def test_numbers_of_every_size_come_back_whole_and_in_part(
         }:
             first, last = lanes.span(start, stop)
             assert first <= start < stop <= last
-            part = lanes.restore(first, last, 1, 0, PLAIN)
+            part = lanes.restore(first, last, PLAIN)
             assert np.array_equal(part, numbers[first:last])
 
 
@@ -103,7 +110,7 @@ def test_every_group_by_itself(predictor: LanePredictor) -> None:
     edges = [*range(0, 131_000, LANES * lanes.lane), 131_000]
     for start, stop in pairwise(edges):
         assert lanes.span(start, start + 1) == (start, stop)
-        assert np.array_equal(lanes.restore(start, stop, 1, 0, PLAIN), numbers[start:stop])
+        assert np.array_equal(lanes.restore(start, stop, PLAIN), numbers[start:stop])
 
 
 @given(
@@ -129,9 +136,9 @@ def test_any_grid(shift: int, period: int, numbers: NDArray[np.int64]) -> None:
 )
 def test_scale_and_offset_wrap(scale: int, offset: int) -> None:
     numbers = series("walk", 300)
-    _, lanes, _ = encoded(numbers, LanePredictor(DELTA))
+    _, lanes, _ = encoded(numbers, LanePredictor(DELTA), scale=scale, offset=offset)
     expected = numbers.view(np.uint64) * np.uint64(scale) + np.uint64(offset % 2**64)
-    assert np.array_equal(lanes.restore(0, 300, scale, offset, PLAIN).view(np.uint64), expected)
+    assert np.array_equal(lanes.restore(0, 300, PLAIN).view(np.uint64), expected)
 
 
 @pytest.mark.parametrize("step", [2**37, 2**38 - 1, 2**38, 2**39, 3_600_000_000_000, 2**45, 2**55])
@@ -179,7 +186,7 @@ def test_contexts_where_the_row_before_tells_something() -> None:
     sizes = {}
     for most in (1, 2, 4, 8):
         modelled, lanes, size = encoded(numbers, LanePredictor(DELTA), contexts=most)
-        assert np.array_equal(lanes.restore(0, numbers.size, 1, 0, PLAIN), numbers)
+        assert np.array_equal(lanes.restore(0, numbers.size, PLAIN), numbers)
         assert lanes.table().contexts <= most
         assert abs(8 * size - modelled.bits) <= 0.1 * modelled.bits + 8 * 64
         sizes[most] = size
@@ -248,10 +255,10 @@ def test_parameters_of_predictors_come_back(predictor: LanePredictor) -> None:
 
 def test_a_stream_cut_short_is_refused() -> None:
     numbers = series("walk", 300)
-    body = model_lanes(numbers, LanePredictor(DELTA), 8.0).write()
+    body = b"\x00\x01" + model_lanes(numbers, LanePredictor(DELTA), 8.0).write()
     for size in range(len(body) - 16):
         with pytest.raises(CorruptBlockError):
-            read_lanes(DELTA, Cursor(memoryview(body[:size])), 300).restore(0, 300, 1, 0, PLAIN)
+            read_lanes(DELTA, Cursor(memoryview(body[:size])), 300).restore(0, 300, PLAIN)
 
 
 @pytest.mark.parametrize("step", [2**18 - 64, 2**18 - 1, 2**18, 2**30, 38_654_705_359])

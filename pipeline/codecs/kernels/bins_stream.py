@@ -62,7 +62,6 @@ def _small(data: NDArray[np.uint8], place: NDArray[np.int64], limit: int) -> np.
 @loop
 def read_head(
     data: NDArray[np.uint8],
-    at: int,
     rows: int,
     predictor: int,
     head: NDArray[np.int64],
@@ -74,9 +73,9 @@ def read_head(
     Parameters
     ----------
     data
-        A block's payload.
-    at, rows, predictor
-        Where offset, scale and stream begin; rows; id of the predictor.
+        Offset, scale and stream.
+    rows, predictor
+        Rows, and the id of the predictor.
     head
         Receives offset, scale, shift, period, low bits, bits before the table, bits of a pair,
         smallest of a pair, rows of a lane, number of outliers, number of groups less one, bits
@@ -87,7 +86,6 @@ def read_head(
     if predictor > _GRID:
         return False
     place = np.zeros(2, np.int64)
-    place[0] = at
     for i in range(head.size):
         head[i] = 0
     head[0] = _signed(data, place)

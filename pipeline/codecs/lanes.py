@@ -30,10 +30,9 @@ low         LEB128: low bits (0 to 62) of every residual that stand apart, or 63
 pairs       if low is 63: bits ``b`` of a residual in a pair (1 byte, 1 to 6), and the smallest
             residual (zigzag LEB128)
 lane        LEB128: rows of a lane
-outliers    LEB128: how many residuals are kept apart. Up to 7: for each the rows from the
-            one before (or 0), LEB128, and the residual, zigzag LEB128; more: nested streams
-            of their rows, ascending, and of the residuals, zigzagged
-groups      LEB128 for each but the last: its bits
+outliers    LEB128: how many residuals are kept apart, at most 1,024; for each the rows from
+            the one before (or 0), LEB128, and the residual, zigzag LEB128
+groups      LEB128 for each but the last, of at most 64: its bits
 bit stream  table, groups, low bits of all rows; fields begin at the lowest bits of a byte
 ==========  ==============================================================================
 
@@ -66,25 +65,26 @@ Duda: Asymmetric numeral systems, arXiv:1311.2540 (2013). Collet, Kucherawy: RFC
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.cursor import WORD, Cursor, as_signed, varint
-from pipeline.codecs.streams import read_nested
+from pipeline.codecs.cursor import WORD, Cursor, varint
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
     "DELTA",
     "DELTA2",
-    "FEW_OUTLIERS",
     "GRID",
     "HEAD",
     "LANES",
-    "LEAST_LANE", "MAX_PAIR",
+    "LEAST_LANE",
+    "MAX_PAIR",
     "MAX_STATE_BITS",
+    "MOST_GROUPS",
+    "MOST_OUTLIERS",
     "NONE",
     "NUMBERS",
     "PREDICTORS",
@@ -96,8 +96,8 @@ __all__ = [
 ]  # fmt: skip
 
 LANES: Final = 4
-FEW_OUTLIERS: Final = 8
-"""Fewer outliers than this are listed one by one."""
+MOST_GROUPS: Final = 64
+MOST_OUTLIERS: Final = 1024
 
 HEAD: Final = 14
 """Numbers that the kernels are told of a stream."""
@@ -121,15 +121,20 @@ PREDICTORS: Final = {
 PAIRS: Final = 63
 """What stands for the low bits where two rows share a bin."""
 
-_MAX_PAIR_BITS: Final = 6
 MAX_PAIR: Final = 1 << 18
-"""Residuals of a pair lie within this from zero."""
+"""Residuals of a pair lie closer than this to zero."""
 
-_MAX_SHIFTS: Final = {SMOOTHING: 8, GRID: 63}
-_MAX_PERIOD: Final = 1 << 61
+_WRONG: Final = {
+    1: "a number that is cut short or too large",
+    2: "an unknown predictor, or one of an impossible shift or period",
+    3: "pairs of impossible numbers",
+    4: "lanes of impossible length",
+    5: "outliers out of order, or beyond the rows",
+    6: "too many outliers or groups",
+    7: "a bit stream that is cut short",
+}
+_PARAMETERS: Final = (SMOOTHING, GRID)
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
-_FEW_GROUPS: Final = 64
-_NO_ROWS: Final = np.empty(0, np.int64)
 
 
 class LanePredictor(NamedTuple):
@@ -155,20 +160,9 @@ class LanePredictor(NamedTuple):
                 GRID: f"(shift={self.shift}, period={self.period / 1024:g})"}  # fmt: skip
         return PREDICTORS[self.id] + told.get(self.id, "")
 
-    @classmethod
-    def read(cls, id: int, cursor: Cursor) -> Self:
-        """Read the parameters of the predictor with this id, or raise `CorruptBlockError`."""
-        if id not in PREDICTORS:
-            raise CorruptBlockError(f"has unknown predictor {id}")
-        shift = cursor.byte() if id in _MAX_SHIFTS else 0
-        period = cursor.varint(_MAX_PERIOD) if id == GRID else 0
-        if shift > _MAX_SHIFTS.get(id, 0) or (id == GRID and period == 0):
-            raise CorruptBlockError(f"has a {PREDICTORS[id]} of shift {shift}, period {period}")
-        return cls(id, shift, period)
-
     def write(self) -> bytes:
         """Return the parameters as they stand in the stream."""
-        shift = bytes((self.shift,)) if self.id in _MAX_SHIFTS else b""
+        shift = bytes((self.shift,)) if self.id in _PARAMETERS else b""
         return shift + varint(self.period) if self.id == GRID else shift
 
 
@@ -323,13 +317,13 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     CorruptBlockError
         If its parts cannot belong together.
     """
-    rest = cursor.rest()
-    data = np.frombuffer(rest, np.uint8)
+    data = np.frombuffer(cursor.rest(), np.uint8)
     data.flags.writeable = False  # one type of array to compile for
-    head, groups = np.empty(HEAD, np.int64), np.empty(_FEW_GROUPS, np.int64)
-    odd = np.empty((2, FEW_OUTLIERS - 1), np.int64)
-    if not kernel("bins_stream", "read_head")(data, rows, predictor, head, odd, groups):
-        return _read_slowly(predictor, Cursor(rest), rows)
+    head, groups = np.empty(HEAD, np.int64), np.empty(MOST_GROUPS - 1, np.int64)
+    odd = np.empty((2, MOST_OUTLIERS), np.int64)
+    wrong = kernel("bins_stream", "read_head")(data, rows, predictor, head, odd, groups)
+    if wrong:
+        raise CorruptBlockError(f"has a stream of {rows} rows with {_WRONG[wrong]}")
     shift, period, count, more, bits = head[[2, 3, 9, 10, 11]].tolist()
     return Lanes(
         LanePredictor(predictor, shift, period), head, groups[:more],
@@ -342,49 +336,3 @@ def _words(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
     words[-3:] = 0
     words.view(np.uint8)[: data.size] = data
     return words
-
-
-def _read_slowly(predictor: int, cursor: Cursor, rows: int) -> Lanes:
-    """Read a stream that has something unusual, or impossible, in its head."""
-    offset, scale = cursor.signed_varint(), cursor.varint()
-    stage = LanePredictor.read(predictor, cursor)
-    low, skip = divmod(cursor.varint(8 * PAIRS + 7), 8)
-    pair_bits = pair_least = 0
-    if low == PAIRS:
-        low, pair_bits, pair_least = 0, cursor.byte(), cursor.signed_varint()
-        if not 1 <= pair_bits <= _MAX_PAIR_BITS or not -MAX_PAIR < pair_least < MAX_PAIR:
-            raise CorruptBlockError(f"has pairs of {pair_bits} bits from {pair_least} on")
-    lane = cursor.varint(rows)
-    if lane < min(rows, LEAST_LANE) or (pair_bits and (lane % 2 or rows % 2)):
-        raise CorruptBlockError(f"has lanes of {lane} rows, {rows} in all, {pair_bits} pair bits")
-    outlier_rows, outliers = _read_outliers(cursor, rows)
-    sizes = [cursor.varint(8 * cursor.left) for _ in range(-(-rows // (LANES * lane)) - 1)]
-    data = np.frombuffer(cursor.rest(), np.uint8)
-    bits = 8 * data.size
-    if skip + sum(sizes) + rows * low > bits:
-        raise CorruptBlockError(f"has a bit stream cut short after {bits} bits")
-    head = np.array(
-        (as_signed(offset), as_signed(scale), stage.shift, stage.period, low, skip, pair_bits,
-         pair_least, lane, outliers.size, len(sizes), bits, rows, predictor),
-        np.int64,
-    )  # fmt: skip
-    groups = np.array(sizes, np.int64)
-    return Lanes(stage, head, groups, outlier_rows, outliers, _words(data))
-
-
-def _read_outliers(cursor: Cursor, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    count = cursor.varint(rows)
-    if not count:
-        return _NO_ROWS, _NO_ROWS
-    if count < FEW_OUTLIERS:
-        listed = [(cursor.varint(rows), cursor.signed_varint()) for _ in range(count)]
-        pairs = np.array(listed, np.int64).reshape(-1, 2)
-        found = np.cumsum(pairs[:, 0]).view(np.uint64)
-        folded = ((pairs[:, 1] << 1) ^ (pairs[:, 1] >> 63)).view(np.uint64)
-    else:
-        found = read_nested(cursor, count)
-        folded = read_nested(cursor, count)
-    if found[-1] >= rows or (found[1:] <= found[:-1]).any():
-        raise CorruptBlockError(f"has outliers in rows out of order, or beyond {rows} rows")
-    residuals = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
-    return found.view(np.int64), residuals.view(np.int64)

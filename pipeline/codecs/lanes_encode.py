@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import signed_varint, varint
 from pipeline.codecs.lanes import (
-    FEW_OUTLIERS,
     LANES,
     MAX_PAIR,
     MAX_STATE_BITS,
+    MOST_GROUPS,
+    MOST_OUTLIERS,
     PAIRS,
     LanePredictor,
 )
-from pipeline.codecs.streams import write_nested
 
 __all__ = ["Modelled", "model_lanes"]
 
@@ -32,7 +32,7 @@ _TABLED: Final = 1 << 16
 _FEW: Final = 2048
 _MANY: Final = 8192
 _FAR: Final = 64
-_MOST_OUTLIERS: Final = 64
+_ROWS_PER_OUTLIER: Final = 64
 _LOW_FROM: Final = 21
 _HIGH_BITS: Final = 16
 _BASE_BITS: Final = 37
@@ -158,12 +158,9 @@ class Modelled:
 
 
 def _write_outliers(rows: NDArray[np.int64], residuals: NDArray[np.int64]) -> bytes:
-    if rows.size < FEW_OUTLIERS:
-        pairs = zip(np.diff(rows, prepend=0).tolist(), residuals.tolist(), strict=True)
-        listed = [varint(gap) + signed_varint(residual) for gap, residual in pairs]
-        return varint(rows.size) + b"".join(listed)
-    folded = ((residuals << 1) ^ (residuals >> 63)).view(np.uint64)
-    return varint(rows.size) + write_nested(rows, 1) + write_nested(folded, 0)
+    pairs = zip(np.diff(rows, prepend=0).tolist(), residuals.tolist(), strict=True)
+    listed = [varint(gap) + signed_varint(residual) for gap, residual in pairs]
+    return varint(rows.size) + b"".join(listed)
 
 
 def model_lanes(
@@ -276,7 +273,7 @@ def _lane_rows(rows: int, bits: float) -> int:
     """Return the rows of a lane: one lane, four, or so many groups that heads cost little."""
     if rows < _LEAST_SPLIT:
         return rows
-    groups = int(max(1, min(rows // 16384, rows * bits / (200 * _HEAD_BITS))))
+    groups = int(max(1, min(rows // 16384, rows * bits / (200 * _HEAD_BITS), MOST_GROUPS)))
     lane = -(-rows // (LANES * groups))
     return lane + lane % 2
 
@@ -310,7 +307,7 @@ def _pull_outliers(
     low, high = max(smallest, low - margin), min(largest, high + margin)
     count, rows, outliers = 0, _NO_ROWS, _NO_ROWS
     if largest - smallest > _FAR * (high - low + 1):
-        most = max(2, values.size // _MOST_OUTLIERS)
+        most = min(MOST_OUTLIERS, max(2, values.size // _ROWS_PER_OUTLIER))
         rows, outliers = np.empty(most, np.int64), np.empty(most, np.int64)
         count = kernel("lanes", "pull_outliers")(
             values, np.int64(low), np.int64(high), few[few.size // 2], rows, outliers

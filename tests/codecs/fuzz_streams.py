@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
-from pipeline.codecs.lanes import FEW_OUTLIERS, GRID, LANES, LEAST_LANE, PAIRS, SMOOTHING
+from pipeline.codecs.lanes import GRID, LANES, LEAST_LANE, MOST_OUTLIERS, PAIRS, SMOOTHING
 from pipeline.codecs.series import BINS, LIST, RUNS
 from pipeline.codecs.streams import write_nested
 
@@ -226,21 +226,15 @@ def _spoil(stream: LanedStream, rng: Generator) -> None:
 
 
 def any_outliers(rng: Generator, rows: int) -> bytes:
-    """Outliers of a laned stream: none, a few in a list, or more as nested streams."""
-    kind = int(rng.integers(4))
-    if kind < 2:
+    """Outliers of a laned stream: none, a few, or more than there may be."""
+    kind = int(rng.integers(8))
+    if kind < 4:
         return b"\x00"
-    most = FEW_OUTLIERS - 1 if kind == 2 else 3 * FEW_OUTLIERS
-    count = min(rows, int(rng.integers(1, most + 1)))
+    count = min(rows, int(rng.integers(1, MOST_OUTLIERS + 3 if kind == 7 else 40)))
     where = np.sort(rng.choice(rows + (rng.random() < 0.1), count, replace=rng.random() < 0.1))
-    found = np.array([any_signed(rng) % 2**63 for _ in range(count)], np.int64)
-    if count < FEW_OUTLIERS:
-        gaps = np.diff(where, prepend=0).tolist()
-        pairs = zip(gaps, found.tolist(), strict=True)
-        return varint(count) + b"".join(varint(gap) + signed_varint(one) for gap, one in pairs)
-    if rng.random() < 0.3:
-        return varint(count) + any_nested(rng, count) + any_nested(rng, count)
-    return varint(count) + write_nested(where, 1) + write_nested(found, 0)
+    found = (any_signed(rng) for _ in range(count))
+    pairs = zip(np.diff(where, prepend=0).tolist(), found, strict=True)
+    return varint(count) + b"".join(varint(gap) + signed_varint(one) for gap, one in pairs)
 
 
 def any_plain(rng: Generator, entropy: int, rows: int) -> bytes:

@@ -247,9 +247,7 @@ def test_the_choice_of_predictors() -> None:
 
 @pytest.mark.parametrize("predictor", EVERY, ids=str)
 def test_parameters_of_predictors_come_back(predictor: LanePredictor) -> None:
-    cursor = Cursor(memoryview(predictor.write()))
-    assert LanePredictor.read(predictor.id, cursor) == predictor
-    cursor.finish()
+    assert comes_back(series("clock", 40), predictor).predictor == predictor
     assert str(predictor).startswith(PREDICTORS[predictor.id])
 
 

@@ -1,8 +1,4 @@
-"""The loop that reads the head of a laned stream: one call instead of dozens for its numbers.
-
-It only knows streams as most of them are. Whatever is unusual or impossible it leaves to
-`pipeline.codecs.lanes`, which reads the same bytes and says what is wrong with them.
-"""
+"""The loop that reads the head of a laned stream: one call instead of dozens for its numbers."""
 
 from __future__ import annotations
 
@@ -13,50 +9,47 @@ from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["read_head"]
 
-_SEVEN = np.uint64(7)
+_ZERO = np.uint64(0)
 _ONE = np.uint64(1)
+_SEVEN = np.uint64(7)
 _MOST_SHIFT = np.uint64(63)
 _LOW_SEVEN = np.uint64(127)
 _MORE = np.uint64(128)
-_PAIRS = 63
+_ANY = ~np.uint64(0)
+_PAIRS = np.int64(63)
+_MAX_PAIR_BITS = 6
+_MAX_PAIR = 1 << 18
 _SMOOTHING = 3
 _GRID = 4
+_SMOOTHEST = 8
+_MAX_PERIOD = 1 << 61
 _LEAST_LANE = 256
+_GOOD, _NUMBER, _PREDICTOR, _PAIR, _LANE, _OUTLIER, _MANY, _SHORT = range(8)
 
 
 @part
-def _number(data: NDArray[np.uint8], place: NDArray[np.int64]) -> np.uint64:
+def _take(data: NDArray[np.uint8], place: NDArray[np.int64], limit: np.uint64) -> np.uint64:
     """Read LEB128 at ``place[0]`` and move it on; ``place[1]`` becomes 1 if it cannot be."""
-    number = np.uint64(0)
-    shift = np.uint64(0)
+    number = _ZERO
+    shift = _ZERO
     while place[0] < data.size and shift <= _MOST_SHIFT:
         byte = np.uint64(data[place[0]])
         place[0] += 1
         number |= (byte & _LOW_SEVEN) << shift
-        shift += _SEVEN
         if byte < _MORE:
-            if shift > np.uint64(69) and byte > _ONE:
+            if number > limit or (shift == _MOST_SHIFT and byte > _ONE):
                 break
             return number
+        shift += _SEVEN
     place[1] = 1
-    return np.uint64(0)
+    return _ZERO
 
 
 @part
-def _signed(data: NDArray[np.uint8], place: NDArray[np.int64]) -> np.int64:
+def _take_signed(data: NDArray[np.uint8], place: NDArray[np.int64]) -> np.int64:
     """Read a zigzagged number."""
-    folded = _number(data, place)
-    return np.int64((folded >> _ONE) ^ (np.uint64(0) - (folded & _ONE)))
-
-
-@part
-def _small(data: NDArray[np.uint8], place: NDArray[np.int64], limit: int) -> np.int64:
-    """Read a number that is at most `limit`."""
-    number = _number(data, place)
-    if number > np.uint64(limit):
-        place[1] = 1
-        return np.int64(0)
-    return np.int64(number)
+    folded = _take(data, place, _ANY)
+    return np.int64((folded >> _ONE) ^ (_ZERO - (folded & _ONE)))
 
 
 @loop
@@ -67,8 +60,8 @@ def read_head(
     head: NDArray[np.int64],
     odd: NDArray[np.int64],
     groups: NDArray[np.int64],
-) -> bool:
-    """Read what stands before the bit stream; False if that is not for this loop.
+) -> int:
+    """Read what stands before the bit stream; return 0, or what is wrong with it.
 
     Parameters
     ----------
@@ -83,50 +76,57 @@ def read_head(
     odd, groups
         Receive rows (first row) and residuals of outliers, and bits of the groups.
     """
-    if predictor > _GRID:
-        return False
     place = np.zeros(2, np.int64)
-    for i in range(head.size):
-        head[i] = 0
-    head[0] = _signed(data, place)
-    head[1] = np.int64(_number(data, place))
+    head[0] = _take_signed(data, place)
+    head[1] = np.int64(_take(data, place, _ANY))
+    head[2] = 0
+    head[3] = 0
     if predictor >= _SMOOTHING:
-        head[2] = _small(data, place, 8 if predictor == _SMOOTHING else 63)
-        if predictor == _GRID:
-            head[3] = _small(data, place, 1 << 61)
-            if head[3] == 0:
-                return False
-    low = _small(data, place, 8 * _PAIRS + 7)
-    head[5] = low & 7
+        head[2] = np.int64(_take(data, place, _MORE))
+    if predictor == _GRID:
+        head[3] = np.int64(_take(data, place, _ANY))
+        if head[2] > _PAIRS or head[3] <= 0 or head[3] > _MAX_PERIOD:
+            return _PREDICTOR
+    elif predictor > _GRID or head[2] > _SMOOTHEST:
+        return _PREDICTOR
+    low = np.int64(_take(data, place, np.uint64(8 * _PAIRS + 7)))
     head[4] = low >> 3
+    head[5] = low & 7
+    head[6] = 0
+    head[7] = 0
     if head[4] == _PAIRS:
         head[4] = 0
-        head[6] = _small(data, place, 6)
-        head[7] = _signed(data, place)
-        if head[6] == 0 or abs(head[7]) >= 1 << 18:
-            return False
-    lane = _small(data, place, rows)
+        head[6] = np.int64(_take(data, place, _MORE))
+        head[7] = _take_signed(data, place)
+        if head[6] == 0 or head[6] > _MAX_PAIR_BITS or abs(head[7]) >= _MAX_PAIR:
+            return _PAIR
+    most = np.uint64(rows)
+    lane = np.int64(_take(data, place, most))
+    if place[1]:
+        return _NUMBER
+    if lane < min(rows, _LEAST_LANE) or (head[6] and (lane | rows) & 1):
+        return _LANE
     head[8] = lane
-    if place[1] or lane < min(rows, _LEAST_LANE) or (head[6] and (lane | rows) & 1):
-        return False
-    head[9] = _small(data, place, rows)
+    head[9] = np.int64(_take(data, place, most))
     head[10] = (rows + 4 * lane - 1) // (4 * lane) - 1
     if head[9] > odd.shape[1] or head[10] > groups.size:
-        return False
+        return _MANY
     row = np.int64(0)
     for i in range(head[9]):
-        gap = _small(data, place, rows)
+        gap = np.int64(_take(data, place, most))
         row += gap
         if row >= rows or (i > 0 and gap == 0):
-            return False
+            return _OUTLIER
         odd[0, i] = row
-        odd[1, i] = _signed(data, place)
-    size = 8 * data.size
+        odd[1, i] = _take_signed(data, place)
+    size = np.uint64(8 * data.size)
     total = head[5]
     for i in range(head[10]):
-        groups[i] = _small(data, place, size)
+        groups[i] = np.int64(_take(data, place, size))
         total += groups[i]
     head[11] = 8 * (data.size - place[0])
     head[12] = rows
     head[13] = predictor
-    return not place[1] and total + rows * head[4] <= head[11]
+    if place[1]:
+        return _NUMBER
+    return _GOOD if total + rows * head[4] <= head[11] else _SHORT

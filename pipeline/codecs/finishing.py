@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.arithmetic import OVER, TIMES, Arithmetic, Decimal, Step
 from pipeline.codecs.lanes import NUMBERS, Mapping
-from pipeline.codecs.transforms import Decimal, Dictionary, Identity, Ordered, Transform
+from pipeline.codecs.transforms import (
+    Dictionary,
+    Identity,
+    MendedDictionary,
+    Ordered,
+    Transform,
+)
 
 __all__ = ["Finish"]
 
@@ -53,13 +60,34 @@ class Finish:
 
 def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     if isinstance(transform, Decimal):
-        single = transform.single or dtype.itemsize == 4
+        # a narrow column is rounded as it is written
+        single = transform.single and dtype.itemsize == 8
         return Mapping(2 if single else 1, float(10**transform.exponent))
     if isinstance(transform, Identity) and dtype.kind in "iu":
         return NUMBERS
+    if isinstance(transform, Arithmetic) and len(transform.steps) == 1:
+        return _arithmetic(transform.steps[0])
     if dtype.itemsize == 8 and isinstance(transform, Ordered):
         return Mapping(3)
-    if dtype.itemsize == 8 and isinstance(transform, Dictionary):
-        values = transform.base.inverse(transform.entries, dtype)
-        return Mapping(4, 1.0, values.view(np.int64))
+    if isinstance(transform, Dictionary):
+        return _dictionary(transform.base.inverse(transform.entries, dtype))
+    if isinstance(transform, MendedDictionary):
+        return _dictionary(transform.distinct)
     return None
+
+
+def _arithmetic(step: Step) -> Mapping | None:
+    if step.kind == OVER:
+        return Mapping(1, step.parameter)
+    return Mapping(5, step.parameter) if step.kind == TIMES else None
+
+
+def _dictionary(values: NDArray[Any]) -> Mapping | None:
+    """Return the look-up, unless values would not pass through a wider type unharmed."""
+    if values.dtype.itemsize == 8:
+        return Mapping(4, 1.0, values.view(np.int64))
+    if values.dtype.kind != "f":
+        return Mapping(4, 1.0, values.astype(np.int64))
+    if np.isnan(values).any():
+        return None
+    return Mapping(4, 1.0, values.astype(np.float64).view(np.int64))

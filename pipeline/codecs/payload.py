@@ -124,11 +124,9 @@ class _Level:
         """Put `fill` where rows are left out."""
         if out is None:
             return values
-        if not values.size:
-            return np.full(self.stop - self.start, fill, values.dtype)
         bits = f"u{values.dtype.itemsize}"
         wide = np.empty(self.stop - self.start, bits)
-        one = np.full(1, fill, values.dtype).view(bits)
+        one = np.uint64(np.full(1, fill, values.dtype).view(bits)[0])
         kernel("block_rows", "put_back")(values.view(bits), self.part(out), one, wide)
         return wide.view(values.dtype)
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
-from pipeline.codecs.images import from_image, image
+from pipeline.codecs.images import image
 from pipeline.codecs.series import read_part
 from pipeline.codecs.series_encode import write_part
 from pipeline.codecs.streams import write_nested
@@ -45,6 +45,7 @@ _SHORT: Final = 64
 _FEW_TURNS: Final = 3  # or fewer: no list was shorter
 _SMALL: Final = 256  # rows
 _SPARSE: Final = 64
+_NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
@@ -187,8 +188,11 @@ def apply_corrections(
     folded = read_part(cursor, int(np.count_nonzero(mask)))
     before = int(np.count_nonzero(mask[:start]))
     mask = mask[start : start + values.size]
-    found = slice(None) if mask.all() else np.flatnonzero(mask)
-    old = values[found]
-    folded = folded[before : before + old.size]
-    steps = (folded >> np.uint64(1)) ^ (np.uint64(0) - (folded & np.uint64(1)))
-    values[found] = from_image(image(old).view(np.uint64) + steps, values.dtype)
+    whole = bool(mask.all())
+    found = _NO_ROWS if whole else np.flatnonzero(mask)
+    folded = folded[before : before + (mask.size if whole else found.size)]
+    if folded.size:
+        bits = values.view(f"u{values.dtype.itemsize}")
+        kernel("block_rows", "mend")(bits, values.dtype.kind == "f", found, folded)
+        if values.dtype.kind == "b":
+            np.not_equal(bits, 0, out=values)

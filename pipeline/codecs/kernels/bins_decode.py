@@ -268,16 +268,22 @@ def _map(
     if scale != 1:
         for i in range(start, stop):
             numbers[i] = numbers[i] * scale + offset
-    if mapping == 1 or mapping == 2:
+    if mapping == 1 or mapping == 2 or mapping == 5:
         outside = np.int64(0)
         for i in range(start, stop):
             outside |= (numbers[i] - _LEAST) >> _FAR_SHIFT
         if outside:  # too large for the short way
             for i in range(start, stop):
-                floats[i] = np.float64(numbers[i] - _MAGIC) / power
+                floats[i] = np.float64(numbers[i] - _MAGIC)
         else:
             for i in range(start, stop):
-                floats[i] = (floats[i] - _MAGIC_FLOAT) / power
+                floats[i] = floats[i] - _MAGIC_FLOAT
+        if mapping == 5:
+            for i in range(start, stop):
+                floats[i] = floats[i] * power
+        else:
+            for i in range(start, stop):
+                floats[i] = floats[i] / power
         if mapping == 2:
             for i in range(start, stop):
                 floats[i] = np.float64(np.float32(floats[i]))
@@ -354,7 +360,7 @@ def decode_lanes(
     mapping, power, lookup
         0: values are the numbers; 1: floats ``number / power``; 2: these
         rounded through float32; 3: floats with the numbers as their ordered bits; 4: the bits
-        that `lookup` has for a number.
+        that `lookup` has for a number; 5: floats ``number * power``.
     numbers, floats
         Receive the values of the groups; the same memory twice.
     """
@@ -385,7 +391,7 @@ def decode_lanes(
     predictor = head[13]
     low_at = np.uint64(head[11] - rows * head[4])
     constant = np.int64(0)
-    if mapping == 1 or mapping == 2:
+    if mapping == 1 or mapping == 2 or mapping == 5:
         offset += _MAGIC
     if scale == 1:
         constant = offset

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["mark_stretches", "put_back"]
+__all__ = ["mark_stretches", "mend", "put_back"]
 
 
 @loop
@@ -18,23 +18,63 @@ def mark_stretches(lengths: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
 
     `lengths` are not negative and add up to the rows of `mask`.
     """
-    at = np.uint64(0)
+    start = np.uint64(0)
     marked = False
     for i in range(lengths.size):
-        for _ in range(lengths[i]):
-            mask[at] = marked
-            at += np.uint64(1)
+        stop = start + np.uint64(lengths[i])
+        for j in range(start, stop):
+            mask[j] = marked
+        start = stop
         marked = not marked
 
 
 @loop
 def put_back(
-    values: NDArray[Any], out: NDArray[np.bool_], fill: NDArray[Any], all_rows: NDArray[Any]
+    values: NDArray[Any], out: NDArray[np.bool_], fill: np.uint64, all_rows: NDArray[Any]
 ) -> None:
-    """Write `values` to the rows that are not marked in `out`, and ``fill[0]`` to the others."""
-    at = np.uint64(0)
-    last = np.uint64(values.size - 1)
-    for i in range(out.size):
-        left_out = out[i]
-        all_rows[i] = fill[0] if left_out else values[at]
-        at += np.uint64(not left_out and at < last)
+    """Write `values` to the rows that are not marked in `out`, and `fill` to the others.
+
+    Values are unsigned bits; there are exactly as many as rows that are not marked. Choosing by
+    masks of bits takes as long for any pattern of rows.
+    """
+    zero = np.uint64(0)
+    one = np.uint64(1)
+    rows = np.uint64(out.size)
+    while rows > zero and out[rows - one]:
+        rows -= one
+        all_rows[rows] = fill
+    at = zero
+    for i in range(rows):
+        left_out = zero - np.uint64(out[i])
+        all_rows[i] = (np.uint64(values[at]) & ~left_out) | (fill & left_out)
+        at += one + left_out
+
+
+@loop
+def mend(
+    bits: NDArray[Any], floats: bool, rows: NDArray[np.int64], steps: NDArray[np.uint64]
+) -> None:
+    """Add zigzagged `steps` to the images of values, given as unsigned `bits`, in place.
+
+    Parameters
+    ----------
+    bits
+        Of a width; images of `floats` are in the order of the values.
+    rows
+        Which values; all, from the first on, if there are none.
+    steps
+        One for each of them, taken modulo the width.
+    """
+    one = np.uint64(1)
+    zero = np.uint64(0)
+    top = np.uint64(8 * bits.itemsize - 1)
+    sign = one << top
+    for i in range(steps.size):
+        at = np.uint64(rows[i]) if rows.size else np.uint64(i)
+        number = np.uint64(bits[at])
+        if floats and number & sign:
+            number ^= sign - one
+        number += (steps[i] >> one) ^ (zero - (steps[i] & one))
+        if floats and number & sign:
+            number ^= sign - one
+        bits[at] = number

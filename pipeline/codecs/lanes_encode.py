@@ -23,6 +23,7 @@ from pipeline.codecs.lanes import (
     PAIRS,
     LanePredictor,
 )
+from pipeline.codecs.streams import lengths_of
 
 __all__ = ["Modelled", "model_lanes"]
 
@@ -158,9 +159,11 @@ class Modelled:
 
 
 def _write_outliers(rows: NDArray[np.int64], residuals: NDArray[np.int64]) -> bytes:
-    pairs = zip(np.diff(rows, prepend=0).tolist(), residuals.tolist(), strict=True)
-    listed = [varint(gap) + signed_varint(residual) for gap, residual in pairs]
-    return varint(rows.size) + b"".join(listed)
+    places = [0, *rows.tolist()]
+    listed = [varint(rows.size)]
+    for before, row, residual in zip(places, places[1:], residuals.tolist(), strict=False):
+        listed.append(varint(row - before) + signed_varint(residual))
+    return b"".join(listed)
 
 
 def model_lanes(
@@ -349,4 +352,4 @@ def _count(
     few = np.append(values[:: max(1, values.size // _MANY)], (smallest, largest))
     few.sort()
     edges = np.flatnonzero(np.append(True, few[1:] != few[:-1]))
-    return few[edges], np.diff(edges, append=few.size), values.size / few.size
+    return few[edges], lengths_of(edges, few.size), values.size / few.size

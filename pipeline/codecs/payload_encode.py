@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.choose import estimate_bits
 from pipeline.codecs.choose_transform import recall_transform
 from pipeline.codecs.cursor import signed_varint, sized, varint
@@ -122,10 +123,10 @@ def _without(
 
 def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     """Replace rows that are not kept by the kept row before them (or the first one)."""
-    kept = np.flatnonzero(keep)
-    lengths = np.diff(kept, append=values.size)
-    lengths[0] += kept[0]
-    return np.repeat(values[kept], lengths)
+    bits = f"u{values.dtype.itemsize}"
+    held = np.empty(values.size, bits)
+    kernel("block_rows", "hold")(values.view(bits), keep.copy(), held)
+    return held.view(values.dtype)
 
 
 def _encode_values(
@@ -145,8 +146,11 @@ def _encode_values(
     if memory is not None:
         memory.transform = plan
     if mapped.misfits.size:
-        restored = mapped.transform.inverse(mapped.numbers.view(np.uint64), values.dtype)
-        body += _section(CORRECTIONS, write_corrections(values, restored))
+        rows = mapped.misfits
+        numbers = mapped.numbers[rows].view(np.uint64)
+        restored = mapped.transform.inverse(numbers, values.dtype)
+        corrections = write_corrections(values[rows], restored, rows, values.size)
+        body += _section(CORRECTIONS, corrections)
     scaled = scale_down(mapped.numbers, mapped.bounds)
     stream = encode_series(scaled, recipe, memory)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)

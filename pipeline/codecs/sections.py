@@ -33,7 +33,7 @@ from pipeline.codecs.cursor import Cursor, varint
 from pipeline.codecs.images import image
 from pipeline.codecs.series import read_part
 from pipeline.codecs.series_encode import write_part
-from pipeline.codecs.streams import write_nested
+from pipeline.codecs.streams import lengths_of, write_nested
 from pipeline.errors import CorruptBlockError
 
 __all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
@@ -63,7 +63,8 @@ def write_mask(mask: NDArray[np.bool_]) -> bytes:
     if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
         return varint(marked) + _few_stretches(mask, turns)
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
-        lengths = np.diff(turns, prepend=[0, 0] if mask[0] else 0, append=mask.size)
+        starts = np.concatenate(([0, 0] if mask[0] else [0], turns))
+        lengths = lengths_of(starts, mask.size)
         parts = write_part(lengths[::2].copy()) + write_part(lengths[1::2].copy())
         return varint(marked) + bytes((_STRETCHES,)) + varint(lengths.size) + parts
     return varint(marked) + _listed(mask, rarer, marked)
@@ -141,13 +142,19 @@ def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
     return listed.view(np.int64)
 
 
-def write_corrections(values: NDArray[Any], restored: NDArray[Any]) -> bytes:
+def write_corrections(
+    values: NDArray[Any], restored: NDArray[Any], where: NDArray[np.int64], rows: int
+) -> bytes:
     """Return the corrections that make `values` of `restored`.
 
     Parameters
     ----------
-    values, restored : ndarray, shape (rows,)
+    values, restored : ndarray, shape (misfits,)
         What should come back, and what a transform brings back; they differ in some row.
+    where : ndarray of int64, shape (misfits,)
+        Their rows, ascending; in all others it brings back what it should.
+    rows : int
+        All rows there are.
 
     Notes
     -----
@@ -155,10 +162,14 @@ def write_corrections(values: NDArray[Any], restored: NDArray[Any]) -> bytes:
     """
     steps = (image(values) - image(restored)).view(np.int64)
     folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
-    mask = folded != 0
-    if _DENSE * np.count_nonzero(mask) > mask.size:
-        return write_mask(np.ones_like(mask)) + _write_list(folded, 0)
-    return write_mask(mask) + _write_list(folded[mask], 0)
+    off = folded != 0
+    mask = np.zeros(rows, np.bool_)
+    if _DENSE * np.count_nonzero(off) > rows:
+        dense = np.zeros(rows, np.uint64)
+        dense[where] = folded
+        return write_mask(~mask) + _write_list(dense, 0)
+    mask[where] = off
+    return write_mask(mask) + _write_list(folded[off], 0)
 
 
 def _write_list(numbers: NDArray[Any], order: int) -> bytes:

@@ -26,7 +26,7 @@ from pipeline.codecs.memory import Memory, SeriesPlan
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.series import BINS, LIST, NAMES, RUNS
-from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, scale_down
+from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, lengths_of, scale_down
 
 __all__ = ["encode_series", "write_part"]
 
@@ -209,7 +209,7 @@ def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
     if few * starts.size > numbers.size:
         return []
     starts = np.concatenate(([0], starts))
-    lengths = np.diff(starts, append=numbers.size) - 1
+    lengths = lengths_of(starts, numbers.size) - 1
     parts = write_part(numbers[starts].view(np.int64)) + write_part(lengths)
     return [EncodedStream(order, RUNS, head + varint(starts.size) + parts)]
 

@@ -41,6 +41,7 @@ __all__ = [
     "decode_stream",
     "describe_stream",
     "encode_stream",
+    "lengths_of",
     "read_nested",
     "scale_down",
     "write_nested",
@@ -161,6 +162,14 @@ def describe_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> 
     if entropy in (RAW, CODES, BIT_PLANES):
         told["width"] = cursor.byte()
     return told
+
+
+def lengths_of(starts: NDArray[np.int64], stop: int) -> NDArray[np.int64]:
+    """Return how far each of `starts`, ascending, is from the next, and the last from `stop`."""
+    lengths = np.empty(starts.size, np.int64)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1] = stop - starts[-1]
+    return lengths
 
 
 def write_nested(numbers: NDArray[Any], order: int) -> bytes:

@@ -194,7 +194,8 @@ class MendedDictionary:
     def write(self) -> bytes:
         """Return what a dictionary does, and the corrections."""
         restored = self.base.inverse(self.entries, self.distinct.dtype)
-        corrections = write_corrections(self.distinct, restored)
+        rows = np.arange(self.distinct.size)
+        corrections = write_corrections(self.distinct, restored, rows, rows.size)
         return Dictionary(self.base, self.entries).write() + sized(corrections)
 
     def __str__(self) -> str:

@@ -139,7 +139,7 @@ def test_mappings_list_all_that_they_do_not_bring_back(dtype: str, data: st.Data
         right = np.delete(np.arange(values.size), mapped.misfits)
         assert same_bits(back[right], values[right])
         if mapped.misfits.size:
-            apply_corrections(Cursor(memoryview(write_corrections(values, back))), back)
+            apply_corrections(Cursor(memoryview(write_corrections(values, back, np.arange(values.size), values.size))), back)
         assert same_bits(back, values)
 
 
@@ -189,7 +189,7 @@ def test_corrections_of_every_row_come_back() -> None:
     for share in (1, 2, 100):
         restored = values.copy()
         restored[::share] += 1e-9
-        body = write_corrections(values, restored)
+        body = write_corrections(values, restored, np.arange(values.size), values.size)
         cursor = Cursor(memoryview(body))
         apply_corrections(cursor, restored)
         cursor.finish()

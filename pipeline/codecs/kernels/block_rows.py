@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["mark_stretches", "mend", "put_back"]
+__all__ = ["hold", "mark_stretches", "mend", "put_back"]
 
 
 @loop
@@ -26,6 +26,22 @@ def mark_stretches(lengths: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
             mask[j] = marked
         start = stop
         marked = not marked
+
+
+@loop
+def hold(values: NDArray[Any], keep: NDArray[np.bool_], held: NDArray[Any]) -> None:
+    """Write to every row the value of the last row that is kept, up to there of the first one.
+
+    Values are unsigned bits; at least one row is kept.
+    """
+    first = np.uint64(0)
+    while not keep[first]:
+        first += np.uint64(1)
+    last = np.uint64(values[first])
+    for i in range(np.uint64(values.size)):
+        left_out = np.uint64(keep[i]) - np.uint64(1)
+        last = (np.uint64(values[i]) & ~left_out) | (last & left_out)
+        held[i] = last
 
 
 @loop

@@ -49,8 +49,8 @@ contexts tell states apart that come equally often, and bins without plain bits 
 faster."""
 _PAIRED: Final = 64
 _LEAST_PAIRED: Final = 8192
-_MOST_PAIRS: Final = 160
-_PAIRS_MAY_COST: Final = 1.01
+_MOST_PAIRS: Final = 250
+_PAIRS_MAY_COST: Final = 1.03
 _LEAST_SPLIT: Final = 2048
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
@@ -127,6 +127,16 @@ class Modelled:
     _model: _Model
 
     @property
+    def contexts(self) -> int:
+        """How many contexts there are."""
+        return int(self._model.table[0][1])
+
+    @property
+    def paired(self) -> bool:
+        """Whether two rows share a bin."""
+        return self._model.pair_bits > 0
+
+    @property
     def tokens(self) -> NDArray[np.uint8]:
         """The bin of every row, or of every two rows."""
         return self._model.tokens
@@ -173,6 +183,7 @@ def model_lanes(
     contexts: int = 8,
     *,
     wide: bool = False,
+    paired: bool | None = None,
 ) -> Modelled:
     """Decide how to write `numbers` as a laned stream.
 
@@ -187,6 +198,8 @@ def model_lanes(
         Most contexts.
     wide : bool
         Some numbers take 64 bits, and are negative; only without a predictor.
+    paired : bool, optional
+        Whether two rows should share a bin if they can; by default what is shorter.
     """
     rows = numbers.size
     low, low_bits = 0, _NO_BITS
@@ -203,19 +216,25 @@ def model_lanes(
         low_bits = (noise << np.uint64(low)) | low_bits if low else noise
         low += more
         np.right_shift(rest.values, more, out=rest.values)
-    model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
-    if (
-        not low
-        and rows % 2 == 0
-        and rest.largest - rest.smallest < _PAIRED
-        and max(abs(rest.smallest), abs(rest.largest)) < MAX_PAIR
-        and rows >= _LEAST_PAIRED
-    ):
+    model = pairs = None
+    if paired is not False and not low and _may_pair(rest):
         pairs = _pairs(rest, contexts)
-        if pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits:
-            model = pairs
+    if pairs is None or not paired:
+        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
+    if model is None or (pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits):
+        assert pairs is not None
+        model = pairs
     cost = model.bits + rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
     return Modelled(predictor, cost, rest, low, low_bits, model)
+
+
+def _may_pair(rest: _Residuals) -> bool:
+    return (
+        rest.values.size % 2 == 0
+        and rest.values.size >= _LEAST_PAIRED
+        and rest.largest - rest.smallest < _PAIRED
+        and max(abs(rest.smallest), abs(rest.largest)) < MAX_PAIR
+    )
 
 
 def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Model:

@@ -27,6 +27,10 @@ class SeriesPlan:
         Of bins; of runs its id is the order of the differences.
     bits : float
         Bits per row.
+    contexts : int
+        Of bins: 1, or most that may be looked for.
+    paired : bool
+        Of bins: whether two rows shared one.
     uses : int
         Blocks since all stages were looked at.
     """
@@ -34,6 +38,8 @@ class SeriesPlan:
     entropy: int
     predictor: LanePredictor
     bits: float
+    contexts: int = 8
+    paired: bool = False
     uses: int = 0
 
 

@@ -19,7 +19,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.choose import encode_residuals
 from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sample_runs
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
-from pipeline.codecs.entropy import ENTROPY, is_constant
+from pipeline.codecs.entropy import BIT_PLANES, CODES, ENTROPY, VARINTS, is_constant
 from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
 from pipeline.codecs.lanes_encode import Modelled, model_lanes
 from pipeline.codecs.memory import Memory, SeriesPlan
@@ -34,6 +34,9 @@ _LOG: Final = logging.getLogger(__name__)
 
 _AUTO: Final = Recipe()
 
+_PLAIN: Final = (CODES, BIT_PLANES, VARINTS)
+"""Stages that end in bytes for Zstandard."""
+
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _SHORT: Final = 32
@@ -41,7 +44,7 @@ _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
-_LEAST_PATTERN: Final = 1024
+_LEAST_PATTERN: Final = 256
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
 _SAFE_BITS: Final = 50
@@ -72,9 +75,14 @@ def encode_series(
     if plan is not None and stream is not None:
         memory.series = replace(plan, uses=plan.uses + 1)
         return stream
-    stream, predictor = _search(scaled, recipe)
+    stream, modelled = _search(scaled, recipe)
     bits = 8.0 * len(stream.body) / scaled.multiples.size
-    memory.series = SeriesPlan(stream.entropy, predictor, bits)
+    if stream.entropy == BINS and modelled is not None:
+        most = recipe.contexts if modelled.contexts > 1 else 1
+        found = SeriesPlan(BINS, modelled.predictor, bits, most, modelled.paired)
+    else:
+        found = SeriesPlan(stream.entropy, LanePredictor(stream.predictor), bits)
+    memory.series = found
     return stream
 
 
@@ -82,12 +90,16 @@ def _again(scaled: Scaled, recipe: Recipe, plan: SeriesPlan) -> EncodedStream | 
     """Return the series in the stages of a block before, None if they do not do as well."""
     rows = scaled.multiples.size
     stream = None
-    if plan.entropy == RUNS:
+    if plan.entropy in _PLAIN:
+        stream = _plain(scaled, plan.predictor.id, only=plan.entropy)
+    elif plan.entropy == RUNS:
         found = _runs_of(scaled, plan.predictor.id, _FEW_RUNS)
         stream = found[0] if found else None
     elif plan.entropy == BINS and int(scaled.multiples.max()) >> _SAFE_BITS == 0:
         numbers = scaled.multiples.view(np.int64)
-        modelled = model_lanes(numbers, plan.predictor, plan.bits, recipe.contexts)
+        modelled = model_lanes(
+            numbers, plan.predictor, plan.bits, plan.contexts, paired=plan.paired
+        )
         if _AS_GOOD[0] * plan.bits * rows < modelled.bits < _AS_GOOD[1] * plan.bits * rows:
             return _lanes(scaled, modelled)
     if stream is not None and 8 * len(stream.body) < _AS_GOOD[1] * plan.bits * rows:
@@ -97,34 +109,32 @@ def _again(scaled: Scaled, recipe: Recipe, plan: SeriesPlan) -> EncodedStream | 
 
 def _search(
     scaled: Scaled, recipe: Recipe, *, nested: bool = False
-) -> tuple[EncodedStream, LanePredictor]:
-    """Return the series in the stages that suit it best, and the predictor of bins.
+) -> tuple[EncodedStream, Modelled | None]:
+    """Return the series in the stages that suit it best, and how bins would model it.
 
     With `nested`, runs are not allowed.
     """
-    numbers, none = scaled.multiples, LanePredictor(NONE)
+    numbers = scaled.multiples
     largest = int(numbers.max())
     if largest == 0:
-        return _plain(scaled, 0), none
+        return _plain(scaled, 0), None
     if recipe.stage is not None and not nested:
-        return _forced(scaled, recipe, largest), none
+        return _forced(scaled, recipe, largest), None
     if numbers.size < _SHORT:
-        return min((_list(scaled), _plain(scaled, 0), _plain(scaled, 1)), key=_size), none
+        return min((_list(scaled), _plain(scaled, 0), _plain(scaled, 1)), key=_size), None
     signed = numbers.view(np.int64)
     runs = sample_runs(signed)
     found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
     ranked = choose_predictor(runs, largest)
     modelled = _model(signed, ranked, recipe, largest)
     if found and 8 * min(map(_size, found)) < modelled.bits:
-        best = min(found, key=_size)
-        return best, LanePredictor(best.predictor)
+        return min(found, key=_size), None
     found.append(_lanes(scaled, modelled))
     suspected = largest < _FEW_STATES or _patterned(modelled)
     if recipe.patterns or (recipe.patterns is None and suspected):
         found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
-    best = min(found, key=_size)
-    return best, modelled.predictor if best.entropy == BINS else LanePredictor(best.predictor)
+    return min(found, key=_size), modelled
 
 
 def _list(scaled: Scaled) -> EncodedStream:
@@ -175,7 +185,9 @@ def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
     return (order if order <= DELTA2 else DELTA,)
 
 
-def _plain(scaled: Scaled, order: int, stage: int | None = None) -> EncodedStream:
+def _plain(
+    scaled: Scaled, order: int, stage: int | None = None, only: int | None = None
+) -> EncodedStream:
     numbers = scaled.multiples
     order = min(order, numbers.size - 1)
     steps = (numbers[1:] - numbers[:-1]).view(np.int64) if order == 1 else numbers[:0]
@@ -183,7 +195,7 @@ def _plain(scaled: Scaled, order: int, stage: int | None = None) -> EncodedStrea
     step = int(few[few.size // 2]) if few.size else 0
     predictor, residuals = Predictor.forward(order, step, numbers)
     if stage is None or is_constant(residuals):
-        return encode_stream(scaled, predictor, *encode_residuals(residuals))
+        return encode_stream(scaled, predictor, *encode_residuals(residuals, only))
     width = int(residuals.max()).bit_length()
     return encode_stream(scaled, predictor, stage, ENTROPY[stage].encode(residuals, width))
 

@@ -41,9 +41,7 @@ def estimate_bits(numbers: NDArray[Any]) -> float:
     return float(kernel("block_sample", "row_bits")(words, signed, _ORDER_BITS))
 
 
-def encode_residuals(
-    residuals: NDArray[np.uint64], only: int | None = None
-) -> tuple[int, bytes]:
+def encode_residuals(residuals: NDArray[np.uint64], only: int | None = None) -> tuple[int, bytes]:
     """Choose an entropy stage for residuals, shape (rows,); return its id and its bytes.
 
     With `only` another stage is never chosen, unless the residuals are constant.

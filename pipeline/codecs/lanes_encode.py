@@ -216,25 +216,15 @@ def model_lanes(
         low_bits = (noise << np.uint64(low)) | low_bits if low else noise
         low += more
         np.right_shift(rest.values, more, out=rest.values)
-    model = pairs = None
-    if paired is not False and not low and _may_pair(rest):
-        pairs = _pairs(rest, contexts)
-    if pairs is None or not paired:
-        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
-    if model is None or (pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits):
-        assert pairs is not None
+    pairs = _pairs(rest, contexts) if paired is not False and not low else None
+    if pairs is not None and paired:
         model = pairs
+    else:
+        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
+        if pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits:
+            model = pairs
     cost = model.bits + rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
     return Modelled(predictor, cost, rest, low, low_bits, model)
-
-
-def _may_pair(rest: _Residuals) -> bool:
-    return (
-        rest.values.size % 2 == 0
-        and rest.values.size >= _LEAST_PAIRED
-        and rest.largest - rest.smallest < _PAIRED
-        and max(abs(rest.smallest), abs(rest.largest)) < MAX_PAIR
-    )
 
 
 def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Model:
@@ -261,6 +251,13 @@ def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Mo
 
 def _pairs(rest: _Residuals, contexts: int) -> _Model | None:
     """Return a bin for every two residuals, if few pairs come: half as much work to decode."""
+    if (
+        rest.values.size % 2
+        or rest.values.size < _LEAST_PAIRED
+        or rest.largest - rest.smallest >= _PAIRED
+        or max(abs(rest.smallest), abs(rest.largest)) >= MAX_PAIR
+    ):
+        return None
     bits = max(1, (rest.largest - rest.smallest).bit_length())
     bases, tokens = np.zeros(256, np.int64), np.empty(rest.values.size // 2, np.uint8)
     bins = kernel("bins_plan", "assign_pairs")(

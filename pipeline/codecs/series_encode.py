@@ -71,7 +71,7 @@ def encode_series(
     if memory is None or recipe.stage is not None or scaled.multiples.size < _LEAST_PATTERN:
         return _search(scaled, recipe)[0]
     plan = memory.series
-    stream = _again(scaled, recipe, plan) if plan is not None and plan.uses < _MOST_USES else None
+    stream = _again(scaled, plan) if plan is not None and plan.uses < _MOST_USES else None
     if plan is not None and stream is not None:
         memory.series = replace(plan, uses=plan.uses + 1)
         return stream
@@ -86,7 +86,7 @@ def encode_series(
     return stream
 
 
-def _again(scaled: Scaled, recipe: Recipe, plan: SeriesPlan) -> EncodedStream | None:
+def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
     """Return the series in the stages of a block before, None if they do not do as well."""
     rows = scaled.multiples.size
     stream = None

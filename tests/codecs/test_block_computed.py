@@ -139,7 +139,12 @@ def test_mappings_list_all_that_they_do_not_bring_back(dtype: str, data: st.Data
         right = np.delete(np.arange(values.size), mapped.misfits)
         assert same_bits(back[right], values[right])
         if mapped.misfits.size:
-            apply_corrections(Cursor(memoryview(write_corrections(values, back, np.arange(values.size), values.size))), back)
+            apply_corrections(
+                Cursor(
+                    memoryview(write_corrections(values, back, np.arange(values.size), values.size))
+                ),
+                back,
+            )
         assert same_bits(back, values)
 
 

@@ -128,7 +128,9 @@ def test_inputs_are_known_by_seed_and_number() -> None:
 
 
 def lanes_of(stream: LanedStream) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    lanes = read_lanes(stream.predictor, Cursor(memoryview(b"\x00\x01" + stream.write())), stream.rows)
+    lanes = read_lanes(
+        stream.predictor, Cursor(memoryview(b"\x00\x01" + stream.write())), stream.rows
+    )
     lanes.table()
     return lanes.restore(0, stream.rows, Mapping())
 

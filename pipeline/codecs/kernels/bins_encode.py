@@ -30,7 +30,9 @@ _STATE = np.int64(1)
 
 
 @part
-def _before(words: NDArray[np.uint64], at: np.uint64, bits: np.uint64, width: np.int64) -> np.uint64:
+def _before(
+    words: NDArray[np.uint64], at: np.uint64, bits: np.uint64, width: np.int64
+) -> np.uint64:
     """Put `width` bits before position `at`, where only zeros are; return where they begin."""
     at -= np.uint64(width)
     word = at >> _SIX

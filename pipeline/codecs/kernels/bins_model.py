@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _USUAL_BITS = 11
 _STATE_COST = 0.05
 """Bits of the stream that a state may cost: laying it out takes as long as decoding a row."""
 
+_NO_SCHEME: Any = np.int64(-1)
 _LEARNT = 0.97
 """Contexts have to save more than the rest of this."""
 
@@ -110,7 +112,7 @@ def _choose_contexts(
     scale = rows / (runs * run)
     kept = _LEARNT * _entropy(counts) * scale
     best = 1
-    chosen = np.int64(-1)
+    chosen = _NO_SCHEME
     seen = np.empty((8, 256), np.int64)
     for scheme in range(_SCHEMES):
         contexts = _propose(scheme, counts, kinds, moves)

@@ -210,9 +210,7 @@ def lay_out(
             plans[of, 0] = occurrence + _ONE
             shorter = np.uint64(occurrence >= plans[of, 1])
             entries[at] = (
-                plans[of, 2]
-                + (occurrence << (plans[of, 3] - shorter))
-                - shorter * _WIDTH_AND_ALL
+                plans[of, 2] + (occurrence << (plans[of, 3] - shorter)) - shorter * _WIDTH_AND_ALL
             )
             at += _ONE
     return most

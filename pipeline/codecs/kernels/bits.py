@@ -7,9 +7,11 @@ zeros behind the stream let every window be loaded whole.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import config
-from numba.cpython.unsafe.numbers import leading_zeros
+from numba.cpython.unsafe import numbers
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
@@ -28,18 +30,18 @@ _SIGN = np.int64(63)
 _FOLD = np.int64(1)
 
 
-if config.DISABLE_JIT:  # type: ignore[attr-defined]
+def _count_leading_zeros(number: np.uint64) -> np.uint64:
+    return np.uint64(64 - int(number).bit_length())
 
-    def bit_length(number: np.uint64) -> np.int64:
-        """Return the number of bits of `number` without leading zeros."""
-        return np.int64(int(number).bit_length())
 
-else:
+_compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
+_leading_zeros: Any = numbers.leading_zeros if _compiled else _count_leading_zeros
 
-    @part
-    def bit_length(number: np.uint64) -> np.int64:
-        """Return the number of bits of `number` without leading zeros."""
-        return np.int64(_SIXTY_FOUR - leading_zeros(number))
+
+@part
+def bit_length(number: np.uint64) -> int:
+    """Return the number of bits of `number` without leading zeros."""
+    return np.int64(_SIXTY_FOUR - _leading_zeros(number))  # type: ignore[return-value]
 
 
 @part
@@ -59,7 +61,7 @@ def window(words: NDArray[np.uint64], at: np.uint64) -> np.uint64:
 @part
 def fits(words: NDArray[np.uint64], at: np.uint64) -> bool:
     """Tell whether a window may be loaded at `at`."""
-    return (at >> _SIX) + _ONE < np.uint64(words.size)  # type: ignore[no-any-return]
+    return bool((at >> _SIX) + _ONE < np.uint64(words.size))
 
 
 @part

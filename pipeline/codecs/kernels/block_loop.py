@@ -30,21 +30,21 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return np.errstate(all="ignore")(function)
-    compiled: Any = njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(
-        function
-    )
+    compiled = _njit(cache=True, no_cfunc_wrapper=True)(function)
     # What is kept holds the parts, too: it is only good for the sources of all of them.
     compiled._cache._cache_file._source_stamp = _stamp()
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` as a part of the loops that call it."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function
-    return njit(
-        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)  # type: ignore[no-any-return]
+    return _njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def _njit(**options: bool) -> Any:
+    return njit(nogil=True, error_model="numpy", **options)  # type: ignore[call-overload]
 
 
 @cache

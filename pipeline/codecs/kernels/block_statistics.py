@@ -175,10 +175,10 @@ def join(
             parts[0, at] = origin
         top = origin * _SPLIT - (origin * _SPLIT - origin)
         top = top if np.isfinite(top) else origin
-        for part in (rows * top, rows * (origin - top), parts[1, at]):
-            more = total + part
+        for summand in (rows * top, rows * (origin - top), parts[1, at]):
+            more = total + summand
             kept = more - total
-            error += (total - (more - kept)) + (part - kept)
+            error += (total - (more - kept)) + (summand - kept)
             total = more
         rough += rows * origin + parts[1, at]
     sums[0] = total + error if np.isfinite(total + error) else rough

@@ -406,7 +406,7 @@ def decode_lanes(
         if at == _WRONG:
             return False
         common = max(0, total - 3 * lane)
-        done = 0
+        done = np.int64(0)
         while done < length:
             tile = min(_TILE, common - done) if done < common else length - done
             to = start - first + done

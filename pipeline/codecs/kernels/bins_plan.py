@@ -120,7 +120,7 @@ def plan_bins(
     int
         Number of bins.
     """
-    total = 0
+    total = np.int64(0)
     for i in range(counts.size):
         total += counts[i]
     lows = np.empty(_MOST_SLICES, np.int64)

@@ -21,7 +21,7 @@ _SYMBOL_BITS = 4.0
 
 
 @part
-def _entropy(counts: NDArray[np.int64], width: int) -> float:
+def _entropy(counts: NDArray[np.int64], width: np.int64) -> float:
     """Return the bits a coder needs for symbols with these counts, and for its table.
 
     There is at least one symbol. Never more than the symbols' own `width` in bits, because they can be stored as they are.
@@ -41,7 +41,7 @@ def byte_bits(buffer: NDArray[np.uint8]) -> float:
     counts = np.zeros(256, np.int64)
     for i in range(buffer.size):
         counts[buffer[i]] += 1
-    return _entropy(counts, 8)
+    return _entropy(counts, np.int64(8))
 
 
 @part
@@ -95,7 +95,7 @@ def row_bits(runs: NDArray[np.uint64], signed: bool, handicaps: NDArray[np.float
                 elif order == 2:
                     number = (number - row[i - 1]) - (row[i - 1] - row[i - 2])
                 extra += _count_token(number, order > 0, counts)
-        bits = (_entropy(counts, 64) + extra) / (runs.shape[0] * (rows - order))
+        bits = (_entropy(counts, np.int64(64)) + extra) / (runs.shape[0] * (rows - order))
         best = min(best, bits + handicaps[order])
     return best
 
@@ -105,7 +105,7 @@ def _divisor(numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64) -
     """Return the divisor of all distances; one that few rows agree on is tried on the others."""
     every = max(1, numbers.size // 64)
     divisor = common_divisor(numbers, offset, start, every)
-    return divisor if divisor == np.uint64(1) else common_divisor(numbers, offset, divisor, 1)
+    return divisor if divisor == np.uint64(1) else common_divisor(numbers, offset, divisor, np.int64(1))
 
 
 @part
@@ -153,7 +153,7 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
             groups[(residual & np.uint64(127)) | np.uint64(128)] += 1
             residual >>= np.uint64(7)
         groups[residual] += 1
-    estimates[12] = _entropy(groups, 8)
+    estimates[12] = _entropy(groups, np.int64(8))
     for k in range(3):
         width = 1 << k
         top = (1 << width) - 1
@@ -161,10 +161,10 @@ def layout_bits(residuals: NDArray[np.uint64], estimates: NDArray[np.float64]) -
         codes = small[: top + 1].copy()
         codes[top] = escaped
         floor = residuals.size * width / 8.0
-        estimates[k] = max(_entropy(codes, width), floor) + _escape_bits(lengths, width)
+        estimates[k] = max(_entropy(codes, np.int64(width)), floor) + _escape_bits(lengths, width)
     bits = 0.0
     for j in range(8):
-        bits += _entropy(planes[j], 8)
+        bits += _entropy(planes[j], np.int64(8))
         estimates[3 + j] = bits + _escape_bits(lengths, 8 * (j + 1))
     estimates[11] = _bit_plane_bits(planes)
 
@@ -188,5 +188,5 @@ def _bit_plane_bits(planes: NDArray[np.int64]) -> float:
             split[:] = 0
             for byte in range(256):
                 split[(byte >> k) & 1] += planes[j, byte]
-            bits += _entropy(split, 1)
+            bits += _entropy(split, np.int64(1))
     return bits

@@ -25,6 +25,7 @@ _LOG: Final = logging.getLogger(__name__)
 _RUN_ROWS: Final = 512
 _ORDER_BITS: Final = np.array([0.0, 0.02, 0.04])  # the simpler predictor wins a tie
 _WIDTHS: Final = (1, 2, 4, *range(8, 65, 8))
+_FEW: Final = 32
 _NEAR: Final = 1.3
 _VERY_NEAR: Final = 1.05  # a trial costs a short column a tenth of its time
 
@@ -48,6 +49,8 @@ def encode_residuals(residuals: NDArray[np.uint64], only: int | None = None) -> 
     """
     if is_constant(residuals):
         return CONSTANT, ENTROPY[CONSTANT].encode(residuals, 0)
+    if residuals.size < _FEW and only is None:
+        return _encode_few(residuals)
     few = sample(residuals).reshape(-1)
     tried = {
         (entropy, width): ENTROPY[entropy].encode(few, width)
@@ -61,6 +64,15 @@ def encode_residuals(residuals: NDArray[np.uint64], only: int | None = None) -> 
     if entropy == BIT_PLANES:
         width = int(residuals.max()).bit_length()
     return entropy, ENTROPY[entropy].encode(residuals, width)
+
+
+def _encode_few(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
+    """Encode so few residuals that looking for a layout takes longer than it can save."""
+    lengths = [number.bit_length() for number in residuals.tolist()]
+    width = next(width for width in _WIDTHS if width >= max(lengths))
+    varints = 1 + sum(max(1, -(-length // 7)) for length in lengths)
+    stage = VARINTS if varints < -(-width * residuals.size // 8) else CODES
+    return stage, ENTROPY[stage].encode(residuals, width)
 
 
 def _layouts(residuals: NDArray[np.uint64], only: int | None) -> list[tuple[int, int]]:

@@ -116,6 +116,8 @@ class Remembered:
         Estimated bits per row when it was chosen.
     share : float
         Share of misfits among the sampled rows.
+    whole : bool
+        Whether the column is one of whole numbers, for which little else may suit.
     left : int
         Blocks for which it may still be taken without a look at others.
     """
@@ -123,6 +125,7 @@ class Remembered:
     mapping: Mapping
     bits: float
     share: float
+    whole: bool = False
     left: int = _USES
 
     def suits(self, again: Candidate) -> bool:
@@ -163,6 +166,8 @@ def recall_transform(
     quick : bool
         Look for decimals only.
     """
+    if previous is not None and previous.left and previous.mapping is map_image and previous.whole:
+        return map_image(values), replace(previous, left=previous.left - 1)
     runs = sample(values, _RUN_ROWS)
     if previous is not None and previous.left:
         again = _try(previous.mapping, runs, values.size, cost)
@@ -171,7 +176,8 @@ def recall_transform(
             if mapped is not None:
                 return mapped, replace(previous, left=previous.left - 1)
     mapped, found = _choose(values, runs, cost, quick)
-    return mapped, Remembered(found.mapping, found.bits, _share(found))
+    whole = values.dtype.kind != "f"
+    return mapped, Remembered(found.mapping, found.bits, _share(found), whole)
 
 
 def _share(found: Candidate) -> float:

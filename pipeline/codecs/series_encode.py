@@ -121,7 +121,7 @@ def _search(
     if recipe.stage is not None and not nested:
         return _forced(scaled, recipe, largest), None
     if numbers.size < _SHORT:
-        return min((_list(scaled), _plain(scaled, 0), _plain(scaled, 1)), key=_size), None
+        return min((_list(scaled), _plain(scaled, _short_order(numbers))), key=_size), None
     signed = numbers.view(np.int64)
     runs = sample_runs(signed)
     found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
@@ -135,6 +135,12 @@ def _search(
         found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
     return min(found, key=_size), modelled
+
+
+def _short_order(numbers: NDArray[np.uint64]) -> int:
+    """Return 1 if differences of few numbers span much less than they do, else 0."""
+    steps = np.diff(numbers.view(np.int64))
+    return int(steps.size > 0 and 2 * int(steps.max() - steps.min()) < int(numbers.max()))
 
 
 def _list(scaled: Scaled) -> EncodedStream:

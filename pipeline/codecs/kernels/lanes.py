@@ -30,22 +30,25 @@ def _predict_lane(
     begin: NDArray[np.int64],
 ) -> None:
     """Write one lane's residuals, and where the decoder has to begin."""
-    rows = numbers.size
+    rows = np.uint64(numbers.size)
+    one = np.uint64(1)
+    two = np.uint64(2)
     if predictor == 0:
         for i in range(rows):
             residuals[i] = numbers[i]
     elif predictor == 1:
-        for i in range(1, rows):
-            residuals[i] = numbers[i] - numbers[i - 1]
-        residuals[0] = residuals[1] if rows > 1 else np.int64(0)
+        for i in range(one, rows):
+            residuals[i] = numbers[i] - numbers[i - one]
+        residuals[0] = residuals[1] if rows > one else np.int64(0)
         begin[0] = numbers[0] - residuals[0]
     elif predictor == 2:
-        for i in range(2, rows):
-            residuals[i] = (numbers[i] - numbers[i - 1]) - (numbers[i - 1] - numbers[i - 2])
-        usual = residuals[2] if rows > 2 else np.int64(0)
-        slope = (numbers[1] - numbers[0]) - usual if rows > 1 else np.int64(0)
+        for i in range(two, rows):
+            before = numbers[i - one]
+            residuals[i] = (numbers[i] - before) - (before - numbers[i - two])
+        usual = residuals[2] if rows > two else np.int64(0)
+        slope = (numbers[1] - numbers[0]) - usual if rows > one else np.int64(0)
         residuals[0] = usual
-        if rows > 1:
+        if rows > one:
             residuals[1] = usual
         begin[0] = numbers[0] - slope
         begin[1] = slope - usual
@@ -89,9 +92,10 @@ def predict(
         _predict_lane(numbers[start:stop], predictor, shift, period, part, begins[k])
     smallest = residuals[0]
     largest = residuals[0]
-    for i in range(residuals.size):
-        smallest = min(smallest, residuals[i])
-        largest = max(largest, residuals[i])
+    for i in range(np.uint64(residuals.size)):
+        residual = residuals[i]
+        smallest = residual if residual < smallest else smallest
+        largest = residual if residual > largest else largest
     extremes[0] = smallest
     extremes[1] = largest
 

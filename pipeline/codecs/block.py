@@ -286,13 +286,23 @@ def read_pieces(data: BlockData, *, where: str = "") -> PieceStatistics | None:
         return pieces
 
 
-def describe(data: BlockData) -> dict[str, Any]:
+def describe(data: BlockData, *, why: bool = False) -> dict[str, Any]:
     """Tell in plain words and numbers how a block is stored.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or ndarray of uint8
+        Exactly the block; nothing in it is trusted.
+    why : bool
+        Encode its rows again, and tell what the encoder of today considers for them.
 
     Returns
     -------
     dict
         Rows, dtype, statistics, the stages with their parameters, and the bytes of each part.
+        With `why`, under ``considered``: ``transforms`` and ``predictors``, each with the bits
+        per row that it promised on a sample, ``stages`` with the bytes that each took (the
+        shortest is chosen), and under ``chosen`` the stages that won.
 
     Raises
     ------
@@ -305,6 +315,7 @@ def describe(data: BlockData) -> dict[str, Any]:
         sizes = {_NAMES.get(id, str(id)): section.left for id, section in sections.items()}
         stages = _stages(header, sections) if payload else {}
     total = header.size + header.payload_bytes
+    reasons = {"considered": _considered(data)} if why else {}
     return {
         "rows": header.rows,
         "dtype": str(header.dtype),
@@ -318,7 +329,23 @@ def describe(data: BlockData) -> dict[str, Any]:
         "section_bytes": sizes,
         "stages": stages,
         "statistics": asdict(header.statistics),
+        **reasons,
     }
+
+
+def _considered(data: BlockData) -> dict[str, Any]:
+    """Return what an encoder looks at for the rows of a block."""
+    block, memory = decode_block(data), Memory()
+    again = describe(encode_block(block.values, block.valid, memory=memory))["stages"]
+    told: dict[str, Any] = {
+        "chosen": {key: again[key] for key in ("transform", "predictor", "entropy") if key in again}
+    }
+    if memory.transform is not None:
+        told["transforms"] = {str(way): bits for way, bits in memory.transform.considered}
+    if memory.series is not None:
+        told["predictors"] = {str(way): bits for way, bits in memory.series.predictors}
+        told["stages"] = dict(memory.series.stages)
+    return told
 
 
 def _stages(header: BlockHeader, sections: dict[int, Cursor]) -> dict[str, Any]:

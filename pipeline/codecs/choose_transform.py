@@ -118,6 +118,8 @@ class Remembered:
         Share of misfits among the sampled rows.
     whole : bool
         Whether the column is one of whole numbers, for which little else may suit.
+    considered : tuple
+        Transforms that were looked at, and the bits per row that they promised.
     left : int
         Blocks for which it may still be taken without a look at others.
     """
@@ -126,6 +128,7 @@ class Remembered:
     bits: float
     share: float
     whole: bool = False
+    considered: tuple[tuple[Any, float], ...] = ()
     left: int = _USES
 
     def suits(self, again: Candidate) -> bool:
@@ -175,9 +178,10 @@ def recall_transform(
             mapped = _apply(again, values, runs)
             if mapped is not None:
                 return mapped, replace(previous, left=previous.left - 1)
-    mapped, found = _choose(values, runs, cost, quick)
+    mapped, found, ranked = _choose(values, runs, cost, quick)
     whole = values.dtype.kind != "f"
-    return mapped, Remembered(found.mapping, found.bits, _share(found), whole)
+    considered = tuple((way.mapped.transform, way.bits) for way in ranked)
+    return mapped, Remembered(found.mapping, found.bits, _share(found), whole, considered)
 
 
 def _share(found: Candidate) -> float:
@@ -190,8 +194,8 @@ def _apply(found: Candidate, values: NDArray[Any], runs: NDArray[Any]) -> Mapped
 
 def _choose(
     values: NDArray[Any], runs: NDArray[Any], cost: Cost, quick: bool
-) -> tuple[Mapped, Candidate]:
-    """Return the column mapped in the best way that fits all of it, and that way."""
+) -> tuple[Mapped, Candidate, list[Candidate]]:
+    """Return the column mapped in the best way that fits all of it, that way, and all ways."""
     candidates = _plainest if quick else _candidates
     ranked = sorted(candidates(runs, values.size, cost), key=lambda found: found.bits)
     if _LOG.isEnabledFor(logging.DEBUG):
@@ -200,9 +204,10 @@ def _choose(
     for found in ranked:
         mapped = _apply(found, values, runs)
         if mapped is not None:
-            return mapped, found
+            return mapped, found, ranked
     plain = map_image(runs.reshape(-1))
-    return map_image(values), Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))
+    found = Candidate(map_image, plain, cost(plain.numbers.reshape(runs.shape)))
+    return map_image(values), found, [*ranked, found]
 
 
 def _plainest(runs: NDArray[Any], rows: int, cost: Cost) -> list[Candidate]:

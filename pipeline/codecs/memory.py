@@ -31,6 +31,10 @@ class SeriesPlan:
         Of bins: 1, or most that may be looked for.
     paired : bool
         Of bins: whether two rows shared one.
+    predictors : tuple
+        Predictors that were looked at, by the bits per row that they promised.
+    stages : tuple
+        Names of the entropy stages that were tried, and what they took in bytes.
     uses : int
         Blocks since all stages were looked at.
     """
@@ -40,6 +44,8 @@ class SeriesPlan:
     bits: float
     contexts: int = 8
     paired: bool = False
+    predictors: tuple[tuple[LanePredictor, float], ...] = ()
+    stages: tuple[tuple[str, int], ...] = ()
     uses: int = 0
 
 

@@ -8,8 +8,9 @@ plain streams tried, whose buffers are compressed with it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numcodecs import zstd
@@ -45,6 +46,7 @@ _STATES: Final = 128
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
 _LEAST_PATTERN: Final = 256
+_LEAST_REMEMBERED: Final = 1024
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
 _SAFE_BITS: Final = 50
@@ -68,22 +70,43 @@ def encode_series(
     memory : Memory, optional
         Of the column.
     """
-    if memory is None or recipe.stage is not None or scaled.multiples.size < _LEAST_PATTERN:
-        return _search(scaled, recipe)[0]
-    plan = memory.series
-    stream = _again(scaled, plan) if plan is not None and plan.uses < _MOST_USES else None
-    if plan is not None and stream is not None:
-        memory.series = replace(plan, uses=plan.uses + 1)
-        return stream
-    stream, modelled = _search(scaled, recipe)
-    bits = 8.0 * len(stream.body) / scaled.multiples.size
-    if stream.entropy == BINS and modelled is not None:
-        most = recipe.contexts if modelled.contexts > 1 else 1
-        found = SeriesPlan(BINS, modelled.predictor, bits, most, modelled.paired)
+    plan = memory.series if memory is not None else None
+    if memory is None or plan is None or scaled.multiples.size < _LEAST_REMEMBERED:
+        found = _search(scaled, recipe)
     else:
-        found = SeriesPlan(stream.entropy, LanePredictor(stream.predictor), bits)
-    memory.series = found
-    return stream
+        stream = _again(scaled, plan) if plan.uses < _MOST_USES else None
+        if stream is not None:
+            memory.series = replace(plan, uses=plan.uses + 1)
+            return stream
+        found = _search(scaled, recipe)
+    if memory is not None and recipe.stage is None:
+        memory.series = found.plan(recipe, scaled.multiples.size)
+    return found.stream
+
+
+class _Found(NamedTuple):
+    """A series in the stages that suit it best, and what else was looked at."""
+
+    stream: EncodedStream
+    ways: list[EncodedStream]
+    modelled: Modelled | None = None
+    ranked: Sequence[Prediction] = ()
+
+    def plan(self, recipe: Recipe, rows: int) -> SeriesPlan:
+        """Return what the next block should know."""
+        predictor, contexts, paired = LanePredictor(self.stream.predictor), recipe.contexts, False
+        if self.stream.entropy == BINS and self.modelled is not None:
+            predictor, paired = self.modelled.predictor, self.modelled.paired
+            contexts = recipe.contexts if self.modelled.contexts > 1 else 1
+        return SeriesPlan(
+            self.stream.entropy,
+            predictor,
+            8.0 * len(self.stream.body) / rows,
+            contexts,
+            paired,
+            tuple((way.predictor, way.bits) for way in self.ranked),
+            tuple((NAMES[way.entropy], _size(way)) for way in self.ways),
+        )
 
 
 def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
@@ -107,34 +130,40 @@ def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
     return None
 
 
-def _search(
-    scaled: Scaled, recipe: Recipe, *, nested: bool = False
-) -> tuple[EncodedStream, Modelled | None]:
-    """Return the series in the stages that suit it best, and how bins would model it.
+def _search(scaled: Scaled, recipe: Recipe, *, nested: bool = False) -> _Found:
+    """Return the series in the stages that suit it best.
 
     With `nested`, runs are not allowed.
     """
     numbers = scaled.multiples
     largest = int(numbers.max())
     if largest == 0:
-        return _plain(scaled, 0), None
+        return _best([_plain(scaled, 0)])
     if recipe.stage is not None and not nested:
-        return _forced(scaled, recipe, largest), None
+        return _best([_forced(scaled, recipe, largest)])
     if numbers.size < _SHORT:
-        return min((_list(scaled), _plain(scaled, _short_order(numbers))), key=_size), None
+        return _best([_list(scaled), _plain(scaled, _short_order(numbers))])
     signed = numbers.view(np.int64)
     runs = sample_runs(signed)
     found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
     ranked = choose_predictor(runs, largest)
     modelled = _model(signed, ranked, recipe, largest)
     if found and 8 * min(map(_size, found)) < modelled.bits:
-        return min(found, key=_size), None
+        return _best(found, None, ranked)
     found.append(_lanes(scaled, modelled))
     suspected = largest < _FEW_STATES or _patterned(modelled)
     if recipe.patterns or (recipe.patterns is None and suspected):
         found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
-    return min(found, key=_size), modelled
+    return _best(found, modelled, ranked)
+
+
+def _best(
+    ways: list[EncodedStream],
+    modelled: Modelled | None = None,
+    ranked: Sequence[Prediction] = (),
+) -> _Found:
+    return _Found(min(ways, key=_size), ways, modelled, ranked)
 
 
 def _short_order(numbers: NDArray[np.uint64]) -> int:
@@ -234,7 +263,7 @@ def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
 
 def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:
     """Return `numbers` (int64 or uint64) as a nested stream, with runs only if they are allowed."""
-    stream, _ = _search(scale_down(numbers), _AUTO, nested=not runs)
+    stream = _search(scale_down(numbers), _AUTO, nested=not runs).stream
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 
 

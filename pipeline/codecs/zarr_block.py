@@ -20,7 +20,7 @@ Zarr reads such arrays wherever this package is installed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.common import parse_named_configuration
 
-from pipeline.codecs.block import decode_block, encode_block
+from pipeline.codecs.block import decode_block, encode_block, read_header
 from pipeline.codecs.frame import DTYPE_CODES, MAX_ROWS
 from pipeline.errors import CorruptBlockError, InvalidInputError
 
@@ -112,7 +112,7 @@ class BlockCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         self, byte_getter: SyncByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
         data = byte_getter.get_sync(prototype=chunk_spec.prototype)
-        return None if data is None else _decode(data, chunk_spec, str(byte_getter))[selection]
+        return None if data is None else _select(data, chunk_spec, str(byte_getter), selection)
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         return self._encode_sync(chunk_data, chunk_spec)
@@ -124,13 +124,50 @@ class BlockCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         self, byte_getter: ByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
         data = await byte_getter.get(prototype=chunk_spec.prototype)
-        return None if data is None else _decode(data, chunk_spec, str(byte_getter))[selection]
+        return None if data is None else _select(data, chunk_spec, str(byte_getter), selection)
 
 
-def _decode(chunk_bytes: Buffer, chunk_spec: ArraySpec, where: str) -> NDBuffer:
-    """Decode a block and pad it to the chunk's shape; `where` names it in errors."""
+def _select(
+    chunk_bytes: Buffer, chunk_spec: ArraySpec, where: str, selection: SelectorTuple
+) -> NDBuffer:
+    """Decode a block, where one range of rows is selected only that range, and select from it."""
+    found = _range(selection, chunk_spec.shape)
+    held = read_header(chunk_bytes.as_numpy_array(), where=where).rows
+    if found is None or held > math.prod(chunk_spec.shape):
+        return _decode(chunk_bytes, chunk_spec, where)[selection]
+    rows, rest = found
+    part = replace(chunk_spec, shape=(*chunk_spec.shape[:-1], rows[1] - rows[0]))
+    return _decode(chunk_bytes, part, where, rows)[rest]
+
+
+def _range(
+    selection: SelectorTuple, shape: tuple[int, ...]
+) -> tuple[tuple[int, int], SelectorTuple] | None:
+    """Return the rows between the first and the last selected, and what to select of them.
+
+    None if a chunk has several rows of rows, or they are not selected by a slice.
+    """
+    wanted = selection if isinstance(selection, tuple) else (selection,)
+    if math.prod(shape[:-1]) != 1 or len(wanted) != len(shape):
+        return None
+    last = wanted[-1]
+    if not isinstance(last, slice):
+        return None
+    start, stop, step = last.indices(shape[-1])
+    if step < 1 or start >= stop:
+        return None
+    return (start, stop), (*wanted[:-1], slice(0, stop - start, step))
+
+
+def _decode(
+    chunk_bytes: Buffer,
+    chunk_spec: ArraySpec,
+    where: str,
+    rows: tuple[int, int] | None = None,
+) -> NDBuffer:
+    """Decode a block, or some of its rows, and pad them to a shape; `where` names it in errors."""
     dtype = chunk_spec.dtype.to_native_dtype()
-    block = decode_block(chunk_bytes.as_numpy_array(), where=where)
+    block = decode_block(chunk_bytes.as_numpy_array(), where=where, rows=rows)
     size = math.prod(chunk_spec.shape)
     if block.values.dtype != dtype.newbyteorder("=") or block.values.size > size:
         raise CorruptBlockError(

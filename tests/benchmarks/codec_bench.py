@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
-from tests.benchmarks import codec_archive, codec_startup, codec_typical
+from tests.benchmarks import codec_archive, codec_startup, codec_typical, gigabyte
 from tests.benchmarks.codec_columns import REAL, SYNTHETIC, Block, Column, check_same, spread
 from tests.benchmarks.codec_columns_real import real_columns, real_data_folder
 from tests.benchmarks.codec_columns_synthetic import synthetic_columns
@@ -45,7 +45,9 @@ _SCALES: Final = {
     Size.TINY: _Scale(4096, 1, 0, 1),
 }
 
-_PARTS: Final = (codec_typical.measure, codec_startup.measure, codec_archive.measure)
+_PARTS: Final = (
+    codec_typical.measure, codec_startup.measure, codec_archive.measure, gigabyte.measure,
+)  # fmt: skip
 """Further figures; each is told the size and where to show progress. Add another one here."""
 
 

@@ -227,3 +227,18 @@ def test_describe_tells_what_is_stored() -> None:
     assert dictionary["stages"]["transform"].startswith("Dictionary(")
     assert dictionary["stages"]["transform"].endswith(", 3 entries)")
     assert describe(encode_block(np.empty(0)))["stages"] == {}
+
+
+def test_describe_tells_why() -> None:
+    block = encode_block(sensor(1000))
+    assert "considered" not in describe(block)
+    told = describe(block, why=True)["considered"]
+    assert told["chosen"] == {key: describe(block)["stages"][key] for key in told["chosen"]}
+    assert told["transforms"]["Decimal(exponent=1, single=False)"] == min(
+        told["transforms"].values()
+    )
+    assert min(told["predictors"], key=told["predictors"].get) == told["chosen"]["predictor"]
+    assert min(told["stages"], key=told["stages"].get) == told["chosen"]["entropy"] == "bins"
+    repeated = describe(encode_block(np.repeat(np.arange(50) % 7, 90)), why=True)["considered"]
+    assert repeated["stages"]["runs"] == min(repeated["stages"].values())
+    assert describe(encode_block(np.empty(0)), why=True)["considered"] == {"chosen": {}}

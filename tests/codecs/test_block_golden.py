@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.codecs.block import decode_block, read_header
+from pipeline.codecs import lanes
+from pipeline.codecs.block import decode_block, describe, read_header
 from pipeline.codecs.entropy import ENTROPY
 from pipeline.codecs.frame import DTYPES
 from pipeline.codecs.predictors import PREDICTORS
+from pipeline.codecs.series import BINS, INHERITED, LIST, RUNS
 from pipeline.codecs.transforms import TRANSFORMS
 from tests.codecs.block_columns import same_bits
 from tests.golden.make_blocks import FOLDER, add_missing, cases
@@ -52,8 +54,11 @@ def test_old_headers_are_read(name: str) -> None:
 def test_every_stage_and_dtype_has_a_golden_block() -> None:
     stages = [entry["stages"] for entry in MANIFEST.values()]
     assert {transform for transform, _, _ in stages} == set(TRANSFORMS)
-    assert {predictor for _, predictor, _ in stages} == set(PREDICTORS)
-    assert {entropy for _, _, entropy in stages} == set(ENTROPY)
+    plain = {predictor for _, predictor, entropy in stages if entropy in ENTROPY}
+    assert plain == set(PREDICTORS)
+    laned = {predictor for _, predictor, entropy in stages if entropy & ~INHERITED == BINS}
+    assert laned == set(lanes.PREDICTORS)
+    assert {entropy & ~INHERITED for _, _, entropy in stages} == {*ENTROPY, BINS, RUNS, LIST}
     arrays = [np.load(FOLDER / entry["expected"]) for entry in MANIFEST.values()]
     assert {array.dtype for array in arrays} == set(DTYPES.values())
 
@@ -78,3 +83,14 @@ def test_adding_cases_never_touches_what_is_there(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(FileExistsError):
         add_missing(folder)
+
+
+def test_every_part_of_a_laned_stream_has_a_golden_block() -> None:
+    told = [describe((FOLDER / entry["block"]).read_bytes())["stages"]
+            for name, entry in MANIFEST.items() if name.startswith("series-")]  # fmt: skip
+    laned = [stages for stages in told if stages.get("entropy") == "bins"]
+    assert any(stages["pairs"] for stages in laned)
+    assert any(stages["contexts"] > 1 for stages in laned)
+    assert any(stages["outliers"] for stages in laned)
+    assert any(stages["low_bits"] for stages in laned)
+    assert any(stages["groups"] > 1 for stages in laned)

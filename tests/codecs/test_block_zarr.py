@@ -224,3 +224,29 @@ def test_the_name_in_the_metadata_is_for_ever() -> None:
     assert BlockCodec().to_dict() == {"name": "iot_archive.block"}
     assert BlockCodec.from_dict({"name": "iot_archive.block"}) == BlockCodec()
     assert create(MemoryStore()).metadata.to_dict()["codecs"] == ({"name": "iot_archive.block"},)
+
+
+@pytest.mark.parametrize("pipeline", [BATCHED, FUSED])
+def test_only_the_rows_selected_are_decoded(pipeline: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[Any] = []
+
+    def spy(data: Any, *, where: str = "", rows: tuple[int, int] | None = None) -> Any:
+        wanted.append(rows)
+        return decode_block(data, where=where, rows=rows)
+
+    values = sensor(CHUNK - 96)
+    with zarr.config.set({"codec_pipeline.path": pipeline}):
+        array = create(MemoryStore(), shape=(1, 1, CHUNK))
+        array[0, 0, : values.size] = values
+        monkeypatch.setattr("pipeline.codecs.zarr_block.decode_block", spy)
+        padded = np.append(values, np.full(96, fill_value(np.dtype("float64"))))
+        rows = np.random.default_rng(3).integers(0, CHUNK, (40, 2))
+        for start, stop in (*np.sort(rows).tolist(), (0, CHUNK), (CHUNK - 5, CHUNK), (7, 7)):
+            for step in (1, 5):
+                assert same_bits(array[0, 0, start:stop:step], padded[start:stop:step])
+                assert same_bits(array[:, :, start:stop:step], padded[None, None, start:stop:step])
+        assert (3, 9) not in wanted
+        assert same_bits(array[0, 0, 3:9], padded[3:9])
+        assert (3, 9) in wanted
+        few = np.array([5, 1, 4000])
+        assert same_bits(array.oindex[0, 0, few], padded[few])

@@ -53,7 +53,7 @@ type Case = tuple[NDArray[Any], NDArray[np.bool_] | None, Callable[[], bytes]]
 
 def cases() -> dict[str, Case]:
     """Return values, validity and encoder of every block, by name."""
-    return _chosen() | _forced() | _computed()
+    return _chosen() | _forced() | _computed() | _series()
 
 
 def _chosen() -> dict[str, Case]:
@@ -120,6 +120,58 @@ def _forced() -> dict[str, Case]:
     for width in (1, 2, 4, 8):
         name = f"stages-raw-{width}"
         found[name] = (bools, None, partial(forced, bools, "image", 0, RAW, width))
+    return found
+
+
+def _series() -> dict[str, Case]:
+    """Return columns long enough for laned streams, runs, lists, and masks of stretches."""
+    rng = np.random.default_rng(40)
+    quiet = np.repeat(rng.random(60) < 0.6, 50)
+    steps = rng.integers(-40, 41, 900)
+    spiky = np.cumsum(rng.integers(0, 9, 3000))
+    spiky[100::200] += rng.integers(2**49, 2**50, 15)
+    clock = np.arange(700) * 60_000_000 + rng.integers(0, 900, 700)
+    late = clock.copy()
+    late[300:] += 10**15
+    nan = np.round(20 + rng.normal(0, 0.3, 3000), 2)
+    nan[np.repeat(rng.random(300) < 0.3, 10)] = np.nan
+    computed = (walk(4000, "int64") * 0.1).astype(np.float64)
+    computed[::3] = np.nextafter(computed[::3], np.inf)
+    columns: dict[str, NDArray[Any]] = {
+        "delta": np.cumsum(steps),
+        "delta2": np.cumsum(np.cumsum(rng.integers(-3, 4, 3000))),
+        "smoothing": np.round(
+            20 + np.cumsum(rng.normal(0, 0.01, 3000)) + rng.normal(0, 0.05, 3000), 2
+        ),
+        "grid": clock,
+        "grid-late": late,
+        "none": rng.integers(0, 1000, 900).astype(np.int16),
+        "low-bits": rng.integers(0, 2**45, 300),
+        "contexts": np.cumsum(
+            np.where(quiet, rng.integers(-1, 2, 3000), rng.integers(-30, 31, 3000))
+        ),
+        "outliers": spiky,
+        "pairs": np.clip(rng.normal(0, 1.2, 30_000), -9, 9).astype(np.int8),
+        "groups": rng.integers(-90, 91, 33_000).astype(np.int8),
+        "single-groups": np.round(rng.normal(0, 9, 33_000), 1).astype(np.float32),
+        "runs": np.repeat(rng.integers(0, 2**20, 60), rng.integers(1, 60, 60)),
+        "runs-of-differences": np.cumsum(np.repeat(rng.integers(0, 90, 60), 40)),
+        "list": np.array([71, -3, 800, 12]),
+        "dropped": nan,
+        "mended": computed,
+    }
+    found: dict[str, Case] = {
+        f"series-{name}": (values, None, partial(encode_block, values))
+        for name, values in columns.items()
+    }
+    for name, valid in (
+        ("stretches", np.repeat(rng.random(1000) < 0.7, 3)),
+        ("scattered", rng.random(3000) < 0.9),
+        ("few-gaps", np.arange(3000) % 200 != 7),
+    ):
+        values = walk(3000, "int32")
+        values[~valid] = fill_value(values.dtype)
+        found[f"series-{name}"] = (values, valid, partial(encode_block, values, valid))
     return found
 
 

@@ -105,7 +105,11 @@ def _divisor(numbers: NDArray[np.uint64], offset: np.uint64, start: np.uint64) -
     """Return the divisor of all distances; one that few rows agree on is tried on the others."""
     every = max(1, numbers.size // 64)
     divisor = common_divisor(numbers, offset, start, every)
-    return divisor if divisor == np.uint64(1) else common_divisor(numbers, offset, divisor, np.int64(1))
+    return (
+        divisor
+        if divisor == np.uint64(1)
+        else common_divisor(numbers, offset, divisor, np.int64(1))
+    )
 
 
 @part

@@ -84,6 +84,7 @@ def speed_figures(found: Sequence[Measured]) -> dict[str, Figure]:
         return {}
     paces = {
         "encode": {name: speeds.encode.ratio for name, speeds in timed.items()},
+        "encode_alone": {name: speeds.alone.ratio for name, speeds in timed.items()},
         "decode": {name: speeds.decode.ratio for name, speeds in timed.items()},
     }
     figures = {}

@@ -44,12 +44,20 @@ class Side:
         Turns that into the block again.
     size
         Bytes of what it keeps.
+    column_encoder
+        Makes an encoder for the blocks of one column, which may remember what suited the last
+        one; by default `encode`, which knows nothing of other blocks.
     """
 
     name: str
     encode: Callable[[Block], Any]
     decode: Callable[[Any], Block]
     size: Callable[[Any], int]
+    column_encoder: Callable[[], Callable[[Block], Any]] | None = None
+
+    def for_column(self) -> Callable[[Block], Any]:
+        """Return an encoder for the blocks of one column."""
+        return self.encode if self.column_encoder is None else self.column_encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,12 @@ def _encode_ours(block: Block) -> bytes:
     return codec.encode_block(block.values, block.valid)
 
 
+def _ours_for_column() -> Callable[[Block], bytes]:
+    """Return an encoder with a memory, as the archive keeps one for each column it writes."""
+    memory = codec.Memory()
+    return lambda block: codec.encode_block(block.values, block.valid, memory=memory)
+
+
 def _decode_ours(data: bytes) -> Block:
     decoded = codec.decode_block(data)
     return Block(decoded.values, decoded.valid)
@@ -131,6 +145,6 @@ def _packed_size(packed: _Packed) -> int:
     return len(packed.data) + len(packed.bitmap)
 
 
-OURS: Final = Side("ours", _encode_ours, _decode_ours, len)
+OURS: Final = Side("ours", _encode_ours, _decode_ours, len, _ours_for_column)
 PCODEC8: Final = Side("pcodec8", partial(_encode_pcodec, level=8), _decode_pcodec, _packed_size)
 PCODEC12: Final = Side("pcodec12", partial(_encode_pcodec, level=12), _decode_pcodec, _packed_size)

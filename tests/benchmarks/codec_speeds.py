@@ -39,9 +39,19 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """How fast both sides encode and decode a column."""
+    """How fast both sides encode and decode a column.
+
+    Parameters
+    ----------
+    encode
+        Block after block of a column, as an archive is written.
+    alone
+        Every block as if there were no others.
+    decode
+    """
 
     encode: Pace
+    alone: Pace
     decode: Pace
 
 
@@ -88,14 +98,17 @@ class _Race:
 
     megabytes: float
     encoding: tuple[Work, Work]
+    alone: tuple[Work, Work]
     decoding: tuple[Work, Work]
     encoded: list[Pair] = field(default_factory=list)
+    encoded_alone: list[Pair] = field(default_factory=list)
     decoded: list[Pair] = field(default_factory=list)
 
     @classmethod
     def of(cls, ours: Side, theirs: Side, blocks: Sequence[Block]) -> _Race:
         return cls(
             sum(block.values.nbytes for block in blocks) / 1e6,
+            (_each(ours.for_column(), blocks), _each(theirs.for_column(), blocks)),
             (_each(ours.encode, blocks), _each(theirs.encode, blocks)),
             (
                 _each(ours.decode, [ours.encode(block) for block in blocks]),
@@ -104,14 +117,22 @@ class _Race:
         )
 
     def take_turn(self) -> None:
-        for works, seconds in ((self.encoding, self.encoded), (self.decoding, self.decoded)):
+        for works, seconds in (
+            (self.encoding, self.encoded),
+            (self.alone, self.encoded_alone),
+            (self.decoding, self.decoded),
+        ):
             # Untimed: whoever is first would wait for memory that the other finds in the cache.
             for work in works:
                 work()
             seconds.append((_seconds(works[0]), _seconds(works[1])))
 
     def speeds(self) -> Speeds:
-        return Speeds(pace(self.megabytes, self.encoded), pace(self.megabytes, self.decoded))
+        return Speeds(
+            pace(self.megabytes, self.encoded),
+            pace(self.megabytes, self.encoded_alone),
+            pace(self.megabytes, self.decoded),
+        )
 
 
 def _each(function: Callable[[Any], Any], items: Sequence[Any]) -> Work:

@@ -43,11 +43,12 @@ def measured(name: str, group: str, ours: int, **changes: int) -> Measured:
 
 FOUND = [
     replace(
-        measured("one", REAL, 50), speeds=Speeds(Pace(100.0, 50.0, 2.0), Pace(900.0, 300.0, 3.0))
+        measured("one", REAL, 50),
+        speeds=Speeds(Pace(100.0, 50.0, 2.0), Pace(40.0, 50.0, 0.8), Pace(900.0, 300.0, 3.0)),
     ),
     replace(
         measured("two", REAL, 200, doubledelta=320),
-        speeds=Speeds(Pace(100.0, 200.0, 0.5), Pace(100.0, 300.0, 1 / 3)),
+        speeds=Speeds(Pace(100.0, 200.0, 0.5), Pace(100.0, 500.0, 0.2), Pace(100.0, 300.0, 1 / 3)),
     ),
     measured("three", SYNTHETIC, 80),
 ]
@@ -111,7 +112,9 @@ def test_rows_hold_the_bytes_of_every_side() -> None:
 
 def test_the_table_has_a_short_line_per_column() -> None:
     long = replace(measured("a name that is too long to be shown whole", REAL, 10**7), rows=10**7)
-    fast = replace(long, speeds=Speeds(Pace(1e4, 1e3, 10.0), Pace(2e4, 1e3, 20.0)))
+    fast = replace(
+        long, speeds=Speeds(Pace(1e4, 1e3, 10.0), Pace(9e3, 1e3, 9.0), Pace(2e4, 1e3, 20.0))
+    )
     lines = table([*FOUND, fast]).splitlines()
     assert len(lines) == 4 + len(FOUND) + 1
     assert max(map(len, lines)) <= 140

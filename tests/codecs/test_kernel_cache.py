@@ -23,7 +23,7 @@ print(sum(block_rows.mark_stretches.stats.cache_hits.values()))
 """
 
 
-@pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
+@pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")  # type: ignore[attr-defined]
 def test_a_change_in_any_loop_makes_all_be_compiled_again(tmp_path: Path) -> None:
     package = Path(pipeline.__file__).parent
     shutil.copytree(package, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))

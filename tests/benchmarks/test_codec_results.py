@@ -96,6 +96,8 @@ def test_figures_of_speeds_are_above_one_where_we_are_faster() -> None:
     expected = {
         "encode_vs_pcodec8": 1.0,
         "encode_worst_vs_pcodec8": 0.5,
+        "encode_alone_vs_pcodec8": 0.4,
+        "encode_alone_worst_vs_pcodec8": 0.2,
         "decode_vs_pcodec8": 1.0,
         "decode_worst_vs_pcodec8": 1 / 3,
     }

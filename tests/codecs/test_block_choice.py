@@ -149,7 +149,7 @@ def test_the_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         encode_block(sensor(1000))
     assert "1000 rows of float64" in caplog.text
     assert "Decimal(exponent=1" in caplog.text
-    assert "codes" in caplog.text
+    assert "bins" in caplog.text
 
 
 @pytest.mark.real_data

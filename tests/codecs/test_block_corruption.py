@@ -146,7 +146,7 @@ def test_random_payloads(
         (5, b"\x00", "dtype code 0"),
         (5, b"\x0a", "dtype code 10"),
         (6, b"\xc8", "unknown transform 200"),
-        (7, b"\x09", "predictor 9"),
+        (7, b"\x09", "unknown predictor"),
         (8, b"\x09", "unknown entropy stage 9"),
         (9, b"\x01", "flags 1"),
         (10, struct.pack("<I", MAX_ROWS + 1), f"{MAX_ROWS + 1} rows"),

@@ -169,7 +169,7 @@ def check(found: Any, values: pd.Series[Any], statistic: str) -> None:
     st.sampled_from([None, "30 min", "1h", "7h", "1 day", "1 month"]),
     st.none() | st.tuples(st.integers(-42, 42), st.integers(-42, 42)),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_aggregates_equal_those_of_the_rows(
     policy: str,
     partitioning: pipeline.Partitioning,

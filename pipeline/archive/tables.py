@@ -93,7 +93,7 @@ class Table:
         # Bits are compared, not values: a trailing -0.0 is not the fill value 0.0.
         bits = f"u{self.dtype.itemsize}"
         used = np.flatnonzero(flat.view(bits) != np.array([self.fill], self.dtype).view(bits))
-        return encode_block(flat[: int(used[-1]) + 1 if len(used) else 0], codec="fast")
+        return encode_block(flat[: int(used[-1]) + 1 if len(used) else 0])
 
     def decode(self, data: NDArray[np.uint8], key: str) -> NDArray[Any]:
         """Return a stored chunk.

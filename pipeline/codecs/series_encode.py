@@ -45,7 +45,7 @@ _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
-_LEAST_PATTERN: Final = 256
+_LEAST_PATTERN: Final = 1024
 _LEAST_REMEMBERED: Final = 1024
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16

@@ -27,8 +27,8 @@ def warm_up() -> int:
     columns = _columns()
     some = np.arange(_ROWS) % 7 != 0
     for values in columns:
-        decode_block(encode_block(values, codec="fast"))
-    decode_block(encode_block(columns[0], some, codec="fast"))
+        decode_block(encode_block(values))
+    decode_block(encode_block(columns[0], some))
     return len(columns) + 1
 
 

@@ -74,8 +74,17 @@ def _compress(buffer: NDArray[np.uint8]) -> bytes:
     return frame
 
 
-def read_buffer(cursor: Cursor, size: int) -> NDArray[np.uint8]:
+def read_buffer(
+    cursor: Cursor, size: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Return the next buffer, which must have `size` bytes.
+
+    Parameters
+    ----------
+    cursor : Cursor
+    size : int
+    out : ndarray of uint8, shape (size,), optional
+        Receives the bytes, and is returned.
 
     Raises
     ------
@@ -84,24 +93,25 @@ def read_buffer(cursor: Cursor, size: int) -> NDArray[np.uint8]:
     """
     tag = cursor.varint()
     mode, stored = tag & 3, cursor.take(tag >> 2)
-    if mode == _STORED and len(stored) == size:
-        return np.frombuffer(stored, np.uint8).copy()  # writable, as the others
-    if mode == _REPEATED and len(stored) == 1:
-        return np.full(size, stored[0], np.uint8)
-    if mode == _ZSTD and _content_size(stored) == size and size > 0:
-        return _decompress(stored, size)
-    raise CorruptBlockError(
-        f"a buffer of {size} bytes has mode {mode} and {len(stored)} stored bytes"
-    )
+    if len(stored) == (size if mode == _STORED else 1) and mode in (_STORED, _REPEATED):
+        given = np.frombuffer(stored, np.uint8)
+    elif mode == _ZSTD and _content_size(stored) == size and size > 0:
+        return _decompress(stored, np.empty(size, np.uint8) if out is None else out)
+    else:
+        raise CorruptBlockError(
+            f"a buffer of {size} bytes has mode {mode} and {len(stored)} stored bytes"
+        )
+    out = np.empty(size, np.uint8) if out is None else out
+    out[:] = given  # writable, as the others
+    return out
 
 
-def _decompress(stored: memoryview, size: int) -> NDArray[np.uint8]:
-    out = np.empty(size, np.uint8)
+def _decompress(stored: memoryview, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
     try:
         zstd.decompress(_MAGIC + stored, out)
     except (RuntimeError, ValueError) as error:
         raise CorruptBlockError(
-            f"a buffer of {size} bytes cannot be decompressed: {error}"
+            f"a buffer of {out.size} bytes cannot be decompressed: {error}"
         ) from error
     return out
 

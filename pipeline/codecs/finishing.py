@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,7 @@ class Finish:
 def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     if isinstance(transform, Decimal):
         # a narrow column is rounded as it is written
-        single = transform.single and dtype.itemsize == 8
-        return Mapping(2 if single else 1, float(10**transform.exponent))
+        return _decimal(transform.exponent, transform.single and dtype.itemsize == 8)
     if isinstance(transform, Identity) and dtype.kind in "iu":
         return NUMBERS
     if isinstance(transform, Arithmetic) and len(transform.steps) == 1:
@@ -74,6 +74,11 @@ def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     if isinstance(transform, MendedDictionary):
         return _dictionary(transform.distinct)
     return None
+
+
+@cache
+def _decimal(exponent: int, single: bool) -> Mapping:
+    return Mapping(2 if single else 1, float(10**exponent))
 
 
 def _arithmetic(step: Step) -> Mapping | None:

@@ -135,6 +135,7 @@ _WRONG: Final = {
 }
 _PARAMETERS: Final = (SMOOTHING, GRID)
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
+_NO_NUMBERS: Final = np.empty(0, np.int64)
 
 
 class LanePredictor(NamedTuple):
@@ -211,7 +212,6 @@ class Lanes:
 
     Attributes
     ----------
-    predictor : LanePredictor
     head : ndarray of int64, shape (HEAD,)
         What the kernels are told (`pipeline.codecs.kernels.bins_stream.read_head`).
     groups : ndarray of int64
@@ -222,12 +222,16 @@ class Lanes:
         The stream, with at least two words of zeros behind.
     """
 
-    predictor: LanePredictor
     head: NDArray[np.int64]
     groups: NDArray[np.int64]
     outlier_rows: NDArray[np.int64]
     outliers: NDArray[np.int64]
     words: NDArray[np.uint64]
+
+    @property
+    def predictor(self) -> LanePredictor:
+        """The predictor and its parameters."""
+        return LanePredictor(int(self.head[13]), int(self.head[2]), int(self.head[3]))
 
     @property
     def offset(self) -> int:
@@ -319,20 +323,17 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     """
     data = np.frombuffer(cursor.rest(), np.uint8)
     data.flags.writeable = False  # one type of array to compile for
+    words = np.empty(data.size // 8 + 3, np.uint64)
     head, groups = np.empty(HEAD, np.int64), np.empty(MOST_GROUPS - 1, np.int64)
     odd = np.empty((2, MOST_OUTLIERS), np.int64)
-    wrong = kernel("bins_stream", "read_head")(data, rows, predictor, head, odd, groups)
+    wrong = kernel("bins_stream", "read_head")(
+        data, rows, predictor, head, odd, groups, words.view(np.uint8)
+    )
     if wrong:
         raise CorruptBlockError(f"has a stream of {rows} rows with {_WRONG[wrong]}")
-    shift, period, count, more, bits = head[[2, 3, 9, 10, 11]].tolist()
-    return Lanes(
-        LanePredictor(predictor, shift, period), head, groups[:more],
-        odd[0, :count], odd[1, :count], _words(data[data.size - bits // 8 :]),
-    )  # fmt: skip
-
-
-def _words(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    words = np.empty(data.size // 8 + 3, np.uint64)
-    words[-3:] = 0
-    words.view(np.uint8)[: data.size] = data
-    return words
+    told = head.tolist()
+    count, more, bits = told[9:12]
+    words = words[: bits // 64 + 3]  # what is cut short must not find zeros for long
+    if count == 0:
+        return Lanes(head, groups[:more], _NO_NUMBERS, _NO_NUMBERS, words)
+    return Lanes(head, groups[:more], odd[0, :count], odd[1, :count], words)

@@ -128,7 +128,9 @@ def decode_series(
         return _decode_runs(predictor, cursor, rows, finish), 0
     if entropy == LIST:
         return finish.values(_decode_list(predictor, cursor, rows)), 0
-    return finish.values(decode_stream(predictor, entropy, cursor, rows)), 0
+    if finish.mapping is None:
+        return finish.values(decode_stream(predictor, entropy, cursor, rows).view(np.uint64)), 0
+    return finish.view(decode_stream(predictor, entropy, cursor, rows, finish.mapping)), 0
 
 
 def _decode_lanes(
@@ -146,24 +148,31 @@ def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> N
     numbers, lengths, first = _read_runs(predictor, cursor, rows)
     cursor.finish()
     if predictor == 0:
-        return np.repeat(finish.values(scaled(numbers, scale, offset)), lengths)
+        return _repeat(finish.values(scaled(numbers, scale, offset)), lengths, rows)
     out = np.empty(rows, np.uint64)
     start = np.uint64((first * scale + offset) & WORD)
-    kernel("block_numbers", "add_runs")(numbers * np.uint64(scale), lengths, start, out)
+    kernel("block_rows", "add_runs")(scaled(numbers, scale, 0), lengths, start, out)
     return finish.values(out)
+
+
+def _repeat(values: NDArray[Any], lengths: NDArray[np.uint64], rows: int) -> NDArray[Any]:
+    bits = f"u{values.dtype.itemsize}"
+    out = np.empty(rows, bits)
+    kernel("block_rows", "repeat")(values.view(bits), lengths, out)
+    return out.view(values.dtype)
 
 
 def _read_runs(
     predictor: int, cursor: Cursor, rows: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
-    """Return the number of every run, its rows, and the first multiple of all."""
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+    """Return the number of every run, its rows less one, and the first multiple of all."""
     first, count = _read_count(predictor, cursor, rows)
     rows -= predictor
     numbers = read_part(cursor, count)
     lengths = read_part(cursor, count)
     if lengths.max() >= rows or int(lengths.sum()) + count != rows:
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
-    return numbers, lengths.view(np.int64) + 1, first
+    return numbers, lengths, first
 
 
 def _read_count(predictor: int, cursor: Cursor, rows: int) -> tuple[int, int]:

@@ -14,7 +14,9 @@ from pipeline.codecs.choose_transform import recall_transform
 from pipeline.codecs.cursor import signed_varint, sized, varint
 from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
+from pipeline.codecs.mappings import Mapped
 from pipeline.codecs.memory import Memory
+from pipeline.codecs.multiples import as_multiples
 from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED, VALUES
 from pipeline.codecs.pieces import PIECES, write_pieces
 from pipeline.codecs.predictors import Predictor
@@ -24,7 +26,7 @@ from pipeline.codecs.series import INHERITED, LIST
 from pipeline.codecs.series_encode import encode_series
 from pipeline.codecs.statistics import Pieces
 from pipeline.codecs.streams import Scaled, encode_stream, scale_down
-from pipeline.codecs.transforms import Identity
+from pipeline.codecs.transforms import Arithmetic, Identity
 from pipeline.model.dtypes import fill_value
 
 __all__ = ["Payload", "encode_payload"]
@@ -32,6 +34,9 @@ __all__ = ["Payload", "encode_payload"]
 _FEW_GAPS: Final = 32
 """Rows per row without a value from which on these are held in the stream: taking them out of
 it and putting them back costs more time than they do."""
+
+_MANY_MISFITS: Final = 8
+"""Rows per row that arithmetic does not bring back from which on multiples are tried."""
 
 _SHORT: Final = 512  # bytes that a few more would still make longer
 _PIECES_SHARE: Final = 100
@@ -145,6 +150,7 @@ def _encode_values(
     mapped, plan = recall_transform(values, estimate_bits, before, quick=not recipe.computed)
     if memory is not None:
         memory.transform = plan
+    mapped = _without_corrections(mapped, values)
     if mapped.misfits.size:
         rows = mapped.misfits
         numbers = mapped.numbers[rows].view(np.uint64)
@@ -161,6 +167,15 @@ def _encode_values(
     if stream.entropy != LIST and scaled.offset == statistics.min and len(body) < _SHORT:
         head = len(signed_varint(scaled.offset) + varint(scaled.scale))
     return Payload(stages, body, scaled.scale, len(stream.body), head)
+
+
+def _without_corrections(mapped: Mapped, values: NDArray[Any]) -> Mapped:
+    """Return the column as multiples where arithmetic would have to be corrected in many rows."""
+    transform, few = mapped.transform, _MANY_MISFITS * mapped.misfits.size < values.size
+    if few or not isinstance(transform, Arithmetic) or values.dtype.itemsize != 8:
+        return mapped
+    found = as_multiples(values, transform, mapped.numbers)
+    return mapped if found is None else Mapped(*found, mapped.misfits[:0])
 
 
 def _encode_raw(values: NDArray[Any]) -> Payload:

@@ -70,7 +70,7 @@ def write_mask(mask: NDArray[np.bool_]) -> bytes:
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
         starts = np.concatenate(([0, 0] if mask[0] else [0], turns))
         lengths = lengths_of(starts, mask.size)
-        parts = write_part(lengths[::2].copy()) + write_part(lengths[1::2].copy())
+        parts = b"".join(write_part(lengths[first::2].copy(), patterns=False) for first in range(2))
         return varint(marked) + bytes((STRETCHES,)) + varint(lengths.size) + parts
     return varint(marked) + _listed(mask, rarer, marked)
 
@@ -122,8 +122,10 @@ def write_corrections(
 
 
 def _write_list(numbers: NDArray[Any], order: int) -> bytes:
-    """Return a nested stream; what is short is not worth a choice."""
-    return write_nested(numbers, order) if numbers.size < _SHORT else write_part(numbers)
+    """Return a nested stream; what is short is not worth a choice, nor what takes long to read."""
+    if numbers.size < _SHORT:
+        return write_nested(numbers, order)
+    return write_part(numbers, patterns=False)
 
 
 def apply_corrections(

@@ -64,6 +64,7 @@ class Finish(Protocol):
     """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
 
     mapping: Mapping | None
+    pointwise: bool
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers stand for."""
@@ -78,6 +79,7 @@ class _Numbers:
     """Numbers stay what they are."""
 
     mapping: Mapping | None = NUMBERS
+    pointwise = True
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         return numbers
@@ -137,7 +139,7 @@ def _decode_lanes(
     predictor: int, cursor: Cursor, rows: int, finish: Finish, part: tuple[int, int] | None
 ) -> tuple[NDArray[Any], int]:
     lanes = read_lanes(predictor, cursor, rows)
-    start, stop = lanes.span(*(part or (0, rows)))
+    start, stop = lanes.span(*(part if part and finish.pointwise else (0, rows)))
     if finish.mapping is None:
         return finish.values(lanes.restore(start, stop, NUMBERS).view(np.uint64)), start
     return finish.view(lanes.restore(start, stop, finish.mapping)), start
@@ -147,6 +149,8 @@ def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> N
     offset, scale = cursor.signed_varint(), cursor.varint()
     numbers, lengths, first = _read_runs(predictor, cursor, rows)
     cursor.finish()
+    if predictor == 0 and not finish.pointwise:
+        return finish.values(_repeat(scaled(numbers, scale, offset), lengths, rows))
     if predictor == 0:
         return _repeat(finish.values(scaled(numbers, scale, offset)), lengths, rows)
     out = np.empty(rows, np.uint64)

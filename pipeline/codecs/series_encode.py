@@ -40,11 +40,17 @@ _PLAIN: Final = (CODES, BIT_PLANES, VARINTS)
 
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
+_MORE_RUNS: Final = 4
+"""Rows per run from which runs are tried that must be so much shorter than bins, because they
+take longer to decode: """
+_MUCH_SHORTER: Final = 0.9
 _SHORT: Final = 32
 _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
+_PATTERNS_SHARE: Final = 0.87
+"""Of the bytes of bins, that a plain stream must stay below: it takes twice as long to decode."""
 _LEAST_PATTERN: Final = 1024
 _LEAST_REMEMBERED: Final = 1024
 _WIDE: Final = 1 << 63
@@ -116,7 +122,7 @@ def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
     if plan.entropy in _PLAIN:
         stream = _plain(scaled, plan.predictor.id, only=plan.entropy)
     elif plan.entropy == RUNS:
-        found = _runs_of(scaled, plan.predictor.id, _FEW_RUNS)
+        found = _runs_of(scaled, plan.predictor.id, _MORE_RUNS)
         stream = found[0] if found else None
     elif plan.entropy == BINS and int(scaled.multiples.max()) >> _SAFE_BITS == 0:
         numbers = scaled.multiples.view(np.int64)
@@ -148,12 +154,17 @@ def _search(scaled: Scaled, recipe: Recipe, *, nested: bool = False) -> _Found:
     found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
     ranked = choose_predictor(runs, largest)
     modelled = _model(signed, ranked, recipe, largest)
+    if not (found or nested):
+        found = [way for way in _runs(scaled, runs, _MORE_RUNS)
+                 if 8 * _size(way) < _MUCH_SHORTER * modelled.bits]  # fmt: skip
     if found and 8 * min(map(_size, found)) < modelled.bits:
         return _best(found, None, ranked)
     found.append(_lanes(scaled, modelled))
     suspected = largest < _FEW_STATES or _patterned(modelled)
     if recipe.patterns or (recipe.patterns is None and suspected):
-        found.extend(_plain(scaled, order) for order in _orders(ranked[0], recipe))
+        most = _size(found[-1]) * (1.0 if recipe.patterns else _PATTERNS_SHARE)
+        ways = [_plain(scaled, order) for order in _orders(ranked[0], recipe)]
+        found.extend(way for way in ways if _size(way) < most)
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
     return _best(found, modelled, ranked)
 
@@ -261,9 +272,10 @@ def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
     return [EncodedStream(order, RUNS, head + varint(starts.size) + parts)]
 
 
-def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:
-    """Return `numbers` (int64 or uint64) as a nested stream, with runs only if they are allowed."""
-    stream = _search(scale_down(numbers), _AUTO, nested=not runs).stream
+def write_part(numbers: NDArray[Any], *, patterns: bool | None = None) -> bytes:
+    """Return `numbers` (int64 or uint64) as a nested stream; `patterns` as in a recipe."""
+    recipe = _AUTO if patterns is None else replace(_AUTO, patterns=patterns)
+    stream = _search(scale_down(numbers), recipe, nested=True).stream
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 
 

@@ -64,13 +64,10 @@ class Finish(Protocol):
     """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
 
     mapping: Mapping | None
+    dtype: np.dtype[Any]
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers stand for."""
-        ...
-
-    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the values whose bits a kernel has left, following `mapping`."""
         ...
 
 
@@ -78,12 +75,10 @@ class _Numbers:
     """Numbers stay what they are."""
 
     mapping: Mapping | None = NUMBERS
+    dtype = np.dtype(np.uint64)
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         return numbers
-
-    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
-        return bits.view(np.uint64)
 
 
 _NUMBERS: Final = _Numbers()
@@ -138,7 +133,7 @@ def _decode_lanes(
     start, stop = lanes.span(*(part or (0, rows)))
     if finish.mapping is None:
         return finish.values(lanes.restore(start, stop, NUMBERS).view(np.uint64)), start
-    return finish.view(lanes.restore(start, stop, finish.mapping)), start
+    return lanes.restore(start, stop, finish.mapping, finish.dtype), start
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:

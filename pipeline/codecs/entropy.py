@@ -35,8 +35,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
-from pipeline.codecs.lanes import NUMBERS
-from pipeline.codecs.packed import NO_NUMBERS, Packed, unpack
+from pipeline.codecs.packed import NO_NUMBERS, WORDS, Packed, unpack
 from pipeline.codecs.predictors import Predictor
 from pipeline.errors import CorruptBlockError, InvalidInputError
 
@@ -75,7 +74,7 @@ class Entropy:
             If they cannot be read.
         """
         packed = self.read(cursor, count)
-        return unpack(packed, Predictor(0), count, 1, 0, NUMBERS).view(np.uint64)
+        return unpack(packed, Predictor(0), count, 1, 0, dtype=WORDS)
 
 
 def is_constant(residuals: Residuals) -> bool:

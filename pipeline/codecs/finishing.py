@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.arithmetic import OVER, TIMES, Arithmetic, Decimal, Step
-from pipeline.codecs.lanes import NUMBERS, Mapping
+from pipeline.codecs.lanes import NUMBERS, Mapping, division
 from pipeline.codecs.transforms import (
     Dictionary,
     Identity,
@@ -35,38 +34,29 @@ class Finish:
     ----------
     mapping : Mapping or None
         What a kernel can do on its way; None if the transform has to do all.
+    dtype : numpy.dtype
     pointwise : bool
         A number's value does not depend on the rows before it.
     """
 
-    __slots__ = ("_dtype", "_transform", "mapping", "pointwise")
+    __slots__ = ("_transform", "dtype", "mapping", "pointwise")
 
     def __init__(self, transform: Transform, dtype: np.dtype[Any]) -> None:
         self._transform = transform
-        self._dtype = dtype
+        self.dtype = dtype
         self.mapping = _mapping(transform, dtype)
         self.pointwise = not isinstance(transform, Multiples)
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers, modulo 2**64, stand for."""
-        return self._transform.inverse(numbers, self._dtype)
-
-    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the values whose bits, as float64 or whole number, `mapping` has left."""
-        return self.bits_of(bits, self._dtype)
-
-    @staticmethod
-    def bits_of(bits: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return `bits`, those of float64 or whole numbers, as values of `dtype`."""
-        if dtype.itemsize == 8:
-            return bits.view(dtype)
-        return bits.view(np.float64).astype(dtype) if dtype.kind == "f" else bits.astype(dtype)
+        return self._transform.inverse(numbers, self.dtype)
 
 
 def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     if isinstance(transform, Decimal):
         # a narrow column is rounded as it is written
-        return _decimal(transform.exponent, transform.single and dtype.itemsize == 8)
+        single = transform.single and dtype.itemsize == 8
+        return division(float(10**transform.exponent), single)
     if isinstance(transform, Identity) and dtype.kind in "iu":
         return NUMBERS
     if isinstance(transform, Arithmetic) and len(transform.steps) == 1:
@@ -80,23 +70,18 @@ def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     return None
 
 
-@cache
-def _decimal(exponent: int, single: bool) -> Mapping:
-    return Mapping(2 if single else 1, float(10**exponent))
-
-
 def _arithmetic(step: Step) -> Mapping | None:
     if step.kind == OVER:
-        return Mapping(1, step.parameter)
+        return division(step.parameter, False)
     return Mapping(5, step.parameter) if step.kind == TIMES else None
 
 
 def _dictionary(values: NDArray[Any]) -> Mapping | None:
     """Return the look-up, unless values would not pass through a wider type unharmed."""
     if values.dtype.itemsize == 8:
-        return Mapping(4, 1.0, values.view(np.int64))
+        return Mapping(4, lookup=values.view(np.int64))
     if values.dtype.kind != "f":
-        return Mapping(4, 1.0, values.astype(np.int64))
+        return Mapping(4, lookup=values.astype(np.int64))
     if np.isnan(values).any():
         return None
-    return Mapping(4, 1.0, values.astype(np.float64).view(np.int64))
+    return Mapping(4, lookup=values.astype(np.float64).view(np.int64))

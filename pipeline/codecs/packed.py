@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD
-from pipeline.codecs.lanes import Mapping
+from pipeline.codecs.lanes import NUMBERS, Mapping
 from pipeline.codecs.predictors import Predictor
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["NO_BYTES", "NO_NUMBERS", "Packed", "unpack"]
+__all__ = ["NO_BYTES", "NO_NUMBERS", "NUMBER", "WORDS", "Packed", "unpack"]
 
 NO_BYTES: Final = np.empty(0, np.uint8)
 NO_NUMBERS: Final = np.empty(0, np.uint64)
+
+NUMBER: Final = np.dtype(np.int64)
+WORDS: Final = np.dtype(np.uint64)
 
 _ESCAPES, _LENGTH, _ENTRY = 1, 2, 3
 
@@ -44,8 +47,14 @@ class Packed(NamedTuple):
 
 
 def unpack(
-    packed: Packed, predictor: Predictor, rows: int, scale: int, offset: int, mapping: Mapping
-) -> NDArray[np.int64]:
+    packed: Packed,
+    predictor: Predictor,
+    rows: int,
+    scale: int,
+    offset: int,
+    mapping: Mapping = NUMBERS,
+    dtype: np.dtype[Any] = NUMBER,
+) -> NDArray[Any]:
     """Return what `mapping` makes of ``number * scale + offset`` for every row.
 
     Parameters
@@ -57,11 +66,12 @@ def unpack(
     scale, offset : int
         Taken modulo 2**64.
     mapping : Mapping
+    dtype : numpy.dtype
+        Of what is returned; whole numbers are cut to its width, floats rounded.
 
     Returns
     -------
-    ndarray of int64, shape (rows,)
-        Numbers, or the bits of values.
+    ndarray, shape (rows,)
 
     Raises
     ------
@@ -70,9 +80,10 @@ def unpack(
     """
     head = (packed.stage, packed.width, packed.constant, predictor.order, predictor.first,
             predictor.step & WORD, scale & WORD, offset & WORD)  # fmt: skip
-    out = np.empty(rows, np.int64)
+    out = np.empty(rows, dtype)
+    width = -4 if dtype == np.float32 else dtype.itemsize
     wrong = kernel("plain_decode", "decode_plain")(
-        packed.data, packed.larger, np.array(head, np.uint64), *mapping, out, out.view(np.float64)
+        packed.data, packed.larger, np.array(head, np.uint64), *mapping, width, out.view(np.uint8)
     )
     if wrong == _ESCAPES:
         raise CorruptBlockError(f"marks other escapes than the {packed.larger.size} it lists")

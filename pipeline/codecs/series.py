@@ -64,14 +64,11 @@ class Finish(Protocol):
     """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
 
     mapping: Mapping | None
+    dtype: np.dtype[Any]
     pointwise: bool
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers stand for."""
-        ...
-
-    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the values whose bits a kernel has left, following `mapping`."""
         ...
 
 
@@ -79,13 +76,11 @@ class _Numbers:
     """Numbers stay what they are."""
 
     mapping: Mapping | None = NUMBERS
+    dtype = np.dtype(np.uint64)
     pointwise = True
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         return numbers
-
-    def view(self, bits: NDArray[np.int64]) -> NDArray[Any]:
-        return bits.view(np.uint64)
 
 
 _NUMBERS: Final = _Numbers()
@@ -132,7 +127,8 @@ def decode_series(
         return finish.values(_decode_list(predictor, cursor, rows)), 0
     if finish.mapping is None:
         return finish.values(decode_stream(predictor, entropy, cursor, rows).view(np.uint64)), 0
-    return finish.view(decode_stream(predictor, entropy, cursor, rows, finish.mapping)), 0
+    mapping, dtype = finish.mapping, finish.dtype
+    return decode_stream(predictor, entropy, cursor, rows, mapping, dtype), 0
 
 
 def _decode_lanes(
@@ -142,7 +138,7 @@ def _decode_lanes(
     start, stop = lanes.span(*(part if part and finish.pointwise else (0, rows)))
     if finish.mapping is None:
         return finish.values(lanes.restore(start, stop, NUMBERS).view(np.uint64)), start
-    return finish.view(lanes.restore(start, stop, finish.mapping)), start
+    return lanes.restore(start, stop, finish.mapping, finish.dtype), start
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:

@@ -33,7 +33,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor, signed_varint, sized, varint
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS, is_constant
 from pipeline.codecs.lanes import NUMBERS, Mapping
-from pipeline.codecs.packed import unpack
+from pipeline.codecs.packed import NUMBER, unpack
 from pipeline.codecs.predictors import Predictor
 from pipeline.errors import CorruptBlockError
 
@@ -130,13 +130,18 @@ def encode_stream(
 
 
 def decode_stream(
-    predictor: int, entropy: int, cursor: Cursor, rows: int, mapping: Mapping = NUMBERS
-) -> NDArray[np.int64]:
+    predictor: int,
+    entropy: int,
+    cursor: Cursor,
+    rows: int,
+    mapping: Mapping = NUMBERS,
+    dtype: np.dtype[Any] = NUMBER,
+) -> NDArray[Any]:
     """Decode the rest of `cursor` as a stream of `rows` numbers.
 
     Returns
     -------
-    ndarray of int64, shape (rows,)
+    ndarray of `dtype`, shape (rows,)
         What `mapping` makes of the numbers, modulo 2**64.
 
     Raises
@@ -150,7 +155,7 @@ def decode_stream(
     stage = Predictor.read(predictor, cursor, rows)
     packed = ENTROPY[entropy].read(cursor, rows - stage.order)
     cursor.finish()
-    return unpack(packed, stage, rows, scale, offset, mapping)
+    return unpack(packed, stage, rows, scale, offset, mapping, dtype)
 
 
 def describe_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> dict[str, Any]:

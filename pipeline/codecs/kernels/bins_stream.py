@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.kernels.bins_planes import plane_words
 from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = ["read_head"]
@@ -16,6 +17,7 @@ _MOST_SHIFT = np.uint64(63)
 _LOW_SEVEN = np.uint64(127)
 _MORE = np.uint64(128)
 _ANY = ~np.uint64(0)
+_ANY_BYTE = np.uint64(255)
 _PAIRS = np.int64(63)
 _MAX_PAIR_BITS = 6
 _MAX_PAIR = 1 << 18
@@ -73,7 +75,7 @@ def read_head(
     head
         Receives offset, scale, shift, period, low bits, bits before the table, bits of a pair,
         smallest of a pair, rows of a lane, number of outliers, number of groups less one, bits
-        of the stream, rows, and predictor.
+        of the stream, rows, predictor, low bits in planes, and the byte where planes begin.
     odd, groups
         Receive rows (first row) and residuals of outliers, and bits of the groups.
     octets
@@ -97,11 +99,17 @@ def read_head(
     head[5] = low & 7
     head[6] = 0
     head[7] = 0
+    head[14] = 0
     if head[4] == _PAIRS:
         head[4] = 0
-        head[6] = np.int64(_take(data, place, _MORE))
-        head[7] = _take_signed(data, place)
-        if head[6] == 0 or head[6] > _MAX_PAIR_BITS or abs(head[7]) >= _MAX_PAIR:
+        kind = np.int64(_take(data, place, _ANY_BYTE))
+        head[6] = kind & 127
+        if kind > 127:
+            head[14] = np.int64(_take(data, place, _MORE))
+        head[7] = _take_signed(data, place) if head[6] else np.int64(0)
+        if head[6] > _MAX_PAIR_BITS or abs(head[7]) >= _MAX_PAIR:
+            return _PAIR
+        if (head[14] == 0 and (kind > 127 or head[6] == 0)) or head[14] >= _PAIRS:
             return _PAIR
     most = np.uint64(rows)
     lane = np.int64(_take(data, place, most))
@@ -132,7 +140,10 @@ def read_head(
     head[13] = predictor
     if place[1]:
         return _NUMBER
-    if total + rows * head[4] > head[11]:
+    last = min(lane, rows - 4 * lane * head[10])
+    planes = head[10] * plane_words(lane, head[14]) + plane_words(last, head[14])
+    head[15] = head[11] // 8 - 8 * planes
+    if total + rows * head[4] + 64 * planes > head[11]:
         return _SHORT
     start = np.uint64(place[0])
     size = np.uint64(data.size) - start

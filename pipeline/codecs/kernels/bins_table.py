@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from pipeline.codecs.kernels.bits import bit_length, fits, take, take_gamma, take_number
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["MAX_BINS", "MAX_TABLE_BITS", "lay_out", "read_table", "spread"]
+__all__ = [
+    "ENTRY_WORDS",
+    "MAX_BINS",
+    "MAX_TABLE_BITS",
+    "MOST_ENTRIES",
+    "lay_out",
+    "read_table",
+    "spread",
+]
 
 MAX_BINS = 255
 MAX_TABLE_BITS = 12
@@ -17,10 +25,13 @@ _ONE = np.uint64(1)
 _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
 _EIGHT = np.uint64(8)
-_BASE_SHIFT = np.uint64(25)
-_NEXT_SHIFT = np.uint64(10)
-_WIDTH_AND_ALL = np.uint64(65)
-"""One bit of a state, as an entry counts it: among the next ones' bits and among all bits."""
+MOST_ENTRIES = 8 << MAX_TABLE_BITS
+ENTRY_WORDS = MOST_ENTRIES + MOST_ENTRIES // 2
+_STEPS = np.uint64(2 * MOST_ENTRIES)
+_WIDTH_SHIFT = np.uint64(16)
+_TAKEN_SHIFT = np.uint64(24)
+_BIT_LESS = np.uint64((1 << 16) + (1 << 24))
+"""A bit of a state, as a step counts it: among the next ones' bits and among all bits."""
 
 _FARTHEST_STEP = np.uint64((1 << 40) - 1)
 _MAX_STEP_ORDER = np.uint64(40)
@@ -177,16 +188,18 @@ def lay_out(
 ) -> np.uint64:
     """Write one entry a state and context; return the most bits that an entry takes.
 
-    From its highest bits down an entry holds the base (39 bits, signed), the lowest next entry
-    (15), the bits that choose among the next ones (4) and all bits of a row (6): a row is
-    decoded with a single load.
+    The first `MOST_ENTRIES` words of `entries` (`ENTRY_WORDS`) are the entries' bases. Behind
+    them stand 32 bits for each: the lowest next entry (16), the bits that choose among the next
+    ones (8) and all bits of a row (8). Fields of whole bytes cost a row's decoder a load but no
+    shift, and only two shifts start in a cycle; a constant distance saves it a register.
     """
     bits = np.uint64(sizes[0])
     bins = sizes[2]
     size = _ONE << bits
     states = np.empty(size, np.uint8)
-    # Of each bin: its next occurrence; the one from which on a bit less is read; what all its
-    # entries have in common; how far left the occurrence stands in an entry.
+    steps = entries.view(np.uint32)
+    # Of each bin: its next occurrence; the one from which on a bit less is read; its longest
+    # state; what is the same in all its steps.
     plans = np.empty((bins, 4), np.uint64)
     most = np.uint64(0)
     at = np.uint64(0)
@@ -196,12 +209,11 @@ def lay_out(
             frequency = np.uint64(frequencies[context, i])
             width = bits + _ONE - np.uint64(bit_length(frequency))
             taken = width + np.uint64(extras[i])
-            following = (np.uint64(moves[context, kinds[i]]) << bits) - size
             plans[i, 0] = frequency
             plans[i, 1] = (size + size) >> width
-            plans[i, 2] = (np.uint64(bases[i]) << _BASE_SHIFT) + (following << _NEXT_SHIFT)
-            plans[i, 2] += width * _WIDTH_AND_ALL + np.uint64(extras[i])
-            plans[i, 3] = width + _NEXT_SHIFT
+            plans[i, 2] = width
+            plans[i, 3] = (np.uint64(moves[context, kinds[i]]) << bits) - size
+            plans[i, 3] += (width << _WIDTH_SHIFT) + (taken << _TAKEN_SHIFT)
             if frequency > _ZERO and taken > most:
                 most = taken
         for u in range(size):
@@ -209,8 +221,9 @@ def lay_out(
             occurrence = plans[of, 0]
             plans[of, 0] = occurrence + _ONE
             shorter = np.uint64(occurrence >= plans[of, 1])
-            entries[at] = (
-                plans[of, 2] + (occurrence << (plans[of, 3] - shorter)) - shorter * _WIDTH_AND_ALL
+            entries[at] = bases[of]
+            steps[_STEPS + at] = (
+                plans[of, 3] + (occurrence << (plans[of, 2] - shorter)) - shorter * _BIT_LESS
             )
             at += _ONE
     return most

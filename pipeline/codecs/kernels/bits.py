@@ -10,15 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import config
+from llvmlite import ir
+from numba import config, types
 from numba.cpython.unsafe import numbers
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["bit_length", "fits", "fold", "take", "take_gamma", "take_number", "window"]
+__all__ = ["bit_length", "fits", "fold", "load", "take", "take_gamma", "take_number", "window"]
 
 _ONE = np.uint64(1)
+_THREE = np.uint64(3)
 _SIX = np.uint64(6)
 _SEVEN = np.uint64(7)
 _HALF = np.uint64(32)
@@ -56,6 +59,29 @@ def window(words: NDArray[np.uint64], at: np.uint64) -> np.uint64:
     word = at >> _SIX
     shift = at & _SIXTY_THREE
     return (words[word] >> shift) | ((words[word + _ONE] << _ONE) << (_SIXTY_THREE - shift))
+
+
+def _window_at(words: NDArray[np.uint64], byte: np.uint64) -> np.uint64:
+    return np.uint64(window(words, byte << _THREE))
+
+
+@intrinsic
+def _load_unaligned(_: Any, words: Any, byte: Any) -> Any:
+    """Load a little-endian word at any byte: one instruction where `window` takes eight."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        start = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+        place = builder.gep(start, [arguments[1]])
+        word = builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()))
+        word.align = 1
+        return word
+
+    return types.uint64(words, byte), generate
+
+
+load: Any = _load_unaligned if _compiled else _window_at
+"""Returns the 64 bits at a byte of `words`; nine bytes must be there, which nothing checks."""
 
 
 @part

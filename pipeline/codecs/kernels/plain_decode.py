@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.kernels.bins_values import write_values
 from pipeline.codecs.kernels.block_layouts import transpose
 from pipeline.codecs.kernels.block_loop import loop, part
-from pipeline.codecs.kernels.mapping import map_tile
 
 __all__ = ["decode_plain"]
 
@@ -205,9 +205,11 @@ def decode_plain(
     head: NDArray[np.uint64],
     mapping: int,
     power: float,
+    inverse: float,
+    rest: float,
     lookup: NDArray[np.int64],
-    numbers: NDArray[np.int64],
-    floats: NDArray[np.float64],
+    size: int,
+    out: NDArray[np.uint8],
 ) -> int:
     """Decode residuals, undo their predictor, and map them; return 0, or what is wrong.
 
@@ -221,15 +223,15 @@ def decode_plain(
     head
         Id of the entropy stage, its width, the constant; the predictor's order, its first number
         and its step, scale and offset.
-    mapping, power, lookup
-        See `pipeline.codecs.kernels.mapping.map_tile`.
-    numbers, floats
-        Receive the values: the same memory twice.
+    mapping, power, inverse, rest, lookup, size, out
+        See `pipeline.codecs.kernels.bins_decode.decode_lanes`.
     """
     stage, width, constant, order, first, step, scale, offset = head
-    all_rows = np.uint64(numbers.size)
+    all_rows = np.uint64(out.size) // np.uint64(abs(size))
     count = all_rows - order
     tile = np.empty(_TILE, np.uint64)
+    signed = tile.view(np.int64)
+    unit, nothing = np.int64(1), np.int64(0)
     squares = np.empty(_TILE >> _THREE, np.uint64)
     octets = squares.view(np.uint8)
     begins = np.empty(2, np.uint64)
@@ -241,7 +243,10 @@ def decode_plain(
         if order > _ONE:
             begins[0] += begins[1]
             tile[1] = begins[0]
-        if not map_tile(tile, order, mapping, power, lookup, _ZERO, numbers, floats):
+        if not write_values(
+            signed, _ZERO, order, mapping, unit, nothing, power, inverse, rest, lookup, size, out,
+            _ZERO,
+        ):  # fmt: skip
             return _ENTRY
     used = _ZERO
     for start in range(_ZERO, count, _TILE):
@@ -267,7 +272,10 @@ def decode_plain(
             for i in range(rows):
                 tile[i] = constant
         _integrate(tile, rows, order, scale, offset, begins)
-        if not map_tile(tile, rows, mapping, power, lookup, start + order, numbers, floats):
+        if not write_values(
+            signed, _ZERO, rows, mapping, unit, nothing, power, inverse, rest, lookup, size, out,
+            start + order,
+        ):  # fmt: skip
             return _ENTRY
     if stage == _CODES and used != np.uint64(larger.size):
         return _ESCAPES

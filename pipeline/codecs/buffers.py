@@ -41,7 +41,8 @@ _PATTERNED: Final = 0.97
 
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _STORED, _ZSTD, _REPEATED = 0, 1, 2
-_TINY: Final = 96  # takes 10 us to decompress for what a table of its own hardly saves
+_SHORT: Final = 640  # up to here, 10 us to decompress must be worth half of the bytes
+_TINY: Final = 96  # a frame's own header and tables eat what so few bytes could save
 
 
 def write_buffer(buffer: NDArray[np.uint8]) -> bytes:
@@ -57,7 +58,7 @@ def write_buffer(buffer: NDArray[np.uint8]) -> bytes:
     if buffer.size >= _TINY:
         frame = _compress(buffer)
         size = len(frame) - len(_MAGIC)
-        if size < buffer.size:
+        if size < (buffer.size if buffer.size > _SHORT else buffer.size // 2):
             return varint(size << 2 | _ZSTD) + frame[len(_MAGIC) :]
     return varint(buffer.size << 2 | _STORED) + buffer.tobytes()
 

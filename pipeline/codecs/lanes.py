@@ -95,6 +95,7 @@ __all__ = [
     "LanePredictor",
     "Lanes",
     "Mapping",
+    "decode_whole",
     "division",
     "read_lanes",
 ]  # fmt: skip
@@ -140,6 +141,7 @@ _WRONG: Final = {
     6: "too many outliers or groups",
     7: "a bit stream that is cut short",
 }
+_SIZES: Final = (HEAD, MOST_GROUPS - 1, MOST_OUTLIERS, SPARE_WORDS)
 _PARAMETERS: Final = (SMOOTHING, GRID)
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
 _NO_NUMBERS: Final = np.empty(0, np.int64)
@@ -354,6 +356,30 @@ class Lanes:
         return out
 
 
+def decode_whole(
+    predictor: int, cursor: Cursor, rows: int, mapping: Mapping, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Decode the rest of `cursor` at once, as `read_lanes` and `Lanes.restore` do of all rows."""
+    data = np.frombuffer(cursor.rest(), np.uint8)
+    data.flags.writeable = False
+    out = np.empty(rows, dtype)
+    width = -4 if dtype == np.float32 else dtype.itemsize
+    wrong = kernel("bins_whole", "decode_whole")(
+        data, rows, predictor, _SIZES, *mapping, width, out.view(np.uint8)
+    )
+    if wrong:
+        _refuse(wrong, rows)
+    return out
+
+
+def _refuse(wrong: int, rows: int) -> None:
+    raise CorruptBlockError(
+        f"has a stream of {rows} rows with {_WRONG[wrong]}"
+        if wrong in _WRONG
+        else "holds an impossible bit stream"
+    )
+
+
 def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     """Read the rest of `cursor`: offset, scale, and a laned stream of `rows` numbers.
 
@@ -371,7 +397,7 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
         data, rows, predictor, head, odd, groups, words.view(np.uint8)
     )
     if wrong:
-        raise CorruptBlockError(f"has a stream of {rows} rows with {_WRONG[wrong]}")
+        _refuse(wrong, rows)
     told = head.tolist()
     count, more, bits = told[9:12]
     words = words[: bits // 64 + 1 + SPARE_WORDS]  # what is cut short must not find zeros for long

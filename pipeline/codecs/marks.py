@@ -60,30 +60,29 @@ class Marks(NamedTuple):
         return Marks(stop - start, int(lengths[1::2].sum()), lengths)
 
     def expand(
-        self, values: NDArray[Any], fill: NDArray[Any], valid: NDArray[np.bool_] = _NOT_TOLD
+        self, values: NDArray[Any], fill: np.uint64, valid: NDArray[np.bool_] = _NOT_TOLD
     ) -> NDArray[Any]:
         """Return `values` for the rows that are not marked, and `fill` for the others.
 
         Parameters
         ----------
         values : ndarray, shape (rows - marked,)
-        fill : ndarray, shape (1,)
-            Of the same dtype.
+        fill : uint64
+            Bits of a value.
         valid : ndarray of bool, shape (rows,), optional
             Receives which rows are not marked.
         """
         bits = f"u{values.dtype.itemsize}"
-        wide, one = np.empty(self.rows, bits), np.uint64(fill.view(bits)[0])
-        kernel("block_rows", "expand")(values.view(bits), self.lengths, one, wide, valid)
+        wide = np.empty(self.rows, bits)
+        kernel("block_rows", "expand")(values.view(bits), self.lengths, fill, wide, valid)
         return wide.view(values.dtype)
 
     def overwrite(
-        self, values: NDArray[Any], fill: NDArray[Any], valid: NDArray[np.bool_] = _NOT_TOLD
+        self, values: NDArray[Any], fill: np.uint64, valid: NDArray[np.bool_] = _NOT_TOLD
     ) -> None:
         """Write `fill` to the rows that are marked; False to `valid`, shape (rows,), if given."""
         bits = f"u{values.dtype.itemsize}"
-        one = np.uint64(fill.view(bits)[0])
-        kernel("block_rows", "overwrite")(self.lengths, one, values.view(bits), valid)
+        kernel("block_rows", "overwrite")(self.lengths, fill, values.view(bits), valid)
 
 
 def read_marks(cursor: Cursor, rows: int) -> Marks:
@@ -133,12 +132,11 @@ def _read_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:
     count = cursor.varint(rows + 1)
     if count < 2:
         raise CorruptBlockError(f"has a mask of {count} stretches")
-    lengths = np.empty(count, np.uint64)
-    lengths[::2] = read_part(cursor, count - count // 2)
-    lengths[1::2] = read_part(cursor, count // 2)
-    if lengths.max() > rows or int(lengths.sum()) != rows:
+    others, marked = read_part(cursor, count - count // 2), read_part(cursor, count // 2)
+    lengths = np.empty(count, np.int64)
+    if not kernel("block_rows", "interleave")(others, marked, np.uint64(rows), lengths):
         raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
-    return lengths.view(np.int64)
+    return lengths
 
 
 def _read_few_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:

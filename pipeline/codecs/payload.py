@@ -30,6 +30,7 @@ cannot be had without it, from 128 on if a decoder that does not know it may pas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +42,7 @@ from pipeline.codecs.finishing import Finish
 from pipeline.codecs.marks import Marks, read_marks
 from pipeline.codecs.sections import apply_corrections
 from pipeline.codecs.series import INHERITED, LIST, decode_series
-from pipeline.codecs.transforms import Identity, read_transform
+from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
 
@@ -211,7 +212,7 @@ def _decode_around_gaps(
     gaps = missing if absent is None else absent
     if gaps is None or not wanted.part(gaps).marked:
         return _finished(sections, values), None
-    fill = np.full(1, fill_value(dtype), dtype)
+    fill = _fill_bits(dtype)
     valid = np.empty(wanted.stop - wanted.start, np.bool_)
     if absent is not None:
         values = wanted.part(absent).expand(values, fill, valid)
@@ -233,8 +234,8 @@ def _marks(sections: dict[int, Cursor], id: int, rows: int) -> Marks | None:
     return read_marks(sections[id], rows) if id in sections else None
 
 
-def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the value of the rows that are repeated or dropped, if any are."""
+def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> np.uint64:
+    """Return the bits of the value of the rows that are repeated or dropped, if any are."""
     if MISSING in sections and ABSENT in sections:
         raise CorruptBlockError("has rows without a value both in the stream and not in it")
     if REPEATED in sections and DROPPED in sections:
@@ -242,17 +243,22 @@ def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> NDArray[An
     for id in (REPEATED, DROPPED):
         if id in sections:
             return _one_value(sections[id], dtype)
-    return np.zeros(1, dtype)
+    return np.uint64(0)
 
 
-def _one_value(cursor: Cursor, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _one_value(cursor: Cursor, dtype: np.dtype[Any]) -> np.uint64:
     flag = cursor.byte()
     if flag > 1:
         raise CorruptBlockError(f"has a repeated value of kind {flag}")
     if flag == 0:
-        return np.full(1, fill_value(dtype), dtype)
-    bits = np.frombuffer(cursor.take(dtype.itemsize), f"<u{dtype.itemsize}").astype(np.uint64)
-    return Identity().inverse(bits, dtype)
+        return _fill_bits(dtype)
+    bits = int.from_bytes(cursor.take(dtype.itemsize), "little")
+    return np.uint64(bits != 0 if dtype.kind == "b" else bits)
+
+
+@cache
+def _fill_bits(dtype: np.dtype[Any]) -> np.uint64:
+    return np.uint64(np.full(1, fill_value(dtype), dtype).view(f"u{dtype.itemsize}")[0])
 
 
 def _decode_values(

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import ENTROPY
-from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, read_lanes
+from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, decode_whole, read_lanes
 from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
@@ -60,6 +60,9 @@ NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {
 MOST_LISTED: Final = 64
 
 
+_WORDS: Final = np.dtype(np.uint64)
+
+
 class Finish(Protocol):
     """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
 
@@ -76,7 +79,7 @@ class _Numbers:
     """Numbers stay what they are."""
 
     mapping: Mapping | None = NUMBERS
-    dtype = np.dtype(np.uint64)
+    dtype = _WORDS
     pointwise = True
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
@@ -134,11 +137,15 @@ def decode_series(
 def _decode_lanes(
     predictor: int, cursor: Cursor, rows: int, finish: Finish, part: tuple[int, int] | None
 ) -> tuple[NDArray[Any], int]:
-    lanes = read_lanes(predictor, cursor, rows)
-    start, stop = lanes.span(*(part if part and finish.pointwise else (0, rows)))
-    if finish.mapping is None:
-        return finish.values(lanes.restore(start, stop, NUMBERS).view(np.uint64)), start
-    return lanes.restore(start, stop, finish.mapping, finish.dtype), start
+    mapping, dtype = finish.mapping or NUMBERS, finish.dtype if finish.mapping else _WORDS
+    start = 0
+    if part is None or part == (0, rows) or not finish.pointwise:
+        numbers = decode_whole(predictor, cursor, rows, mapping, dtype)
+    else:
+        lanes = read_lanes(predictor, cursor, rows)
+        start, stop = lanes.span(*part)
+        numbers = lanes.restore(start, stop, mapping, dtype)
+    return numbers if finish.mapping else finish.values(numbers), start
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["add_runs", "count_up", "expand", "hold", "mend", "overwrite", "repeat", "surround"]
+__all__ = [
+    "add_runs",
+    "count_up",
+    "expand",
+    "hold",
+    "interleave",
+    "mend",
+    "overwrite",
+    "repeat",
+    "surround",
+]
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -93,6 +103,24 @@ def surround(listed: NDArray[np.uint64], rows: np.uint64, lengths: NDArray[np.in
         before = row + _ONE
         lengths[_TWO * k + _TWO] = rows - before
     return True
+
+
+@loop
+def interleave(
+    others: NDArray[np.uint64],
+    marked: NDArray[np.uint64],
+    rows: np.uint64,
+    lengths: NDArray[np.int64],
+) -> bool:
+    """Write lengths of stretches in turn, first of the `others`; False if they are not `rows`."""
+    left = rows
+    for k in range(np.uint64(lengths.size)):
+        length = marked[k >> _ONE] if k & _ONE else others[k >> _ONE]
+        if length > left:
+            return False
+        left -= length
+        lengths[k] = length
+    return left == _ZERO
 
 
 @loop

@@ -89,6 +89,7 @@ __all__ = [
     "MOST_OUTLIERS",
     "NONE",
     "NUMBERS",
+    "PLANES",
     "PREDICTORS",
     "SMOOTHING",
     "SPARE_WORDS",
@@ -127,7 +128,10 @@ PREDICTORS: Final = {
 """Names of the predictors by id."""
 
 PAIRS: Final = 63
-"""What stands for the low bits where two rows share a bin."""
+"""What stands for the low bits where two rows share a bin, or low bits lie in planes."""
+
+PLANES: Final = 128
+"""Flag beside the bits of a pair: low bits lie in planes."""
 
 MAX_PAIR: Final = 1 << 18
 """Residuals of a pair lie closer than this to zero."""

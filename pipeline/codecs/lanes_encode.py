@@ -16,13 +16,14 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import signed_varint, varint
 from pipeline.codecs.lanes import (
     LANES,
-    MAX_PAIR,
     MAX_STATE_BITS,
     MOST_GROUPS,
     MOST_OUTLIERS,
     PAIRS,
+    PLANES,
     LanePredictor,
 )
+from pipeline.codecs.lanes_apart import Apart, look_apart, pair_up, tokens_apart
 from pipeline.codecs.streams import lengths_of
 
 __all__ = ["Modelled", "model_lanes"]
@@ -47,10 +48,8 @@ _OFTEN: Final = 32
 """Few distinct residuals, and up to `_STATES` if the rarest comes this often, have a bin each:
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
-_PAIRED: Final = 64
-_LEAST_PAIRED: Final = 8192
-_MOST_PAIRS: Final = 250
-_PAIRS_MAY_COST: Final = 1.03
+_PAIRS_MAY_COST: Final = 1.015
+_OUTLIER_BITS: Final = 32.0
 _LEAST_SPLIT: Final = 2048
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
@@ -97,8 +96,12 @@ class _Model:
         Sizes, bases, extras, kinds, moves and frequencies (`pipeline.codecs.kernels.bins_table`).
     bits : float
         What table and rows will take.
-    pair_bits : int
-        0, or bits of a residual in a pair.
+    pair_bits, smallest : int
+        0, or bits of a residual in a pair; what they are counted from.
+    planes : int
+        Low bits of every residual that lie in planes.
+    dropped : ndarray of int64 or None
+        Rows whose residual has no bin.
     """
 
     tokens: NDArray[np.uint8]
@@ -106,6 +109,14 @@ class _Model:
     table: tuple[NDArray[np.int64], ...]
     bits: float
     pair_bits: int = 0
+    smallest: int = 0
+    planes: int = 0
+    dropped: NDArray[np.int64] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether no bin has plain bits."""
+        return not self.table[2].any()
 
 
 @dataclass(frozen=True)
@@ -150,22 +161,37 @@ class Modelled:
         widest = int(extras.max()) + MAX_STATE_BITS + self._low
         capacity = rest.values.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
         words = np.zeros(capacity, np.uint64)
-        residuals, within = rest.values, bases
-        if model.pair_bits:  # a pair is its bin, and nothing is left of it
-            residuals, within = np.zeros(model.tokens.size, np.int64), np.zeros_like(bases)
         start = int(kernel("bins_encode", "write_lanes")(
-            residuals, model.tokens, model.contexts, rest.lane // step, self.predictor.id,
-            rest.begins, self._low, self._low_bits, sizes, bases, within, extras, *others,
-            words, groups,
+            _NO_ROWS if model.plain else rest.values, model.tokens, model.contexts,
+            rest.lane // step, self.predictor.id, rest.begins, self._low, self._low_bits,
+            sizes, bases, bases, extras, *others, words, groups,
         ))  # fmt: skip
         data = words.view(np.uint8)[start >> 3 : -8 * _PADDING]
-        low = PAIRS if model.pair_bits else self._low
-        head = [self.predictor.write(), varint(8 * low + (start & 7))]
-        if model.pair_bits:
-            head.append(bytes((model.pair_bits,)) + signed_varint(rest.smallest))
+        head = [self.predictor.write(), self._layout(start & 7)]
         head += [varint(rest.lane), _write_outliers(rest.outlier_rows, rest.outliers)]
         head.extend(varint(size) for size in groups[:-1].tolist())
-        return b"".join((*head, data))
+        return b"".join((*head, data, self._planes()))
+
+    def _layout(self, before: int) -> bytes:
+        """Return what tells of low bits and pairs, and of so many bits before the stream."""
+        model = self._model
+        if not (model.pair_bits or model.planes):
+            return varint(8 * self._low + before)
+        told = varint(8 * PAIRS + before)
+        if model.planes:
+            told += varint(PLANES | model.pair_bits) + bytes((model.planes,))
+        else:
+            told += bytes((model.pair_bits,))
+        return told + (signed_varint(model.smallest) if model.pair_bits else b"")
+
+    def _planes(self) -> bytes:
+        """Return the low bits that lie in planes."""
+        low, rest = self._model.planes, self._residuals
+        if not low:
+            return b""
+        words = np.zeros((rest.values.size // 64 + 64 * rest.begins.shape[0]) * low, np.uint64)
+        used = kernel("bins_apart", "pack_planes")(rest.values, low, rest.lane, words)
+        return words[:used].tobytes()
 
 
 def _write_outliers(rows: NDArray[np.int64], residuals: NDArray[np.int64]) -> bytes:
@@ -216,15 +242,45 @@ def model_lanes(
         low_bits = (noise << np.uint64(low)) | low_bits if low else noise
         low += more
         np.right_shift(rest.values, more, out=rest.values)
-    pairs = _pairs(rest, contexts) if paired is not False and not low else None
-    if pairs is not None and paired:
-        model = pairs
-    else:
+    if low:
         model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
-        if pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits:
-            model = pairs
-    cost = model.bits + rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    else:
+        model = _shortest(rest, contexts, paired)
+        rest = _with_dropped(rest, model.dropped)
+    cost = (
+        model.bits + rows * low + _OUTLIER_BITS * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    )
     return Modelled(predictor, cost, rest, low, low_bits, model)
+
+
+def _shortest(rest: _Residuals, contexts: int, paired: bool | None) -> _Model:
+    """Return the bins that take least, or a little more if they are faster to decode."""
+    apart = look_apart(rest.values, rest.smallest, rest.largest) if rest.lane % 2 == 0 else None
+    pairs = _pairs(rest, contexts, apart) if apart is not None and paired is not False else None
+    if pairs is not None and paired:
+        return pairs
+    if apart is not None and apart.low >= 0:
+        tokens, numbers = tokens_apart(rest.values, apart)
+        bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
+        bases[: numbers.size] = numbers
+        model = _model(tokens, rest.lane, numbers.size, bases, extras, contexts)
+        bits = model.bits + apart.low * rest.values.size
+        model = replace(model, planes=apart.low, bits=bits)
+    else:
+        model = _single(rest, rest.smallest, rest.largest, contexts)
+    good = pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits
+    return pairs if pairs is not None and good else model
+
+
+def _with_dropped(rest: _Residuals, dropped: NDArray[np.int64] | None) -> _Residuals:
+    """Return the residuals with more outliers; those there were stay what they are."""
+    if dropped is None or not dropped.size:
+        return rest
+    more = np.setdiff1d(dropped, rest.outlier_rows)
+    rows = np.concatenate((rest.outlier_rows, more))
+    outliers = np.concatenate((rest.outliers, rest.values[more]))
+    order = np.argsort(rows)
+    return replace(rest, outlier_rows=rows[order], outliers=outliers[order])
 
 
 def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Model:
@@ -249,24 +305,20 @@ def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Mo
     return _model(tokens, rest.lane, bins, bases, extras, contexts)
 
 
-def _pairs(rest: _Residuals, contexts: int) -> _Model | None:
+def _pairs(rest: _Residuals, contexts: int, apart: Apart) -> _Model | None:
     """Return a bin for every two residuals, if few pairs come: half as much work to decode."""
-    if (
-        rest.values.size % 2
-        or rest.values.size < _LEAST_PAIRED
-        or rest.largest - rest.smallest >= _PAIRED
-        or max(abs(rest.smallest), abs(rest.largest)) >= MAX_PAIR
-    ):
+    pairs = pair_up(rest.values, apart)
+    if pairs is None or rest.outliers.size + pairs.dropped.size > MOST_OUTLIERS:
         return None
-    bits = max(1, (rest.largest - rest.smallest).bit_length())
-    bases, tokens = np.zeros(256, np.int64), np.empty(rest.values.size // 2, np.uint8)
-    bins = kernel("bins_plan", "assign_pairs")(
-        rest.values, np.int64(rest.smallest), bits, _MOST_PAIRS, bases, tokens
-    )
-    if not bins:
-        return None
-    model = _model(tokens, rest.lane // 2, bins, bases, np.zeros(256, np.int64), contexts)
-    return replace(model, pair_bits=bits)
+    bases = np.zeros(256, np.int64)
+    bases[: pairs.bases.size] = pairs.bases
+    extras = np.zeros(256, np.int64)
+    model = _model(pairs.tokens, rest.lane // 2, pairs.bases.size, bases, extras, contexts)
+    bits = model.bits + pairs.low * rest.values.size + _OUTLIER_BITS * pairs.dropped.size
+    return replace(
+        model, bits=bits, pair_bits=pairs.bits, smallest=pairs.smallest, planes=pairs.low,
+        dropped=pairs.dropped,
+    )  # fmt: skip
 
 
 def _model(

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.bins_planes import (
-    STRIDE,
     TILE,
     add_low,
     add_planes,
@@ -21,9 +20,9 @@ from pipeline.codecs.kernels.bins_planes import (
 from pipeline.codecs.kernels.bins_residuals import patch, restore
 from pipeline.codecs.kernels.bins_rows import decode_tile, one_by_one
 from pipeline.codecs.kernels.bins_table import ENTRY_WORDS, lay_out, read_table
-from pipeline.codecs.kernels.bins_values import write_values
+from pipeline.codecs.kernels.bins_values import map_tile, write_quotients, write_tile
 from pipeline.codecs.kernels.bits import fits, take_number, window
-from pipeline.codecs.kernels.block_loop import loop, part
+from pipeline.codecs.kernels.block_loop import part, wide_loop
 
 __all__ = ["decode_lanes"]
 
@@ -32,12 +31,13 @@ _ONE = np.uint64(1)
 _SMOOTH_BITS = np.int64(8)
 _GRID_BITS = np.int64(10)
 _HALF = np.int64(32)
+_LOW_HALF = np.int64((1 << 32) - 1)
 _MAX_PAIR = np.int64(1 << 18)
 _MOST_BITS = 28
 _WRONG = ~np.uint64(0)
 
 
-@loop
+@wide_loop
 def decode_lanes(
     words: NDArray[np.uint64],
     head: NDArray[np.int64],
@@ -110,9 +110,15 @@ def decode_lanes(
     end = np.uint64(head[11])
     low_at = np.uint64(head[11] - rows * head[4])
     plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
+    quick_quotients = mapping == 1 and scale == 1 and inverse != 0.0 and width == 8
     states = np.empty(4, np.uint64)
     begins = np.zeros((4, 2), np.int64)
-    tile = np.zeros(4 * STRIDE, np.int64)
+    tile = np.zeros(4 * TILE, np.int64)
+    raw = tile.view(np.uint64)
+    floats = tile.view(np.float64)
+    spare = np.empty(4 * TILE, np.int64)
+    starts = np.empty(4, np.uint64)
+    apart = np.empty(8 * 4 * TILE, np.uint8)
     first = first_group * 4 * lane
     for group in range(first_group, groups.size + 1):
         start = group * 4 * lane
@@ -138,7 +144,7 @@ def decode_lanes(
             if at == _WRONG:
                 return False
             if planes:
-                add_planes(words, plane_at, np.uint64(planes), steps, tile)
+                add_planes(words, plane_at, np.uint64(planes), steps, raw)
                 plane_at += np.uint64(8 * tile_words(steps, planes))
             for k in range(4):
                 begin = k * lane + done
@@ -147,17 +153,47 @@ def decode_lanes(
                     add_low(words, low_at + np.uint64(start + begin) * low, low, size, tile, k)
                 if odd_rows.size and size > 0:
                     patch(odd_rows, odd_residuals, start + begin, start + begin + size, tile, k)
-            restore(tile, steps, predictor, head[2], head[3], begins)
+            restore(tile, steps, predictor, head[2], head[3], begins, spare)
+            whole = done + steps <= common
+            for k in range(4):
+                starts[k] = start - first + k * lane + done if whole else k * TILE
+            if not whole:
+                _fill_up(tile, steps, lane, total - done)
+            goal = out if whole else apart
+            if not (
+                quick_quotients
+                and write_quotients(
+                    tile, steps, offset, power, inverse, rest, goal.view(np.float64), starts
+                )
+            ):
+                if not map_tile(
+                    tile, floats, steps, mapping, scale, offset, power, inverse, rest, lookup
+                ):
+                    return False
+                write_tile(tile, floats, steps, width, goal, starts)
             for k in range(4):
                 size = min(steps, total - k * lane - done)
-                to = start - first + k * lane + done
-                if size > 0 and not write_values(
-                    tile, np.uint64(k * STRIDE), np.uint64(size), mapping, scale, offset, power,
-                    inverse, rest, lookup, width, out, np.uint64(to),
-                ):  # fmt: skip
-                    return False
+                if not whole:
+                    _copy(apart, k * TILE, size, abs(width), out, start - first + k * lane + done)
             done += steps
     return True
+
+
+@part
+def _fill_up(tile: NDArray[np.int64], steps: int, lane: int, left: int) -> None:
+    """Give lanes that end in a tile a number that has a value; `left` rows are in a group."""
+    for k in range(1, 4):
+        for i in range(max(0, left - k * lane), steps):
+            tile[4 * i + k] = tile[4 * i]
+
+
+@part
+def _copy(
+    values: NDArray[np.uint8], begin: int, rows: int, width: int, out: NDArray[np.uint8], to: int
+) -> None:
+    """Copy rows of so many bytes."""
+    for i in range(rows * width):
+        out[to * width + i] = values[begin * width + i]
 
 
 @part
@@ -169,7 +205,7 @@ def _pair_up(bases: NDArray[np.int64], bins: np.int64, bits: np.int64, least: np
         two = (bases[i] & mask) + least
         if bases[i] < 0 or abs(one) >= _MAX_PAIR or abs(two) >= _MAX_PAIR:
             return False
-        bases[i] = (one << _HALF) + two
+        bases[i] = (one << _HALF) | (two & _LOW_HALF)
     return True
 
 

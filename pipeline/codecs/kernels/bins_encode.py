@@ -127,7 +127,7 @@ def write_lanes(
     Parameters
     ----------
     residuals, tokens, contexts
-        Of every row.
+        Of every row; no residuals if no bin has plain bits.
     lane, predictor
         Rows of a lane, and the id of what predicted them.
     begins
@@ -157,13 +157,19 @@ def write_lanes(
     for group in range(groups.size - 1, -1, -1):
         end = at
         start = group * 4 * lane
-        total = min(4 * lane, residuals.size - start)
+        total = min(4 * lane, tokens.size - start)
         for k in range(4):
             states[k] = size
-        at = _write_rows(
-            residuals[start : start + total], tokens[start : start + total],
-            contexts[start : start + total], lane, sizes[2], slots, plans, states, words, at,
-        )  # fmt: skip
+        if residuals.size:
+            at = _write_rows(
+                residuals[start : start + total], tokens[start : start + total],
+                contexts[start : start + total], lane, sizes[2], slots, plans, states, words, at,
+            )  # fmt: skip
+        else:
+            at = _write_plain_rows(
+                tokens[start : start + total], contexts[start : start + total], lane, sizes[2],
+                slots, plans, states, words, at,
+            )  # fmt: skip
         for k in range(3, -1, -1):
             if k * lane < total:
                 of = 4 * group + k
@@ -210,6 +216,43 @@ def _write_rows(
             code |= np.uint64(residuals[i] - plans[plan, 2]) << np.uint64(width)
             states[k] = slots[np.uint64((state >> width) + plans[plan, 1])]
             at -= np.uint64(width + plans[plan, 3])
+            shift = at & _SIXTY_THREE
+            above = (code >> _ONE) >> (_SIXTY_THREE - shift)
+            crossed = at >> _SIX != word
+            words[word] = filled | (above if crossed else _ZERO)
+            filled = (_ZERO if crossed else filled) | (code << shift)
+            word = at >> _SIX
+    words[word] = filled
+    return at
+
+
+@part
+def _write_plain_rows(
+    tokens: NDArray[np.uint8],
+    contexts: NDArray[np.uint8],
+    lane: int,
+    bins: np.int64,
+    slots: NDArray[np.int64],
+    plans: NDArray[np.int64],
+    states: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    at: np.uint64,
+) -> np.uint64:
+    """Do what `_write_rows` does where no bin has plain bits."""
+    word = at >> _SIX
+    filled = words[word]
+    width_of_row = np.uint64(bins)
+    for row in range(min(lane, tokens.size) - 1, -1, -1):
+        for k in range(3, -1, -1):
+            i = np.uint64(k * lane + row)
+            if i >= np.uint64(tokens.size):
+                continue
+            state = states[k]
+            plan = np.uint64(contexts[i]) * width_of_row + np.uint64(tokens[i])
+            width = (state + plans[plan, 0]) >> _PARTS
+            code = np.uint64(state & ((_STATE << width) - _STATE))
+            states[k] = slots[np.uint64((state >> width) + plans[plan, 1])]
+            at -= np.uint64(width)
             shift = at & _SIXTY_THREE
             above = (code >> _ONE) >> (_SIXTY_THREE - shift)
             crossed = at >> _SIX != word

@@ -1,4 +1,12 @@
-"""Loops that put bits which stand apart from the bins under the residuals of a tile."""
+"""Loops over bits that stand apart from the bins, under the residuals of a tile.
+
+In *planes* the low bits of a tile are packed so that wide registers handle many rows at once. A
+tile has up to 256 steps of four lanes, step after step, padded to a multiple of 64 numbers. The
+low bits are cut, from the lowest on, into pieces of 16 bits as long as there are so many, then of
+8, 4, 2 and 1 as the rest needs; a piece of b bits of n numbers takes ``n * b / 64`` words. The
+first so many numbers are in the lowest b bits of these words, a number in each, the next ones in
+the b bits above, and so on; but in a piece of one bit a word has 64 consecutive numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +16,15 @@ from numpy.typing import NDArray
 from pipeline.codecs.kernels.bits import load, window
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["COLUMNS", "STRIDE", "TILE", "add_low", "add_planes", "plane_words", "tile_words"]
+__all__ = ["TILE", "add_low", "add_planes", "piece_bits", "plane_words", "tile_words"]
 
 TILE = 256
 """Steps of a tile, which has a row of each of four lanes in every step."""
 
-STRIDE = TILE + 8
-"""Numbers of a tile from a lane to the next: lanes at a power of two would share cache lines."""
-
-COLUMNS = 16
-"""Strings of bits, side by side, in which the bits of a tile are packed."""
-
 _ONE = np.uint64(1)
 _FOUR = np.uint64(4)
-_SIX = np.uint64(6)
 _EIGHT = np.uint64(8)
-_LINE = np.uint64(8 * COLUMNS)
-_STRIDE = np.uint64(STRIDE)
-_SIXTY_THREE = np.uint64(63)
+_SIXTEEN = np.uint64(16)
 _SIXTY_FOUR = np.uint64(64)
 
 
@@ -41,18 +40,17 @@ def add_low(
     """Put the `low` bits of every row of a lane, consecutive from `at` on, under its residual."""
     mask = (_ONE << low) - _ONE
     shift = np.int64(low)
-    to = np.uint64(lane * STRIDE)
+    to = np.uint64(lane)
     for _ in range(rows):
         tile[to] = (tile[to] << shift) | np.int64(window(words, at) & mask)
         at += low
-        to += _ONE
+        to += _FOUR
 
 
 @part
 def tile_words(steps: int, low: int) -> int:
     """Return the words that low bits in planes take in a tile of so many steps of four lanes."""
-    rows = (steps + 3) // 4
-    return COLUMNS * ((rows * low + 63) // 64)
+    return (steps + 15) // 16 * low
 
 
 @part
@@ -62,34 +60,39 @@ def plane_words(steps: int, low: int) -> int:
 
 
 @part
-def add_planes(
-    words: NDArray[np.uint64], byte: np.uint64, low: np.uint64, steps: int, tile: NDArray[np.int64]
-) -> None:
-    """Put low bits in planes, which begin at a byte, under the residuals of a tile.
+def piece_bits(left: np.uint64) -> np.uint64:
+    """Return the bits of the next piece, with so many left."""
+    bits = _SIXTEEN
+    while bits > left:
+        bits >>= _ONE
+    return bits
 
-    Step i of lane k is row ``i // 4`` of column ``4 * k + i % 4``. A column is a string of the
-    bits of its rows, and word by word the columns stand side by side: all numbers of a row are
-    unpacked by the same shifts, several at once in wide registers.
-    """
-    mask = (_ONE << low) - _ONE
-    left = np.int64(low)
-    at = np.uint64(0)
-    for row in range(np.uint64((steps + 3) // 4)):
-        begin = byte + (at >> _SIX) * _LINE
-        shift = at & _SIXTY_THREE
-        over = _SIXTY_THREE - shift
-        if shift + low > _SIXTY_FOUR:
-            for k in range(_FOUR):
-                to = k * _STRIDE + _FOUR * row
-                for j in range(_FOUR):
-                    place = begin + _EIGHT * (_FOUR * k + j)
-                    bits = load(words, place) >> shift
-                    bits |= (load(words, place + _LINE) << _ONE) << over
-                    tile[to + j] = (tile[to + j] << left) | np.int64(bits & mask)
+
+@part
+def add_planes(
+    words: NDArray[np.uint64], byte: np.uint64, low: np.uint64, steps: int, tile: NDArray[np.uint64]
+) -> None:
+    """Put low bits in planes, which begin at a byte, under the residuals of a tile."""
+    lines = np.uint64((steps + 15) // 16)
+    place = low - low
+    left = low
+    while place < low:
+        bits = piece_bits(low - place)
+        size = lines * bits
+        if bits == _ONE:
+            for line in range(lines):
+                word = load(words, byte + _EIGHT * line)
+                to = _SIXTY_FOUR * line
+                for j in range(_SIXTY_FOUR):
+                    tile[to + j] = (tile[to + j] << left) | (((word >> j) & _ONE) << place)
         else:
-            for k in range(_FOUR):
-                to = k * _STRIDE + _FOUR * row
-                for j in range(_FOUR):
-                    bits = load(words, begin + _EIGHT * (_FOUR * k + j)) >> shift
-                    tile[to + j] = (tile[to + j] << left) | np.int64(bits & mask)
-        at += low
+            mask = (_ONE << bits) - _ONE
+            for row in range(_SIXTY_FOUR // bits):
+                shift = row * bits
+                to = row * size
+                for j in range(size):
+                    piece = (load(words, byte + _EIGHT * j) >> shift) & mask
+                    tile[to + j] = (tile[to + j] << left) | (piece << place)
+        byte += _EIGHT * size
+        place += bits
+        left = low - low

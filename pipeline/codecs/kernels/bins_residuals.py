@@ -1,6 +1,7 @@
 """Loops over a tile of residuals: outliers, and the predictors of the four lanes.
 
-A predictor has to wait for the row before; those of the four lanes wait at the same time.
+A predictor has to wait for the row before; those of the four lanes wait at the same time, in one
+wide register: a tile holds row after row of all four lanes.
 """
 
 from __future__ import annotations
@@ -8,16 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_planes import STRIDE
 from pipeline.codecs.kernels.block_loop import part
 from pipeline.codecs.kernels.lanes import missed
 
 __all__ = ["patch", "restore"]
 
 _ONE = np.uint64(1)
-_STRIDE = np.uint64(STRIDE)
-_STRIDE_TWO = np.uint64(2 * STRIDE)
-_STRIDE_THREE = np.uint64(3 * STRIDE)
+_TWO = np.uint64(2)
+_THREE = np.uint64(3)
+_FOUR = np.uint64(4)
 _SMOOTH_BITS = np.int64(8)
 _GRID_BITS = np.int64(10)
 
@@ -41,7 +41,7 @@ def patch(
         else:
             high = middle
     while low < rows.size and rows[low] < stop:
-        tile[lane * STRIDE + rows[low] - start] = residuals[low]
+        tile[4 * (rows[low] - start) + lane] = residuals[low]
         low += 1
 
 
@@ -55,14 +55,14 @@ def _sum_up(tile: NDArray[np.int64], steps: int, begins: NDArray[np.int64]) -> N
     at = np.uint64(0)
     for _ in range(steps):
         a += tile[at]
-        b += tile[at + _STRIDE]
-        c += tile[at + _STRIDE_TWO]
-        d += tile[at + _STRIDE_THREE]
+        b += tile[at + _ONE]
+        c += tile[at + _TWO]
+        d += tile[at + _THREE]
         tile[at] = a
-        tile[at + _STRIDE] = b
-        tile[at + _STRIDE_TWO] = c
-        tile[at + _STRIDE_THREE] = d
-        at += _ONE
+        tile[at + _ONE] = b
+        tile[at + _TWO] = c
+        tile[at + _THREE] = d
+        at += _FOUR
     begins[0, 0] = a
     begins[1, 0] = b
     begins[2, 0] = c
@@ -79,14 +79,14 @@ def _sum_up_slopes(tile: NDArray[np.int64], steps: int, begins: NDArray[np.int64
     at = np.uint64(0)
     for _ in range(steps):
         a += tile[at]
-        b += tile[at + _STRIDE]
-        c += tile[at + _STRIDE_TWO]
-        d += tile[at + _STRIDE_THREE]
+        b += tile[at + _ONE]
+        c += tile[at + _TWO]
+        d += tile[at + _THREE]
         tile[at] = a
-        tile[at + _STRIDE] = b
-        tile[at + _STRIDE_TWO] = c
-        tile[at + _STRIDE_THREE] = d
-        at += _ONE
+        tile[at + _ONE] = b
+        tile[at + _TWO] = c
+        tile[at + _THREE] = d
+        at += _FOUR
     begins[0, 1] = a
     begins[1, 1] = b
     begins[2, 1] = c
@@ -109,18 +109,18 @@ def _follow(
     at = np.uint64(0)
     for _ in range(steps):
         one = tile[at]
-        two = tile[at + _STRIDE]
-        three = tile[at + _STRIDE_TWO]
-        four = tile[at + _STRIDE_THREE]
+        two = tile[at + _ONE]
+        three = tile[at + _TWO]
+        four = tile[at + _THREE]
         tile[at] = one + (a >> _SMOOTH_BITS)
-        tile[at + _STRIDE] = two + (b >> _SMOOTH_BITS)
-        tile[at + _STRIDE_TWO] = three + (c >> _SMOOTH_BITS)
-        tile[at + _STRIDE_THREE] = four + (d >> _SMOOTH_BITS)
+        tile[at + _ONE] = two + (b >> _SMOOTH_BITS)
+        tile[at + _TWO] = three + (c >> _SMOOTH_BITS)
+        tile[at + _THREE] = four + (d >> _SMOOTH_BITS)
         a += one << shift
         b += two << shift
         c += three << shift
         d += four << shift
-        at += _ONE
+        at += _FOUR
     begins[0, 0] = a
     begins[1, 0] = b
     begins[2, 0] = c
@@ -128,14 +128,27 @@ def _follow(
 
 
 @part
-def _advance(value: np.int64, residual: np.int64, shift: np.int64, period: np.int64) -> np.int64:
-    """Return where a clock stands that was off by a residual."""
-    late = residual << _GRID_BITS
-    steps = missed(late, period)
-    if steps:
-        value += steps * period
-        late -= steps * period
-    return value + period + (late >> shift)
+def _gains(
+    tile: NDArray[np.int64],
+    steps: int,
+    shift: np.int64,
+    period: np.int64,
+    gains: NDArray[np.int64],
+) -> None:
+    """Write how far a clock advances in every row, by its residual."""
+    half = period >> np.int64(1)
+    count = np.uint64(4 * steps)
+    latest = np.int64(0)
+    for i in range(count):
+        latest = max(latest, tile[i] << _GRID_BITS)
+    if latest <= half:  # nobody has missed a period
+        for i in range(count):
+            gains[i] = period + ((tile[i] << _GRID_BITS) >> shift)
+        return
+    for i in range(count):
+        late = tile[i] << _GRID_BITS
+        missing = missed(late, period) * period
+        gains[i] = missing + period + ((late - missing) >> shift)
 
 
 @part
@@ -145,27 +158,25 @@ def _tick(
     shift: np.int64,
     period: np.int64,
     begins: NDArray[np.int64],
+    gains: NDArray[np.int64],
 ) -> None:
     """Undo the grid."""
+    _gains(tile, steps, shift, period, gains)
     a = begins[0, 0]
     b = begins[1, 0]
     c = begins[2, 0]
     d = begins[3, 0]
     at = np.uint64(0)
     for _ in range(steps):
-        one = tile[at]
-        two = tile[at + _STRIDE]
-        three = tile[at + _STRIDE_TWO]
-        four = tile[at + _STRIDE_THREE]
-        tile[at] = one + (a >> _GRID_BITS)
-        tile[at + _STRIDE] = two + (b >> _GRID_BITS)
-        tile[at + _STRIDE_TWO] = three + (c >> _GRID_BITS)
-        tile[at + _STRIDE_THREE] = four + (d >> _GRID_BITS)
-        a = _advance(a, one, shift, period)
-        b = _advance(b, two, shift, period)
-        c = _advance(c, three, shift, period)
-        d = _advance(d, four, shift, period)
-        at += _ONE
+        tile[at] += a >> _GRID_BITS
+        tile[at + _ONE] += b >> _GRID_BITS
+        tile[at + _TWO] += c >> _GRID_BITS
+        tile[at + _THREE] += d >> _GRID_BITS
+        a += gains[at]
+        b += gains[at + _ONE]
+        c += gains[at + _TWO]
+        d += gains[at + _THREE]
+        at += _FOUR
     begins[0, 0] = a
     begins[1, 0] = b
     begins[2, 0] = c
@@ -180,6 +191,7 @@ def restore(
     shift: np.int64,
     period: np.int64,
     begins: NDArray[np.int64],
+    spare: NDArray[np.int64],
 ) -> None:
     """Turn the residuals of a tile into numbers; `begins` holds where the predictors stand."""
     if predictor == 1:
@@ -189,4 +201,4 @@ def restore(
     elif predictor == 3:
         _follow(tile, steps, shift, begins)
     elif predictor == 4:
-        _tick(tile, steps, shift, period, begins)
+        _tick(tile, steps, shift, period, begins, spare)

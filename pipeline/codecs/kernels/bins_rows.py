@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_planes import STRIDE
 from pipeline.codecs.kernels.bins_table import MOST_ENTRIES
 from pipeline.codecs.kernels.bits import fits, load, window
 from pipeline.codecs.kernels.block_loop import part
@@ -27,67 +26,72 @@ _TWO = np.uint64(2)
 _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
 _SEVEN = np.uint64(7)
-_STRIDE = np.uint64(STRIDE)
-_STRIDE_TWO = np.uint64(2 * STRIDE)
-_STRIDE_THREE = np.uint64(3 * STRIDE)
+_EIGHT = np.uint64(8)
 _BUFFERED = np.uint64(56)
 _SIXTY_THREE = np.uint64(63)
 _NEXT = np.uint64(4 * MOST_ENTRIES)
 _WIDTH = np.uint64(8 * MOST_ENTRIES + 2)
 _TAKEN = np.uint64(8 * MOST_ENTRIES + 3)
 _WRONG = ~np.uint64(0)
-_HALF = np.int64(32)
 _ONE_FILL = 14
 _TWO_FILLS = 28
 
 
 @part
 def _row(
-    bases: NDArray[np.uint64],
+    entries: NDArray[np.uint64],
+    _halves: NDArray[np.int32],
     nexts: NDArray[np.uint16],
     widths: NDArray[np.uint8],
     state: np.uint64,
     bits: np.uint64,
-) -> tuple[np.int64, np.uint64, np.uint64]:
-    """Return the residual of an entry, the next entry, and the bits that both took."""
+    tile: NDArray[np.int64],
+    to: np.uint64,
+) -> tuple[np.uint64, np.uint64]:
+    """Store the residual of an entry; return the next entry, and the bits that both took."""
     taken = np.uint64(widths[_FOUR * state + _TAKEN])
     width = np.uint64(widths[_FOUR * state + _WIDTH])
     above = (bits & ((_ONE << taken) - _ONE)) >> width
-    following = np.uint64(nexts[_TWO * state + _NEXT]) + (bits & ((_ONE << width) - _ONE))
-    return np.int64(bases[state]) + np.int64(above), following, taken
+    tile[to] = np.int64(entries[state]) + np.int64(above)
+    return np.uint64(nexts[_TWO * state + _NEXT]) + (bits & ((_ONE << width) - _ONE)), taken
 
 
 @part
 def _plain_row(
-    bases: NDArray[np.uint64],
+    entries: NDArray[np.uint64],
+    _halves: NDArray[np.int32],
     nexts: NDArray[np.uint16],
     widths: NDArray[np.uint8],
     state: np.uint64,
     bits: np.uint64,
-) -> tuple[np.int64, np.uint64, np.uint64]:
+    tile: NDArray[np.int64],
+    to: np.uint64,
+) -> tuple[np.uint64, np.uint64]:
     """Do what `_row` does where no bin has plain bits."""
     taken = np.uint64(widths[_FOUR * state + _TAKEN])
-    following = np.uint64(nexts[_TWO * state + _NEXT]) + (bits & ((_ONE << taken) - _ONE))
-    return np.int64(bases[state]), following, taken
+    tile[to] = np.int64(entries[state])
+    return np.uint64(nexts[_TWO * state + _NEXT]) + (bits & ((_ONE << taken) - _ONE)), taken
 
 
 @part
-def _store(tile: NDArray[np.int64], at: np.uint64, residual: np.int64) -> None:
-    """Store the residual of a row."""
-    tile[at] = residual
+def _pair(
+    _entries: NDArray[np.uint64],
+    halves: NDArray[np.int32],
+    nexts: NDArray[np.uint16],
+    widths: NDArray[np.uint8],
+    state: np.uint64,
+    bits: np.uint64,
+    tile: NDArray[np.int64],
+    to: np.uint64,
+) -> tuple[np.uint64, np.uint64]:
+    """Store the residuals of two rows of a lane, 32 bits each, the second one in the lower."""
+    taken = np.uint64(widths[_FOUR * state + _TAKEN])
+    tile[to] = halves[_TWO * state + _ONE]
+    tile[to + _FOUR] = halves[_TWO * state]
+    return np.uint64(nexts[_TWO * state + _NEXT]) + (bits & ((_ONE << taken) - _ONE)), taken
 
 
-@part
-def _store_pair(tile: NDArray[np.int64], at: np.uint64, pair: np.int64) -> None:
-    """Store the residuals of two rows of a lane, 32 bits each."""
-    second = (pair << _HALF) >> _HALF
-    tile[at] = (pair - second) >> _HALF
-    tile[at + _ONE] = second
-
-
-def _make_four(
-    fills: int, row: Callable[..., Any], store: Callable[..., Any], step: np.uint64
-) -> Callable[..., Any]:
+def _make_four(fills: int, row: Callable[..., Any], step: np.uint64) -> Callable[..., Any]:
     """Return a loop that fills the buffer so many times for four rows."""
 
     @part
@@ -99,6 +103,7 @@ def _make_four(
         tile: NDArray[np.int64],
         rows: int,
     ) -> np.uint64:
+        halves = entries.view(np.int32)
         nexts = entries.view(np.uint16)
         widths = entries.view(np.uint8)
         a = states[0]
@@ -114,24 +119,20 @@ def _make_four(
             bits |= load(words, byte) << held
             byte += (_SIXTY_THREE - held) >> _THREE
             held |= _BUFFERED
-            residual, a, taken = row(entries, nexts, widths, a, bits)
-            store(tile, to, residual)
+            a, taken = row(entries, halves, nexts, widths, a, bits, tile, to)
             bits >>= taken
             held -= taken
-            residual, b, taken = row(entries, nexts, widths, b, bits)
-            store(tile, to + _STRIDE, residual)
+            b, taken = row(entries, halves, nexts, widths, b, bits, tile, to + _ONE)
             bits >>= taken
             held -= taken
             if fills == 2:
                 bits |= load(words, byte) << held
                 byte += (_SIXTY_THREE - held) >> _THREE
                 held |= _BUFFERED
-            residual, c, taken = row(entries, nexts, widths, c, bits)
-            store(tile, to + _STRIDE_TWO, residual)
+            c, taken = row(entries, halves, nexts, widths, c, bits, tile, to + _TWO)
             bits >>= taken
             held -= taken
-            residual, d, taken = row(entries, nexts, widths, d, bits)
-            store(tile, to + _STRIDE_THREE, residual)
+            d, taken = row(entries, halves, nexts, widths, d, bits, tile, to + _THREE)
             bits >>= taken
             held -= taken
             to += step
@@ -144,10 +145,10 @@ def _make_four(
     return four
 
 
-_four_pairs = _make_four(1, _plain_row, _store_pair, _TWO)
-_four_plain = _make_four(1, _plain_row, _store, _ONE)
-_four_of_one = _make_four(1, _row, _store, _ONE)
-_four_of_two = _make_four(2, _row, _store, _ONE)
+_four_pairs = _make_four(1, _pair, _EIGHT)
+_four_plain = _make_four(1, _plain_row, _FOUR)
+_four_of_one = _make_four(1, _row, _FOUR)
+_four_of_two = _make_four(2, _row, _FOUR)
 
 
 @part
@@ -197,6 +198,7 @@ def one_by_one(
 
     They come into the tile from its step `first` on.
     """
+    halves = entries.view(np.int32)
     nexts = entries.view(np.uint16)
     widths = entries.view(np.uint8)
     row = begin
@@ -206,12 +208,15 @@ def one_by_one(
                 if not fits(words, at):
                     return _WRONG
                 bits = window(words, at)
-                residual, states[k], taken = _row(entries, nexts, widths, states[k], bits)
-                at += taken
-                to = np.uint64(k * STRIDE + first + row - begin)
+                to = np.uint64(4 * (first + row - begin) + k)
                 if paired:
-                    _store_pair(tile, to, residual)
+                    states[k], taken = _pair(
+                        entries, halves, nexts, widths, states[k], bits, tile, to
+                    )
                 else:
-                    tile[to] = residual
+                    states[k], taken = _row(
+                        entries, halves, nexts, widths, states[k], bits, tile, to
+                    )
+                at += taken
         row += 2 if paired else 1
     return at

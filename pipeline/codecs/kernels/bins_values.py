@@ -1,4 +1,4 @@
-"""Loops that turn a lane's numbers in a tile into values and write them where their rows stand."""
+"""Loops that turn the numbers of a tile into values, and write them where their rows stand."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["write_values"]
+__all__ = ["map_tile", "write_quotients", "write_tile"]
 
+_ONE = np.uint64(1)
+_TWO = np.uint64(2)
+_THREE = np.uint64(3)
+_FOUR = np.uint64(4)
 _SIGN = np.int64(63)
 _ALL_BUT_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
 _FAR_SHIFT = np.int64(52)
@@ -28,7 +32,7 @@ of their sum."""
 def _fused(_: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c``, rounded once."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double = ir.DoubleType()
         kind = ir.FunctionType(double, [double] * 3)
         fused = builder.module.declare_intrinsic("llvm.fma", [double], kind)
@@ -37,125 +41,69 @@ def _fused(_: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(a, b, c), generate
 
 
+@part
+def _times_inverse(number: float, _power: float, inverse: float, rest: float) -> float:
+    """Return ``number / power``, rounded as a division is, which takes six times as long."""
+    return _fused(number, inverse, number * rest)  # type: ignore[no-any-return]
+
+
 @intrinsic
 def _same_bits(_: Any, word: Any) -> Any:
     """Return the float that has the bits of a number."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(word), generate
 
 
 @part
-def _small_float(number: np.int64) -> float:
+def _by_bits(number: np.int64) -> float:
     """Return a number from -2**51 up to below 2**51 as a float."""
     return _same_bits(number + _MAGIC) - _MAGIC_FLOAT  # type: ignore[no-any-return]
 
 
-@part
-def _times_inverse(number: float, power: float, inverse: float, rest: float) -> float:
-    """Return ``number / power``, rounded as a division is, which takes six times as long."""
-    return _fused(number, inverse, number * rest)  # type: ignore[no-any-return]
-
-
-@part
-def _divided(number: float, power: float, inverse: float, rest: float) -> float:
+def _divided(number: float, power: float, _inverse: float, _rest: float) -> float:
     return number / power
 
 
-@part
-def _times(number: float, power: float, inverse: float, rest: float) -> float:
-    return number * power
-
-
-_interpreted = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
-_as_float: Any = np.float64 if _interpreted else _small_float
-_quotient: Any = _divided if _interpreted else _times_inverse
-
-
-def _make_floats(compute: Any) -> Any:
-    """Return a loop that writes floats computed of numbers."""
-
-    @part
-    def floats_of(
-        tile: NDArray[np.int64],
-        begin: np.uint64,
-        rows: np.uint64,
-        power: float,
-        inverse: float,
-        rest: float,
-        out: NDArray[Any],
-        to: np.uint64,
-    ) -> None:
-        outside = np.int64(0)
-        for i in range(rows):
-            number = tile[begin + i]
-            outside |= (number - _LEAST) >> _FAR_SHIFT
-            out[to + i] = compute(_as_float(number), power, inverse, rest)
-        if outside:  # too large for the short way
-            for i in range(rows):
-                out[to + i] = compute(np.float64(tile[begin + i]), power, inverse, rest)
-
-    return floats_of
-
-
-_write_quotients = _make_floats(_quotient)
-_write_divided = _make_floats(_divided)
-_write_products = _make_floats(_times)
+_compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
+_quotient: Any = _times_inverse if _compiled else _divided
+_small_float: Any = _by_bits if _compiled else np.float64
 
 
 @part
-def _write_floats(
-    tile: NDArray[np.int64],
-    begin: np.uint64,
-    rows: np.uint64,
-    mapping: int,
-    power: float,
-    inverse: float,
-    rest: float,
-    out: NDArray[Any],
-    to: np.uint64,
-) -> None:
-    if mapping == 5:
-        _write_products(tile, begin, rows, power, inverse, rest, out, to)
-    elif inverse == 0.0:
-        _write_divided(tile, begin, rows, power, inverse, rest, out, to)
+def _make_floats(tile: NDArray[np.int64], floats: NDArray[np.float64], count: np.uint64) -> None:
+    """Turn numbers into floats in place."""
+    outside = np.int64(0)
+    for i in range(count):
+        outside |= (tile[i] - _LEAST) >> _FAR_SHIFT
+    if outside:  # too large for the short way
+        for i in range(count):
+            floats[i] = np.float64(tile[i])
     else:
-        _write_quotients(tile, begin, rows, power, inverse, rest, out, to)
-    if mapping == 2:
-        for i in range(to, to + rows):
-            out[i] = np.float32(out[i])
+        for i in range(count):
+            floats[i] = _small_float(tile[i])
 
 
 @part
-def _copy(
-    tile: NDArray[Any], begin: np.uint64, rows: np.uint64, out: NDArray[Any], to: np.uint64
-) -> None:
-    for i in range(rows):
-        out[to + i] = tile[begin + i]
-
-
-@part
-def _look_up(
-    tile: NDArray[np.int64], begin: np.uint64, rows: np.uint64, lookup: NDArray[np.int64]
-) -> bool:
+def _look_up(tile: NDArray[np.int64], count: np.uint64, lookup: NDArray[np.int64]) -> bool:
     """Replace numbers by their entries in `lookup`; False if one has none."""
     farthest = np.uint64(0)
-    for i in range(begin, begin + rows):
+    for i in range(count):
         farthest = max(farthest, np.uint64(tile[i]))
     if farthest >= np.uint64(lookup.size):
         return False
-    for i in range(begin, begin + rows):
+    for i in range(count):
         tile[i] = lookup[np.uint64(tile[i])]
     return True
 
 
 @part
-def write_values(
+def map_tile(
     tile: NDArray[np.int64],
-    begin: np.uint64,
-    rows: np.uint64,
+    floats: NDArray[np.float64],
+    steps: int,
     mapping: int,
     scale: np.int64,
     offset: np.int64,
@@ -163,42 +111,108 @@ def write_values(
     inverse: float,
     rest: float,
     lookup: NDArray[np.int64],
-    width: int,
-    out: NDArray[np.uint8],
-    to: np.uint64,
 ) -> bool:
-    """Write the values of some numbers to row `to` of `out` and those behind it.
+    """Turn the numbers of a tile into values in place; False if one has none in a look-up.
 
-    Returns False if a number has no entry in a look-up. Numbers are multiples of `scale` above
-    `offset`; see `pipeline.codecs.kernels.bins_decode.decode_lanes`.
+    Numbers are multiples of `scale` above `offset`, and `floats` is the memory of `tile`; see
+    `pipeline.codecs.kernels.bins_decode.decode_lanes`.
     """
+    count = np.uint64(4 * steps)
     if scale != 1:
-        for i in range(begin, begin + rows):
+        for i in range(count):
             tile[i] *= scale
     if offset:
-        for i in range(begin, begin + rows):
+        for i in range(count):
             tile[i] += offset
     if mapping == 1 or mapping == 2 or mapping == 5:
-        if width == 8:
-            doubles = out.view(np.float64)
-            _write_floats(tile, begin, rows, mapping, power, inverse, rest, doubles, to)
+        _make_floats(tile, floats, count)
+        if mapping == 5:
+            for i in range(count):
+                floats[i] *= power
+        elif inverse == 0.0:
+            for i in range(count):
+                floats[i] /= power
         else:
-            singles = out.view(np.float32)
-            _write_floats(tile, begin, rows, mapping, power, inverse, rest, singles, to)
-        return True
-    if mapping == 3:
-        for i in range(begin, begin + rows):
+            for i in range(count):
+                floats[i] = _quotient(floats[i], power, inverse, rest)
+        if mapping == 2:
+            for i in range(count):
+                floats[i] = np.float64(np.float32(floats[i]))
+    elif mapping == 3:
+        for i in range(count):
             tile[i] ^= (tile[i] >> _SIGN) & _ALL_BUT_SIGN
-    elif mapping == 4 and not _look_up(tile, begin, rows, lookup):
-        return False
-    if width == 8:
-        _copy(tile, begin, rows, out.view(np.int64), to)
-    elif width == -4:
-        _copy(tile.view(np.float64), begin, rows, out.view(np.float32), to)
-    elif width == 4:
-        _copy(tile, begin, rows, out.view(np.int32), to)
-    elif width == 2:
-        _copy(tile, begin, rows, out.view(np.int16), to)
-    else:
-        _copy(tile, begin, rows, out, to)
+    elif mapping == 4:
+        return _look_up(tile, count, lookup)
     return True
+
+
+@part
+def write_quotients(
+    tile: NDArray[np.int64],
+    steps: int,
+    offset: np.int64,
+    power: float,
+    inverse: float,
+    rest: float,
+    out: NDArray[Any],
+    starts: NDArray[np.uint64],
+) -> bool:
+    """Write the quotients of small numbers, in one pass; False if one is too large for it."""
+    a = starts[0]
+    b = starts[1]
+    c = starts[2]
+    d = starts[3]
+    outside = np.int64(0)
+    for i in range(np.uint64(steps)):
+        one = tile[_FOUR * i] + offset
+        two = tile[_FOUR * i + _ONE] + offset
+        three = tile[_FOUR * i + _TWO] + offset
+        four = tile[_FOUR * i + _THREE] + offset
+        outside |= (one - _LEAST) >> _FAR_SHIFT
+        outside |= (two - _LEAST) >> _FAR_SHIFT
+        outside |= (three - _LEAST) >> _FAR_SHIFT
+        outside |= (four - _LEAST) >> _FAR_SHIFT
+        out[a + i] = _quotient(_small_float(one), power, inverse, rest)
+        out[b + i] = _quotient(_small_float(two), power, inverse, rest)
+        out[c + i] = _quotient(_small_float(three), power, inverse, rest)
+        out[d + i] = _quotient(_small_float(four), power, inverse, rest)
+    return outside == 0
+
+
+@part
+def _write(
+    tile: NDArray[Any], steps: np.uint64, out: NDArray[Any], starts: NDArray[np.uint64]
+) -> None:
+    """Write the values of all four lanes."""
+    a = starts[0]
+    b = starts[1]
+    c = starts[2]
+    d = starts[3]
+    for i in range(steps):
+        out[a + i] = tile[_FOUR * i]
+        out[b + i] = tile[_FOUR * i + _ONE]
+        out[c + i] = tile[_FOUR * i + _TWO]
+        out[d + i] = tile[_FOUR * i + _THREE]
+
+
+@part
+def write_tile(
+    tile: NDArray[np.int64],
+    floats: NDArray[np.float64],
+    steps: int,
+    width: int,
+    out: NDArray[np.uint8],
+    starts: NDArray[np.uint64],
+) -> None:
+    """Write the values of a tile, each lane from its row in `starts` on."""
+    rows = np.uint64(steps)
+    if width == 8:
+        _write(tile, rows, out.view(np.int64), starts)
+    elif width == -4:
+        _write(floats, rows, out.view(np.float32), starts)
+    elif width == 4:
+        _write(tile, rows, out.view(np.int32), starts)
+    elif width == 2:
+        _write(tile, rows, out.view(np.int16), starts)
+    else:
+        _write(tile, rows, out, starts)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.bins_decode import decode_lanes
 from pipeline.codecs.kernels.bins_stream import read_head
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import wide_loop
 
 __all__ = ["IMPOSSIBLE", "decode_whole"]
 
@@ -18,7 +18,7 @@ IMPOSSIBLE = 8
 """What is wrong if it is not the head."""
 
 
-@loop
+@wide_loop
 def decode_whole(
     data: NDArray[np.uint8],
     rows: int,

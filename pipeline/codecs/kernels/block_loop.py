@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 from numba import config, njit
+from numba.core.compiler_lock import global_compiler_lock
 
-__all__ = ["loop", "part"]
+__all__ = ["loop", "part", "wide_loop"]
 
 
 def loop(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +35,30 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     # What is kept holds the parts, too: it is only good for the sources of all of them.
     compiled._cache._cache_file._source_stamp = _stamp()
     return compiled
+
+
+def wide_loop(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` as `loop` does, and handle statements alike at once where that pays.
+
+    LLVM calls it superword-level parallelism; numba leaves it off, and a function has no option
+    for it, so it is switched on for everybody while this one is compiled.
+    """
+    compiled: Any = loop(function)
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return compiled  # type: ignore[no-any-return]
+    narrow = compiled.compile
+
+    def compile_wide(signature: Any) -> Any:
+        with global_compiler_lock:
+            before = config.SLP_VECTORIZE  # type: ignore[attr-defined]
+            config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
+            try:
+                return narrow(signature)
+            finally:
+                config.SLP_VECTORIZE = before  # type: ignore[attr-defined]
+
+    compiled.compile = compile_wide
+    return compiled  # type: ignore[no-any-return]
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,10 +6,12 @@ a whole block took twice as long as decompressing its bytes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_values import write_values
+from pipeline.codecs.kernels.bins_values import map_tile
 from pipeline.codecs.kernels.block_layouts import transpose
 from pipeline.codecs.kernels.block_loop import loop, part
 
@@ -18,6 +20,7 @@ __all__ = ["decode_plain"]
 _TILE = np.uint64(512)
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
+_TWO = np.uint64(2)
 _THREE = np.uint64(3)
 _SEVEN = np.uint64(7)
 _EIGHT = np.uint64(8)
@@ -198,6 +201,52 @@ def _integrate(
     begins[1] = stride
 
 
+@part
+def _copy(tile: NDArray[Any], rows: np.uint64, out: NDArray[Any], to: np.uint64) -> None:
+    for i in range(rows):
+        out[to + i] = tile[i]
+
+
+@part
+def _finish(
+    tile: NDArray[np.uint64],
+    signed: NDArray[np.int64],
+    floats: NDArray[np.float64],
+    rows: np.uint64,
+    mapping: int,
+    power: float,
+    inverse: float,
+    rest: float,
+    lookup: NDArray[np.int64],
+    size: int,
+    out: NDArray[np.uint8],
+    to: np.uint64,
+) -> bool:
+    """Write the values of a tile from row `to` on; False if one has no entry in the look-up.
+
+    `signed` and `floats` are the memory of `tile`.
+    """
+    groups = (rows + _THREE) >> _TWO
+    for i in range(rows, groups << _TWO):
+        tile[i] = _ZERO
+    if mapping and not map_tile(
+        signed, floats, np.int64(groups), mapping, np.int64(1), np.int64(0), power, inverse, rest,
+        lookup,
+    ):  # fmt: skip
+        return False
+    if size == 8:
+        _copy(signed, rows, out.view(np.int64), to)
+    elif size == -4:
+        _copy(floats, rows, out.view(np.float32), to)
+    elif size == 4:
+        _copy(signed, rows, out.view(np.int32), to)
+    elif size == 2:
+        _copy(signed, rows, out.view(np.int16), to)
+    else:
+        _copy(signed, rows, out, to)
+    return True
+
+
 @loop
 def decode_plain(
     data: NDArray[np.uint8],
@@ -231,7 +280,7 @@ def decode_plain(
     count = all_rows - order
     tile = np.empty(_TILE, np.uint64)
     signed = tile.view(np.int64)
-    unit, nothing = np.int64(1), np.int64(0)
+    floats = tile.view(np.float64)
     squares = np.empty(_TILE >> _THREE, np.uint64)
     octets = squares.view(np.uint8)
     begins = np.empty(2, np.uint64)
@@ -243,10 +292,9 @@ def decode_plain(
         if order > _ONE:
             begins[0] += begins[1]
             tile[1] = begins[0]
-        if not write_values(
-            signed, _ZERO, order, mapping, unit, nothing, power, inverse, rest, lookup, size, out,
-            _ZERO,
-        ):  # fmt: skip
+        if not _finish(
+            tile, signed, floats, order, mapping, power, inverse, rest, lookup, size, out, _ZERO
+        ):
             return _ENTRY
     used = _ZERO
     for start in range(_ZERO, count, _TILE):
@@ -272,10 +320,10 @@ def decode_plain(
             for i in range(rows):
                 tile[i] = constant
         _integrate(tile, rows, order, scale, offset, begins)
-        if not write_values(
-            signed, _ZERO, rows, mapping, unit, nothing, power, inverse, rest, lookup, size, out,
-            start + order,
-        ):  # fmt: skip
+        to = start + order
+        if not _finish(
+            tile, signed, floats, rows, mapping, power, inverse, rest, lookup, size, out, to
+        ):
             return _ENTRY
     if stage == _CODES and used != np.uint64(larger.size):
         return _ESCAPES

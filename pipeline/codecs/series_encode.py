@@ -49,7 +49,7 @@ _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
-_PATTERNS_SHARE: Final = 0.8
+_PATTERNS_SHARE: Final = 0.86
 """Of the bytes of bins, that a plain stream must stay below: it takes twice as long to decode."""
 _LEAST_PATTERN: Final = 1024
 _LEAST_REMEMBERED: Final = 1024

@@ -21,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.content import Content, content_of, open_block
+from pipeline.codecs.content import (
+    SECTIONS,
+    VALUES,
+    Content,
+    content_of,
+    open_block,
+    split_payload,
+)
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.frame import (
     DTYPE_CODES,
@@ -35,14 +42,7 @@ from pipeline.codecs.frame import (
     split_frame,
 )
 from pipeline.codecs.memory import Memory
-from pipeline.codecs.payload import (
-    SECTIONS,
-    VALUES,
-    decode_payload,
-    inherit,
-    split_payload,
-    stream_rows,
-)
+from pipeline.codecs.payload import decode_payload, inherit, stream_rows
 from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
@@ -202,10 +202,10 @@ def decode_block(
     try:
         content = open_block(_view(data))
         start, stop = _range(rows, content.rows)
-        if content.payload is None:
+        if content.sections is None:
             return _fill(content, start, stop)
         with np.errstate(all="ignore"):
-            return DecodedBlock(*decode_payload(content, content.payload, start, stop))
+            return DecodedBlock(*decode_payload(content, content.sections, start, stop))
     except CorruptBlockError as error:
         raise _named(error, where) from error
 

@@ -6,25 +6,51 @@ length tells where they end, so that the header's checksum can be verified witho
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Final, NamedTuple
 
 import google_crc32c
 import numpy as np
 
-from pipeline.codecs.frame import HEADER_BYTES, payload_checksum, split_frame
-from pipeline.codecs.frame_v2 import CHECKSUM, Prefix, read_prefix
-from pipeline.codecs.header import DTYPES, MAGIC, BlockHeader
+from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.frame import split_frame
+from pipeline.codecs.header import DTYPES, MAX_ROWS, BlockHeader
 from pipeline.codecs.header_bounds import read_bounds
-from pipeline.codecs.header_flags import CONSTANT, PAYLOAD
+from pipeline.codecs.header_flags import POSSIBLE, REAL
 from pipeline.codecs.header_numbers import FLOATS
-from pipeline.codecs.header_rows import LINEAR, read_constant, read_linear
 from pipeline.codecs.series import INHERITED
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["Content", "content_of", "open_block"]
+__all__ = [
+    "ABSENT",
+    "CORRECTIONS",
+    "DROPPED",
+    "MISSING",
+    "OPTIONAL",
+    "REPEATED",
+    "SECTIONS",
+    "VALUES",
+    "Content",
+    "content_of",
+    "open_block",
+    "split_payload",
+]
 
-_START: Final = MAGIC + b"\x02"
+VALUES, MISSING, REPEATED, CORRECTIONS, ABSENT, DROPPED = range(1, 7)
+SECTIONS: Final = {
+    VALUES: "values",
+    MISSING: "missing",
+    REPEATED: "repeated",
+    CORRECTIONS: "corrections",
+    ABSENT: "absent",
+    DROPPED: "dropped",
+}
+"""Names of the sections by id that a decoder has to know."""
+
+OPTIONAL: Final = 128
+"""Least id of sections that a decoder may pass over."""
+
+_FIELDS: Final = 24
 
 
 class Content(NamedTuple):
@@ -37,8 +63,8 @@ class Content(NamedTuple):
         The column's own dtype, native byte order.
     transform, predictor, entropy : int
         Ids of the stages.
-    payload : memoryview or None
-        Verified; None if the rows follow from the header.
+    sections : dict or None
+        Those of the verified payload by id; None if the rows follow from the header.
     first : int or None
         Bits of the first row, and `step` from row to row, where all rows follow from them.
     step : int
@@ -51,11 +77,29 @@ class Content(NamedTuple):
     transform: int
     predictor: int
     entropy: int
-    payload: memoryview | None
+    sections: dict[int, Cursor] | None
     first: int | None = None
     step: int = 0
     least: int | None = None
     scale: int = 1
+
+
+def split_payload(data: memoryview) -> dict[int, Cursor]:
+    """Return the sections of a payload by id.
+
+    Raises
+    ------
+    CorruptBlockError
+        If a section is unknown, comes twice or is cut short, or the values are absent.
+    """
+    cursor, sections = Cursor(data), {}
+    while True:
+        id = cursor.byte()
+        if (id not in SECTIONS and id < OPTIONAL) or id in sections:
+            raise CorruptBlockError(f"has section {id}, unknown or for the second time")
+        sections[id] = Cursor(cursor.rest()) if id == VALUES else cursor.sized()
+        if id == VALUES:
+            return sections
 
 
 def open_block(data: memoryview) -> Content:
@@ -64,61 +108,58 @@ def open_block(data: memoryview) -> Content:
     Raises
     ------
     CorruptBlockError
-        As `pipeline.codecs.frame.split_frame`.
+        As `pipeline.codecs.frame.split_frame` and `split_payload`.
     """
     content = _quickly(data)
     return content_of(*split_frame(data)) if content is None else content
 
 
 def _quickly(data: memoryview) -> Content | None:
-    """Return what is in a block of version 2, None if something is odd."""
-    head = bytes(data[:HEADER_BYTES])
-    if head[:5] != _START:
+    """Return what is in a block of version 2 with a payload, None if something is odd."""
+    octets, told = np.frombuffer(data, np.uint8), np.empty(_FIELDS, np.int64)
+    octets.flags.writeable = False
+    if not kernel("frame_open", "open_frame")(octets, told):
         return None
-    try:
-        prefix = read_prefix(head)
-        size = len(data) - prefix.payload_bytes - 4
-        if size < prefix.end or CHECKSUM.unpack_from(head, size)[0] != google_crc32c.value(
-            head[:size]
-        ):
-            return None
-        if not prefix.flags & PAYLOAD:
-            return _bare(prefix, head, data[size + 4 :])
-        payload = data[size + 4 :]
-        if payload_checksum(payload) != prefix.payload_crc32c:
-            return None
-        transform, predictor, entropy = prefix.stages
-        least, scale = None, 1
-        if entropy & INHERITED and prefix.code not in FLOATS and prefix.missing < prefix.rows:
-            bounds, _, scale, _ = read_bounds(prefix.code, prefix.flags, head, prefix.end)
-            least = int(bounds[0])
-    except (IndexError, struct.error, CorruptBlockError):
+    code, flags, rows, missing, transform, predictor, entropy, at, end, crc, *places = told.tolist()
+    if code not in DTYPES or flags not in (REAL if code in FLOATS else POSSIBLE):
         return None
+    if rows > MAX_ROWS or rows == 0 or missing > rows:
+        return None
+    if (
+        google_crc32c.value(octets[:end]) != crc
+        or google_crc32c.value(octets[end + 4 :]) != places[12]
+    ):
+        return None
+    least, scale = None, 1
+    if entropy & INHERITED:
+        if code in FLOATS or missing == rows:
+            return None
+        bounds, _, scale, _ = read_bounds(code, flags, bytes(data[: end + 4]), at)
+        least = int(bounds[0])
+    sections = {VALUES: Cursor(data, places[0], places[1])}
+    if any(places[3:12:2]):
+        for id in range(MISSING, DROPPED + 1):
+            if places[2 * id - 1]:
+                sections[id] = Cursor(data, places[2 * id - 2], places[2 * id - 1])
     return Content(
-        prefix.rows, DTYPES[prefix.code], transform, predictor, entropy, payload,
-        least=least, scale=scale,
-    )  # fmt: skip
-
-
-def _bare(prefix: Prefix, head: bytes, nothing: memoryview) -> Content | None:
-    """Return the rows of a header without a payload."""
-    code, flags, rows = prefix.code, prefix.flags, prefix.rows
-    first, step, at = None, 0, prefix.end
-    if flags & LINEAR == LINEAR:
-        statistics, step, at = read_linear(code, flags, rows, head, at)
-        first = int(statistics.first or 0)
-    elif flags & CONSTANT:
-        _, first, at = read_constant(code, flags, head, at)
-    if at + 4 + len(nothing) != len(head) or nothing:
-        return None
-    return Content(rows, DTYPES[code], 0, 0, 0, None, first, step)
+        rows, DTYPES[code], transform, predictor, entropy, sections, least=least, scale=scale
+    )
 
 
 def content_of(header: BlockHeader, payload: memoryview) -> Content:
-    """Return what `open_block` does, of a header that has been read."""
+    """Return what `open_block` does, of a header that has been read.
+
+    Raises
+    ------
+    CorruptBlockError
+        As `split_payload`, or if there is a payload of no rows.
+    """
     first = int(header.statistics.first or 0) if header.step else header.constant
     bare, least = first is not None or header.vacant, header.statistics.min
+    if header.rows == 0 and not bare:
+        Cursor(payload).finish()
     return Content(
         header.rows, header.dtype, header.transform, header.predictor, header.entropy,
-        None if bare else payload, first, header.step, least if isinstance(least, int) else None, header.scale,
+        None if bare else split_payload(payload) if header.rows else {},
+        first, header.step, least if isinstance(least, int) else None, header.scale,
     )  # fmt: skip

@@ -36,7 +36,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.content import Content
+from pipeline.codecs.content import (
+    ABSENT,
+    CORRECTIONS,
+    DROPPED,
+    MISSING,
+    OPTIONAL,
+    REPEATED,
+    VALUES,
+    Content,
+)
 from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.finishing import Finish
 from pipeline.codecs.marks import Marks, read_marks
@@ -52,48 +61,13 @@ __all__ = [
     "DROPPED",
     "MISSING",
     "REPEATED",
-    "SECTIONS",
     "VALUES",
     "decode_payload",
     "inherit",
-    "split_payload",
     "stream_rows",
 ]
 
-VALUES, MISSING, REPEATED, CORRECTIONS, ABSENT, DROPPED = range(1, 7)
-SECTIONS: Final = {
-    VALUES: "values",
-    MISSING: "missing",
-    REPEATED: "repeated",
-    CORRECTIONS: "corrections",
-    ABSENT: "absent",
-    DROPPED: "dropped",
-}
-"""Names of the sections by id that a decoder has to know."""
-
-_VALUES_ONLY: Final = bytes((VALUES,))
-_OPTIONAL: Final = 128
 _GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
-
-
-def split_payload(data: memoryview) -> dict[int, Cursor]:
-    """Return the sections of a payload by id.
-
-    Raises
-    ------
-    CorruptBlockError
-        If a section is unknown, comes twice or is cut short, or the values are absent.
-    """
-    if data[:1] == _VALUES_ONLY:  # nearly every block
-        return {VALUES: Cursor(data[1:])}
-    cursor, sections = Cursor(data), {}
-    while True:
-        id = cursor.byte()
-        if (id not in SECTIONS and id < _OPTIONAL) or id in sections:
-            raise CorruptBlockError(f"has section {id}, unknown or for the second time")
-        sections[id] = Cursor(cursor.rest()) if id == VALUES else cursor.sized()
-        if id == VALUES:
-            return sections
 
 
 @dataclass(frozen=True)
@@ -157,15 +131,15 @@ def inherit(content: Content, cursor: Cursor) -> Cursor:
 
 
 def decode_payload(
-    content: Content, data: memoryview, start: int, stop: int
+    content: Content, sections: dict[int, Cursor], start: int, stop: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Decode rows of a block.
 
     Parameters
     ----------
     content : Content
-    data : memoryview
-        Its payload.
+    sections : dict
+        Its own, which are read up.
     start, stop : int
         The rows wanted, within those of the block.
 
@@ -181,11 +155,8 @@ def decode_payload(
     CorruptBlockError
         If the payload cannot be what an encoder wrote.
     """
-    if content.rows == 0:
-        Cursor(data).finish()
     if start == stop:
         return np.empty(0, content.dtype), None
-    sections = split_payload(data)
     if sections.keys().isdisjoint(_GAPS):  # nearly every block
         values = _decode_values(content, sections, content.rows, start, stop)
         return _finished(sections, values), None
@@ -225,7 +196,7 @@ def _decode_around_gaps(
 def _finished(sections: dict[int, Cursor], values: NDArray[Any]) -> NDArray[Any]:
     """Return the values when nothing is left in the sections that they were made of."""
     for id, section in sections.items():
-        if id < _OPTIONAL and section.left and (id != VALUES or values.size):
+        if id < OPTIONAL and section.left and (id != VALUES or values.size):
             section.finish()
     return values
 

@@ -202,9 +202,11 @@ def _integrate(
 
 
 @part
-def _copy(tile: NDArray[Any], rows: np.uint64, out: NDArray[Any], to: np.uint64) -> None:
+def _cut(
+    tile: NDArray[np.uint64], rows: np.uint64, mask: np.uint64, out: NDArray[Any], to: np.uint64
+) -> None:
     for i in range(rows):
-        out[to + i] = tile[i]
+        out[to + i] = tile[i] & mask
 
 
 @part
@@ -234,16 +236,18 @@ def _finish(
         lookup,
     ):  # fmt: skip
         return False
-    if size == 8:
-        _copy(signed, rows, out.view(np.int64), to)
-    elif size == -4:
-        _copy(floats, rows, out.view(np.float32), to)
+    if size == -4:
+        singles = out.view(np.float32)
+        for i in range(rows):
+            singles[to + i] = floats[i]
+    elif size == 8:
+        _cut(tile, rows, _WRONG, out.view(np.uint64), to)
     elif size == 4:
-        _copy(signed, rows, out.view(np.int32), to)
+        _cut(tile, rows, np.uint64(0xFFFFFFFF), out.view(np.uint32), to)
     elif size == 2:
-        _copy(signed, rows, out.view(np.int16), to)
+        _cut(tile, rows, np.uint64(0xFFFF), out.view(np.uint16), to)
     else:
-        _copy(signed, rows, out, to)
+        _cut(tile, rows, _BYTE, out, to)
     return True
 
 

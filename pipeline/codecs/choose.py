@@ -42,19 +42,15 @@ def estimate_bits(numbers: NDArray[Any]) -> float:
     return float(kernel("block_sample", "row_bits")(words, signed, _ORDER_BITS))
 
 
-def encode_residuals(residuals: NDArray[np.uint64], only: int | None = None) -> tuple[int, bytes]:
-    """Choose an entropy stage for residuals, shape (rows,); return its id and its bytes.
-
-    With `only` another stage is never chosen, unless the residuals are constant.
-    """
+def encode_residuals(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
+    """Choose an entropy stage for residuals, shape (rows,); return its id and its bytes."""
     if is_constant(residuals):
         return CONSTANT, ENTROPY[CONSTANT].encode(residuals, 0)
-    if residuals.size < _FEW and only is None:
+    if residuals.size < _FEW:
         return _encode_few(residuals)
     few = sample(residuals).reshape(-1)
     tried = {
-        (entropy, width): ENTROPY[entropy].encode(few, width)
-        for entropy, width in _layouts(few, only)
+        (entropy, width): ENTROPY[entropy].encode(few, width) for entropy, width in _layouts(few)
     }
     (entropy, width), body = min(tried.items(), key=lambda item: len(item[1]))
     sizes = {ENTROPY[way[0]].name: len(found) for way, found in tried.items()}
@@ -75,7 +71,7 @@ def _encode_few(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
     return stage, ENTROPY[stage].encode(residuals, width)
 
 
-def _layouts(residuals: NDArray[np.uint64], only: int | None) -> list[tuple[int, int]]:
+def _layouts(residuals: NDArray[np.uint64]) -> list[tuple[int, int]]:
     """Return the entropy stages and widths worth trying on a sample, best estimate first."""
     longest = int(residuals.max()).bit_length()
     ways = [*((CODES, width) for width in _WIDTHS), (BIT_PLANES, longest), (VARINTS, 0)]
@@ -85,7 +81,6 @@ def _layouts(residuals: NDArray[np.uint64], only: int | None) -> list[tuple[int,
     ranked = sorted(
         (bits, way)
         for bits, way in zip(estimates.tolist(), ways, strict=True)
-        if way[1] < longest + 8
-        and (way[0] == only if only is not None else way[0] != VARINTS or longest > 7)
+        if way[1] < longest + 8 and (way[0] != VARINTS or longest > 7)
     )
     return [way for bits, way in ranked[:tried] if bits <= near * ranked[0][0]]

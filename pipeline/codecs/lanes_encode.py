@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import signed_varint, varint
 from pipeline.codecs.lanes import (
@@ -25,7 +26,10 @@ from pipeline.codecs.lanes import (
 )
 from pipeline.codecs.streams import lengths_of
 
-__all__ = ["Modelled", "model_lanes"]
+__all__ = ["LOOK", "Modelled", "model_lanes"]
+
+LOOK: Final = (-2, 0)
+"""What is known of contexts and table before anything is."""
 
 _TABLED: Final = 1 << 16
 """Residuals that span less are counted one by one; wider ones are judged by a sorted sample."""
@@ -94,7 +98,8 @@ class _Model:
     ----------
     tokens, contexts : ndarray of uint8, shape (rows,) or, of pairs, (rows / 2,)
     table : tuple of ndarray of int64
-        Sizes, bases, extras, kinds, moves and frequencies (`pipeline.codecs.kernels.bins_table`).
+        Sizes (`pipeline.codecs.kernels.bins_model`), bases, extras, kinds, moves and frequencies
+        (`pipeline.codecs.kernels.bins_table`).
     bits : float
         What table and rows will take.
     pair_bits : int
@@ -132,6 +137,11 @@ class Modelled:
         return int(self._model.table[0][1])
 
     @property
+    def known(self) -> tuple[int, int]:
+        """The scheme of contexts, -1 for none, and the bits of a state."""
+        return int(self._model.table[0][3]), int(self._model.table[0][0])
+
+    @property
     def paired(self) -> bool:
         """Whether two rows share a bin."""
         return self._model.pair_bits > 0
@@ -149,7 +159,8 @@ class Modelled:
         groups = np.empty(-(-rest.values.size // (LANES * rest.lane)), np.int64)
         widest = int(extras.max()) + MAX_STATE_BITS + self._low
         capacity = rest.values.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
-        words = np.zeros(capacity, np.uint64)
+        words = scratch.empty(capacity, np.uint64)
+        words.fill(0)
         residuals, within = rest.values, bases
         if model.pair_bits:  # a pair is its bin, and nothing is left of it
             residuals, within = np.zeros(model.tokens.size, np.int64), np.zeros_like(bases)
@@ -184,6 +195,7 @@ def model_lanes(
     *,
     wide: bool = False,
     paired: bool | None = None,
+    known: tuple[int, int] = LOOK,
 ) -> Modelled:
     """Decide how to write `numbers` as a laned stream.
 
@@ -200,6 +212,8 @@ def model_lanes(
         Some numbers take 64 bits, and are negative; only without a predictor.
     paired : bool, optional
         Whether two rows should share a bin if they can; by default what is shorter.
+    known : tuple of int
+        `Modelled.known` of numbers like these: saves looking for contexts and a table's size.
     """
     rows = numbers.size
     low, low_bits = 0, _NO_BITS
@@ -216,18 +230,20 @@ def model_lanes(
         low_bits = (noise << np.uint64(low)) | low_bits if low else noise
         low += more
         np.right_shift(rest.values, more, out=rest.values)
-    pairs = _pairs(rest, contexts) if paired is not False and not low else None
+    pairs = _pairs(rest, contexts, known) if paired is not False and not low else None
     if pairs is not None and paired:
         model = pairs
     else:
-        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
+        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts, known)
         if pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits:
             model = pairs
     cost = model.bits + rows * low + 32.0 * rest.outliers.size + 40.0 * rest.begins.shape[0]
     return Modelled(predictor, cost, rest, low, low_bits, model)
 
 
-def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Model:
+def _single(
+    rest: _Residuals, smallest: int, largest: int, contexts: int, known: tuple[int, int]
+) -> _Model:
     """Return a bin for every residual."""
     values, counts, scale = _count(rest.values, smallest, largest)
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
@@ -242,14 +258,14 @@ def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Mo
         bins = kernel("bins_plan", "plan_bins")(
             values, counts, scale, bin_bits, most, bases, extras
         )
-    tokens = np.empty(rows, np.uint8)
+    tokens = scratch.empty(rows, np.uint8)
     kernel("bins_plan", "assign_bins")(
         rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
     )
-    return _model(tokens, rest.lane, bins, bases, extras, contexts)
+    return _model(tokens, rest.lane, bins, bases, extras, contexts, known)
 
 
-def _pairs(rest: _Residuals, contexts: int) -> _Model | None:
+def _pairs(rest: _Residuals, contexts: int, known: tuple[int, int]) -> _Model | None:
     """Return a bin for every two residuals, if few pairs come: half as much work to decode."""
     if (
         rest.values.size % 2
@@ -259,13 +275,14 @@ def _pairs(rest: _Residuals, contexts: int) -> _Model | None:
     ):
         return None
     bits = max(1, (rest.largest - rest.smallest).bit_length())
-    bases, tokens = np.zeros(256, np.int64), np.empty(rest.values.size // 2, np.uint8)
+    bases, tokens = np.zeros(256, np.int64), scratch.empty(rest.values.size // 2, np.uint8)
     bins = kernel("bins_plan", "assign_pairs")(
         rest.values, np.int64(rest.smallest), bits, _MOST_PAIRS, bases, tokens
     )
     if not bins:
         return None
-    model = _model(tokens, rest.lane // 2, bins, bases, np.zeros(256, np.int64), contexts)
+    extras = np.zeros(256, np.int64)
+    model = _model(tokens, rest.lane // 2, bins, bases, extras, contexts, known)
     return replace(model, pair_bits=bits)
 
 
@@ -276,12 +293,13 @@ def _model(
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
     contexts: int,
+    known: tuple[int, int],
 ) -> _Model:
     counts, frequencies = np.zeros((2, 8, 256), np.int64)
     kinds, moves = np.zeros(256, np.int64), np.zeros((8, 8), np.int64)
-    seen = np.empty(tokens.size, np.uint8)
+    seen = scratch.empty(tokens.size, np.uint8)
     width = _state_bits(tokens.size) if bins > 1 else 0
-    sizes = np.array([width, contexts if bins > 1 else 1, bins], np.int64)
+    sizes = np.array([width, contexts if bins > 1 else 1, bins, *known], np.int64)
     bits = kernel("bins_model", "model_bins")(
         tokens, lane, sizes, extras, counts, frequencies, kinds, moves, seen
     )
@@ -302,7 +320,7 @@ def _state_bits(rows: int) -> int:
 
 
 def _predict(numbers: NDArray[np.int64], predictor: LanePredictor, lane: int) -> _Residuals:
-    values = np.empty_like(numbers)
+    values = scratch.empty(numbers.size, np.int64)
     begins = np.zeros((-(-numbers.size // lane), 2), np.int64)
     extremes = np.empty(2, np.int64)
     kernel("lanes", "predict")(

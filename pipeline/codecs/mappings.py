@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.images import image
 from pipeline.codecs.transforms import (
@@ -109,7 +110,7 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
         None when more than that do not fit.
     """
     wide = values.astype(np.float64, copy=False)
-    numbers = np.empty(values.size, np.int64)
+    numbers = scratch.empty(values.size, np.int64)
     misfits, state = _outputs(values.size, most)
     fits = kernel("block_values", "to_decimals")(
         wide, wide.view(np.int64), float(10**exponent), single or values.dtype.itemsize == 4,
@@ -120,7 +121,7 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
 
 def _outputs(rows: int, most: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return room for the misfits, and the state from which kernels start."""
-    return np.empty(int(rows * most), np.int64), _START.copy()
+    return scratch.empty(int(rows * most), np.int64), _START.copy()
 
 
 def _mapped(
@@ -210,8 +211,9 @@ class Distinct:
 def list_distinct(values: NDArray[Any], most: int) -> Distinct | None:
     """List the distinct `values`, shape (rows,); None if they outnumber `most`."""
     words = values.view(f"u{values.dtype.itemsize}").astype(np.uint64, copy=False)
-    slots = np.full(1 << (2 * most - 1).bit_length(), -1, np.int32)
-    distinct, codes = np.empty(most, np.uint64), np.empty(values.size, np.int64)
+    slots = scratch.empty(1 << (2 * most - 1).bit_length(), np.int32)
+    slots.fill(-1)
+    distinct, codes = scratch.empty(most, np.uint64), scratch.empty(values.size, np.int64)
     count = kernel("block_values", "find_distinct")(words, slots, distinct, codes)
     if count < 0:
         return None

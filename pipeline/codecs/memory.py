@@ -7,12 +7,15 @@ What comes back never depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pipeline.codecs.lanes import LanePredictor
 
-__all__ = ["Memory", "SeriesPlan"]
+__all__ = ["Memory", "SeriesPlan", "next_part", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,15 @@ class SeriesPlan:
     entropy : int
         Id of the entropy stage.
     predictor : LanePredictor
-        Of bins; of runs its id is the order of the differences.
+        Of bins; of others its id is the order of the differences.
     bits : float
         Bits per row.
-    contexts : int
-        Of bins: 1, or most that may be looked for.
     paired : bool
         Of bins: whether two rows shared one.
+    known : tuple of int
+        Of bins: their contexts and the size of their table (`pipeline.codecs.lanes_encode`).
+    width : int
+        Of codes and bit planes.
     predictors : tuple
         Predictors that were looked at, by the bits per row that they promised.
     stages : tuple
@@ -42,8 +47,9 @@ class SeriesPlan:
     entropy: int
     predictor: LanePredictor
     bits: float
-    contexts: int = 8
     paired: bool = False
+    known: tuple[int, int] = (-2, 0)
+    width: int = 0
     predictors: tuple[tuple[LanePredictor, float], ...] = ()
     stages: tuple[tuple[str, int], ...] = ()
     uses: int = 0
@@ -55,8 +61,50 @@ class Memory:
     Threads may share it: what it holds is replaced as a whole, and any of it will do.
     """
 
-    __slots__ = ("series", "transform")
+    __slots__ = ("parts", "series", "transform")
 
     def __init__(self) -> None:
         self.series: SeriesPlan | None = None
         self.transform: Any = None
+        self.parts: dict[str, SeriesPlan] = {}
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where in a block nested streams are being written, and how many were.
+
+    Attributes
+    ----------
+    memory : Memory
+    section : str
+    written : int
+    """
+
+    memory: Memory
+    section: str
+    written: int = 0
+
+
+_PLACE: Final[ContextVar[_Place | None]] = ContextVar("place", default=None)
+
+
+@contextmanager
+def parts_of(memory: Memory | None, section: str) -> Iterator[None]:
+    """Let nested streams that are written meanwhile be remembered as parts of a section.
+
+    Masks, corrections and entries are written far below what knows of the blocks before.
+    """
+    before = _PLACE.set(_Place(memory, section) if memory is not None else None)
+    try:
+        yield
+    finally:
+        _PLACE.reset(before)
+
+
+def next_part() -> tuple[Memory | None, str]:
+    """Return the memory of the nested stream that is written next, and its key there."""
+    place = _PLACE.get()
+    if place is None:
+        return None, ""
+    place.written += 1
+    return place.memory, f"{place.section} {place.written}"

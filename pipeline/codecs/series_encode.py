@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,13 +21,14 @@ from pipeline.codecs.choose import encode_residuals
 from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sample_runs
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
 from pipeline.codecs.entropy import BIT_PLANES, CODES, ENTROPY, VARINTS, is_constant
-from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
-from pipeline.codecs.lanes_encode import Modelled, model_lanes
-from pipeline.codecs.memory import Memory, SeriesPlan
+from pipeline.codecs.lanes import DELTA, DELTA2, GRID, NONE, LanePredictor
+from pipeline.codecs.lanes_encode import LOOK, Modelled, model_lanes
+from pipeline.codecs.memory import Memory, SeriesPlan, next_part
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
+from pipeline.codecs.scaling import scale_down
 from pipeline.codecs.series import BINS, LIST, NAMES, RUNS
-from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, lengths_of, scale_down
+from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, lengths_of
 
 __all__ = ["encode_series", "write_part"]
 
@@ -46,7 +47,6 @@ _STATES: Final = 128
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
 _LEAST_PATTERN: Final = 1024
-_LEAST_REMEMBERED: Final = 1024
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
 _SAFE_BITS: Final = 50
@@ -54,6 +54,10 @@ _SAFE_BITS: Final = 50
 _AS_GOOD: Final = (0.7, 1.05)
 """Bits a row, as a share of those before, that a plan may take to be used again: more, and another
 may be better; much fewer, and the column has become simple enough for others."""
+_ALIKE: Final = 1.6
+"""Up to here a few rows tell whether the predictor still is the best: blocks of a column differ."""
+_DOUBT: Final = 4  # one in so many runs of the sample
+_SLACK_BITS: Final = 256.0
 
 
 def encode_series(
@@ -70,18 +74,35 @@ def encode_series(
     memory : Memory, optional
         Of the column.
     """
-    plan = memory.series if memory is not None else None
-    if memory is None or plan is None or scaled.multiples.size < _LEAST_REMEMBERED:
-        found = _search(scaled, recipe)
-    else:
-        stream = _again(scaled, plan) if plan.uses < _MOST_USES else None
+    if memory is None or recipe.stage is not None:
+        return _search(scaled, recipe, memory).stream
+    stream, memory.series = _remembering(scaled, recipe, memory.series, memory)
+    return stream
+
+
+def _remembering(
+    scaled: Scaled,
+    recipe: Recipe,
+    plan: SeriesPlan | None,
+    memory: Memory,
+    *,
+    nested: bool = False,
+) -> tuple[EncodedStream, SeriesPlan]:
+    """Return the series in the stages of `plan` while they do, and what the next one should know."""
+    rows = scaled.multiples.size
+    if plan is not None and plan.uses < _MOST_USES and rows >= _SHORT:
+        stream = _again(scaled, plan, memory)
         if stream is not None:
-            memory.series = replace(plan, uses=plan.uses + 1)
-            return stream
-        found = _search(scaled, recipe)
-    if memory is not None and recipe.stage is None:
-        memory.series = found.plan(recipe, scaled.multiples.size)
-    return found.stream
+            return stream, replace(plan, bits=8.0 * len(stream.body) / rows, uses=plan.uses + 1)
+    found = _search(scaled, recipe, memory, nested=nested)
+    return found.stream, found.plan(rows)
+
+
+@dataclass(frozen=True)
+class _Plain(EncodedStream):
+    """A plain stream; `width` is that of its codes."""
+
+    width: int = 0
 
 
 class _Found(NamedTuple):
@@ -92,45 +113,63 @@ class _Found(NamedTuple):
     modelled: Modelled | None = None
     ranked: Sequence[Prediction] = ()
 
-    def plan(self, recipe: Recipe, rows: int) -> SeriesPlan:
+    def plan(self, rows: int) -> SeriesPlan:
         """Return what the next block should know."""
-        predictor, contexts, paired = LanePredictor(self.stream.predictor), recipe.contexts, False
-        if self.stream.entropy == BINS and self.modelled is not None:
-            predictor, paired = self.modelled.predictor, self.modelled.paired
-            contexts = recipe.contexts if self.modelled.contexts > 1 else 1
+        stream, modelled = self.stream, self.modelled
+        predictor, paired, known = LanePredictor(stream.predictor), False, LOOK
+        if stream.entropy == BINS and modelled is not None:
+            predictor, paired, known = modelled.predictor, modelled.paired, modelled.known
         return SeriesPlan(
-            self.stream.entropy,
+            stream.entropy,
             predictor,
-            8.0 * len(self.stream.body) / rows,
-            contexts,
+            8.0 * len(stream.body) / rows,
             paired,
+            known,
+            stream.width if isinstance(stream, _Plain) else 0,
             tuple((way.predictor, way.bits) for way in self.ranked),
             tuple((NAMES[way.entropy], _size(way)) for way in self.ways),
         )
 
 
-def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
-    """Return the series in the stages of a block before, None if they do not do as well."""
+def _again(scaled: Scaled, plan: SeriesPlan, memory: Memory) -> EncodedStream | None:
+    """Return the series in the stages of a block before, None if others may do better."""
     rows = scaled.multiples.size
-    stream = None
-    if plan.entropy in _PLAIN:
-        stream = _plain(scaled, plan.predictor.id, only=plan.entropy)
+    stream: EncodedStream | None = None
+    if plan.entropy in _PLAIN and rows > plan.predictor.id:
+        stream = _plain(scaled, plan.predictor.id, plan.entropy, plan.width)
     elif plan.entropy == RUNS:
-        found = _runs_of(scaled, plan.predictor.id, _FEW_RUNS)
+        found = _runs_of(scaled, plan.predictor.id, _FEW_RUNS, memory)
         stream = found[0] if found else None
     elif plan.entropy == BINS and int(scaled.multiples.max()) >> _SAFE_BITS == 0:
-        numbers = scaled.multiples.view(np.int64)
         modelled = model_lanes(
-            numbers, plan.predictor, plan.bits, plan.contexts, paired=plan.paired
-        )
-        if _AS_GOOD[0] * plan.bits * rows < modelled.bits < _AS_GOOD[1] * plan.bits * rows:
+            scaled.multiples.view(np.int64), plan.predictor, plan.bits,
+            paired=plan.paired, known=plan.known,
+        )  # fmt: skip
+        bits = modelled.bits / (plan.bits * rows + _SLACK_BITS)
+        if _AS_GOOD[0] < bits < _AS_GOOD[1] or (bits < _ALIKE and _suits(scaled, plan)):
             return _lanes(scaled, modelled)
-    if stream is not None and 8 * len(stream.body) < _AS_GOOD[1] * plan.bits * rows:
+    if stream is not None and 8 * len(stream.body) < _ALIKE * plan.bits * rows + _SLACK_BITS:
         return stream
     return None
 
 
-def _search(scaled: Scaled, recipe: Recipe, *, nested: bool = False) -> _Found:
+def _suits(scaled: Scaled, plan: SeriesPlan) -> bool:
+    """Tell by a few rows whether a search would end with the bins of a plan as well."""
+    numbers = scaled.multiples.view(np.int64)
+    runs = sample_runs(numbers)[::_DOUBT]
+    steps = runs[:, 1:] - runs[:, :-1]
+    if _FEW_RUNS * min(_changes(steps)) <= runs.size:
+        return False
+    largest = int(numbers.max())
+    if plan.predictor.id == NONE and largest < _STATES:
+        return True
+    best = choose_predictor(runs, largest)[0].predictor
+    return best.id == plan.predictor.id and best.id != GRID
+
+
+def _search(
+    scaled: Scaled, recipe: Recipe, memory: Memory | None = None, *, nested: bool = False
+) -> _Found:
     """Return the series in the stages that suit it best.
 
     With `nested`, runs are not allowed.
@@ -145,7 +184,7 @@ def _search(scaled: Scaled, recipe: Recipe, *, nested: bool = False) -> _Found:
         return _best([_list(scaled), _plain(scaled, _short_order(numbers))])
     signed = numbers.view(np.int64)
     runs = sample_runs(signed)
-    found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
+    found = [] if nested else _runs(scaled, runs, _FEW_RUNS, memory)
     ranked = choose_predictor(runs, largest)
     modelled = _model(signed, ranked, recipe, largest)
     if found and 8 * min(map(_size, found)) < modelled.bits:
@@ -185,7 +224,7 @@ def _forced(scaled: Scaled, recipe: Recipe, largest: int) -> EncodedStream:
     """Encode with the only stage that the recipe allows."""
     signed = scaled.multiples.view(np.int64)
     if recipe.stage == RUNS:
-        return min(_runs(scaled, sample_runs(signed), 0), key=_size)
+        return min(_runs(scaled, sample_runs(signed), 0, None), key=_size)
     ranked = choose_predictor(sample_runs(signed), largest)
     if recipe.stage == BINS:
         return _lanes(scaled, _model(signed, ranked, recipe, largest))
@@ -221,8 +260,9 @@ def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
 
 
 def _plain(
-    scaled: Scaled, order: int, stage: int | None = None, only: int | None = None
-) -> EncodedStream:
+    scaled: Scaled, order: int, stage: int | None = None, width: int | None = None
+) -> _Plain:
+    """Return the series as a plain stream, of the only `stage` and `width` if they are told."""
     numbers = scaled.multiples
     order = min(order, numbers.size - 1)
     steps = (numbers[1:] - numbers[:-1]).view(np.int64) if order == 1 else numbers[:0]
@@ -230,23 +270,34 @@ def _plain(
     step = int(few[few.size // 2]) if few.size else 0
     predictor, residuals = Predictor.forward(order, step, numbers)
     if stage is None or is_constant(residuals):
-        return encode_stream(scaled, predictor, *encode_residuals(residuals, only))
-    width = int(residuals.max()).bit_length()
-    return encode_stream(scaled, predictor, stage, ENTROPY[stage].encode(residuals, width))
+        stage, body = encode_residuals(residuals)
+        width = body[0] if stage in (CODES, BIT_PLANES) else 0
+    else:
+        if width is None or stage == BIT_PLANES:
+            width = int(residuals.max()).bit_length()
+        body = ENTROPY[stage].encode(residuals, width)
+    stream = encode_stream(scaled, predictor, stage, body)
+    return _Plain(stream.predictor, stream.entropy, stream.body, width)
 
 
-def _runs(scaled: Scaled, sample: NDArray[np.int64], few: int) -> list[EncodedStream]:
+def _runs(
+    scaled: Scaled, sample: NDArray[np.int64], few: int, memory: Memory | None
+) -> list[EncodedStream]:
     """Return the series as runs, and as runs of differences, if at most one in `few` rows."""
-    steps = sample[:, 1:] - sample[:, :-1]
-    changes = np.count_nonzero(steps), np.count_nonzero(steps[:, 1:] != steps[:, :-1])
+    changes = _changes(sample[:, 1:] - sample[:, :-1])
     found = []
     for order in range(2):
         if few * changes[order] <= sample.size and scaled.multiples.size > order + 1:
-            found += _runs_of(scaled, order, few)
+            found += _runs_of(scaled, order, few, memory)
     return found
 
 
-def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
+def _changes(steps: NDArray[np.int64]) -> tuple[int, int]:
+    """Return in how many rows numbers change, and in how many their differences do."""
+    return int(np.count_nonzero(steps)), int(np.count_nonzero(steps[:, 1:] != steps[:, :-1]))
+
+
+def _runs_of(scaled: Scaled, order: int, few: int, memory: Memory | None) -> list[EncodedStream]:
     numbers = scaled.multiples
     head = signed_varint(scaled.offset) + varint(scaled.scale)
     if order:
@@ -257,13 +308,23 @@ def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
         return []
     starts = np.concatenate(([0], starts))
     lengths = lengths_of(starts, numbers.size) - 1
-    parts = write_part(numbers[starts].view(np.int64)) + write_part(lengths)
+    parts = _part(numbers[starts].view(np.int64), memory, f"values of runs {order}")
+    parts += _part(lengths, memory, f"lengths of runs {order}")
     return [EncodedStream(order, RUNS, head + varint(starts.size) + parts)]
 
 
 def write_part(numbers: NDArray[Any], *, runs: bool = False) -> bytes:
     """Return `numbers` (int64 or uint64) as a nested stream, with runs only if they are allowed."""
-    stream = _search(scale_down(numbers), _AUTO, nested=not runs).stream
+    return _part(numbers, *next_part(), runs=runs)
+
+
+def _part(numbers: NDArray[Any], memory: Memory | None, key: str, *, runs: bool = False) -> bytes:
+    scaled = scale_down(numbers)
+    if memory is None:
+        stream = _search(scaled, _AUTO, nested=not runs).stream
+    else:
+        before = memory.parts.get(key)
+        stream, memory.parts[key] = _remembering(scaled, _AUTO, before, memory, nested=not runs)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 
 

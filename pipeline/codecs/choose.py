@@ -25,7 +25,6 @@ _LOG: Final = logging.getLogger(__name__)
 _RUN_ROWS: Final = 512
 _ORDER_BITS: Final = np.array([0.0, 0.02, 0.04])  # the simpler predictor wins a tie
 _WIDTHS: Final = (1, 2, 4, *range(8, 65, 8))
-_FEW: Final = 32
 _NEAR: Final = 1.3
 _VERY_NEAR: Final = 1.05  # a trial costs a short column a tenth of its time
 
@@ -46,8 +45,6 @@ def encode_residuals(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
     """Choose an entropy stage for residuals, shape (rows,); return its id and its bytes."""
     if is_constant(residuals):
         return CONSTANT, ENTROPY[CONSTANT].encode(residuals, 0)
-    if residuals.size < _FEW:
-        return _encode_few(residuals)
     few = sample(residuals).reshape(-1)
     tried = {
         (entropy, width): ENTROPY[entropy].encode(few, width) for entropy, width in _layouts(few)
@@ -60,15 +57,6 @@ def encode_residuals(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
     if entropy == BIT_PLANES:
         width = int(residuals.max()).bit_length()
     return entropy, ENTROPY[entropy].encode(residuals, width)
-
-
-def _encode_few(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
-    """Encode so few residuals that looking for a layout takes longer than it can save."""
-    lengths = [number.bit_length() for number in residuals.tolist()]
-    width = next(width for width in _WIDTHS if width >= max(lengths))
-    varints = 1 + sum(max(1, -(-length // 7)) for length in lengths)
-    stage = VARINTS if varints < -(-width * residuals.size // 8) else CODES
-    return stage, ENTROPY[stage].encode(residuals, width)
 
 
 def _layouts(residuals: NDArray[np.uint64]) -> list[tuple[int, int]]:

@@ -69,7 +69,6 @@ _FEW: Final = 512
 _SINGLES: Final = 2.0**24  # from here, float32 has no fractions
 _USES: Final = 32
 _MORE_MISFITS: Final = 0.005
-_UNLIKE, _UNLIKE_BITS = 1.6, 0.5
 _SPARE: Final = 2  # times as many entries as there were
 _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
@@ -122,24 +121,23 @@ class Remembered:
         Of a dictionary, a row; else 0.
     left : int
         Blocks for which it may still be taken without a look at others.
-    bits : float
-        What a row of its first block took in the end; 0 until that is known.
     """
 
-    mapping: Mapping
+    mapping: Callable[..., Mapped | None]
     share: float
     considered: tuple[tuple[Any, float], ...] = ()
     entries: float = 0.0
     left: int = _USES
-    bits: float = 0.0
 
     def again(self, values: NDArray[Any]) -> Mapped | None:
         """Return another block mapped in the same way, None if it fits worse there.
 
-        The bits of floats suit any: nothing would tell that something else suits better.
+        The bits of floats suit any, but where there are decimals, these suit better.
         """
         if self.mapping is map_image and values.dtype.kind == "f":
-            return None
+            few = np.ascontiguousarray(values[:: max(1, values.size // _FEW)])
+            if _decimals(few, find_exponents(few, False)[1]) is not None:
+                return None
         mapping = self.mapping
         if self.entries:
             most = int(_SPARE * (self.entries * values.size + 1))
@@ -148,16 +146,6 @@ class Remembered:
         if mapped is None or mapped.misfits.size > (self.share + _MORE_MISFITS) * values.size:
             return None
         return mapped
-
-    def after(self, bits: float) -> Remembered:
-        """Return what to know after a block that took so many bits a row.
-
-        If it took much more or much less than the first one, the next may want another transform.
-        """
-        if not self.bits:
-            return replace(self, bits=bits)
-        least, most = sorted((bits, self.bits))
-        return replace(self, left=0) if most > _UNLIKE * least + _UNLIKE_BITS else self
 
 
 def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:

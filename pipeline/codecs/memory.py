@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.codecs.lanes import LanePredictor
 
 __all__ = ["Memory", "SeriesPlan", "next_part", "parts_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesPlan:
+class SeriesPlan(NamedTuple):
     """How a block's numbers were stored.
 
     Attributes
@@ -53,6 +52,10 @@ class SeriesPlan:
     predictors: tuple[tuple[LanePredictor, float], ...] = ()
     stages: tuple[tuple[str, int], ...] = ()
     uses: int = 0
+
+    def used(self, bits: float) -> SeriesPlan:
+        """Return the plan after one more block, which took so many bits a row."""
+        return self._replace(bits=bits, uses=self.uses + 1)
 
 
 class Memory:

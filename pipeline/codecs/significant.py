@@ -111,7 +111,10 @@ class Significant:
 
     def forward(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the numbers nearest to `values`; 0 where there is none."""
-        decades, numbers = _decades(self.digits, self.exponent), scratch.empty(values.size, np.int64)
+        decades, numbers = (
+            _decades(self.digits, self.exponent),
+            scratch.empty(values.size, np.int64),
+        )
         kernel("block_arithmetic", "to_significant")(
             values.astype(np.float64, copy=False), decades.starts, decades.tops,
             decades.over, decades.times, numbers,

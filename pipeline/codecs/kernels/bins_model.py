@@ -225,14 +225,15 @@ def _settle_contexts(
 def _count_bins(
     tokens: NDArray[np.uint8],
     lane: int,
+    most: np.int64,
     kinds: NDArray[np.int64],
     moves: NDArray[np.int64],
     counts: NDArray[np.int64],
     contexts: NDArray[np.uint8],
 ) -> None:
-    """Count every bin in every context and write the rows' contexts; lanes begin in context 0.
+    """Count every bin in every one of the `most` contexts and write those of the rows.
 
-    Four lanes take turns, each with its own counts: one alone waits for every context it looks
+    Lanes begin in context 0. Four lanes take turns, each with its own counts: one alone waits for every context it looks
     up, and for every count that comes twice in a row.
     """
     rows = np.uint64(tokens.size)
@@ -242,17 +243,21 @@ def _count_bins(
             after[context, i] = moves[context, kinds[i]]
     seen = np.zeros((4, 8, 256), np.int32)
     states = np.empty(4, np.uint64)
-    for start in range(0, tokens.size, 4 * lane):
+    if most == 1:
+        for place in range(rows):
+            contexts[place] = 0
+            seen[place & np.uint64(3), 0, tokens[place]] += 1
+    for start in range(0, tokens.size if most > 1 else 0, 4 * lane):
         for k in range(4):
             states[k] = np.uint64(0)
         for row in range(min(lane, tokens.size - start)):
             for k in range(4):
-                i = np.uint64(start + k * lane + row)
-                if i >= rows:
+                at = np.uint64(start + k * lane + row)
+                if at >= rows:
                     break
-                token = np.uint64(tokens[i])
+                token = np.uint64(tokens[at])
                 state = states[k]
-                contexts[i] = state
+                contexts[at] = state
                 seen[k, state, token] += 1
                 states[k] = after[state, token]
     for k in range(4):
@@ -351,7 +356,7 @@ def model_bins(
     """
     bins = sizes[2]
     _settle_contexts(tokens, sizes, kinds, moves)
-    _count_bins(tokens, lane, kinds, moves, counts, contexts)
+    _count_bins(tokens, lane, sizes[1], kinds, moves, counts, contexts)
     needed = bit_length(np.uint64(bins - 1)) + np.int64(1)
     known = sizes[4] >= needed and sizes[4] <= sizes[0]
     chosen = sizes[4] if known else sizes[0]

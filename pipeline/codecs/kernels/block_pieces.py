@@ -77,4 +77,4 @@ def pack(columns: NDArray[np.int64], widths: NDArray[np.int64], packed: NDArray[
                 number >>= np.uint64(taken)
                 at += np.uint64(taken)
                 left -= taken
-    return np.int64((at + seven) >> three)
+    return int((at + seven) >> three)

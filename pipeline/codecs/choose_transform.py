@@ -68,7 +68,7 @@ _RUN_ROWS: Final = 256
 _FEW: Final = 512
 _SINGLES: Final = 2.0**24  # from here, float32 has no fractions
 _USES: Final = 32
-_MORE_MISFITS: Final = 0.005
+_MORE_MISFITS, _FEWER_MISFITS = 0.005, 0.25
 _SPARE: Final = 2  # times as many entries as there were
 _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
@@ -130,7 +130,7 @@ class Remembered:
     left: int = _USES
 
     def again(self, values: NDArray[Any]) -> Mapped | None:
-        """Return another block mapped in the same way, None if it fits worse there.
+        """Return another block mapped in the same way, None if it fits worse or much better there.
 
         The bits of floats suit any, but where there are decimals, these suit better.
         """
@@ -143,9 +143,11 @@ class Remembered:
             most = int(_SPARE * (self.entries * values.size + 1))
             mapping = partial(mapping, most=min(MAX_ENTRIES, most))
         mapped = mapping(values)
-        if mapped is None or mapped.misfits.size > (self.share + _MORE_MISFITS) * values.size:
+        if mapped is None:
             return None
-        return mapped
+        share = mapped.misfits.size / values.size
+        alike = self.share * _FEWER_MISFITS - _MORE_MISFITS <= share <= self.share + _MORE_MISFITS
+        return mapped if alike else None
 
 
 def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:

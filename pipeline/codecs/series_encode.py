@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sample_runs
 from pipeline.codecs.cursor import signed_varint, sized, varint
+from pipeline.codecs.entropy import CONSTANT
 from pipeline.codecs.lanes import DELTA, DELTA2, GRID, NONE, LanePredictor
 from pipeline.codecs.lanes_encode import LOOK, Modelled, model_lanes
 from pipeline.codecs.memory import Memory, SeriesPlan, next_part
@@ -27,7 +28,7 @@ from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.runs_encode import find_runs
 from pipeline.codecs.scaling import scale_down
 from pipeline.codecs.series import BINS, NAMES, RUNS
-from pipeline.codecs.short_encode import encode_short
+from pipeline.codecs.short_encode import encode_short, scale_of
 from pipeline.codecs.streams import EncodedStream, Scaled
 
 __all__ = ["Series", "encode_series", "repeat_series", "write_part"]
@@ -113,6 +114,9 @@ def encode_series(
     """
     if recipe.stage is not None:
         return _forced(numbers, bounds, recipe)
+    if numbers.size < _SHORT:
+        listed = numbers.tolist()
+        return Series(encode_short(listed), *scale_of(listed))
     runs = _runs(numbers, _likely_runs(numbers), _FEW_RUNS, memory)
     if runs and _size(runs[0].stream) <= _TINY:
         series, found = runs[0], _best([way.stream for way in runs])
@@ -135,7 +139,7 @@ def repeat_series(
     plan, rows = memory.series, numbers.size
     if plan is None or plan.uses >= _MOST_USES or rows < _SHORT or recipe.stage is not None:
         return None
-    if plan.entropy == RUNS:
+    if plan.entropy in (RUNS, CONSTANT):
         runs = _runs(numbers, (plan.predictor.id,), _FEW_RUNS, memory)
         series = runs[0] if runs and _as_good(runs[0].stream, rows, plan) else None
     else:
@@ -153,23 +157,28 @@ def write_part(numbers: NDArray[Any]) -> bytes:
 
 
 def _part(numbers: NDArray[Any], memory: Memory | None, key: str) -> bytes:
-    scaled, rows = scale_down(numbers), numbers.size
-    plan = memory.parts.get(key) if memory is not None and rows >= _SHORT else None
+    stream = encode_short(numbers.tolist()) if numbers.size < _SHORT else None
+    if stream is None and memory is not None:
+        stream = _remembering(scale_down(numbers), memory, key)
+    elif stream is None:
+        stream = _search(scale_down(numbers), _AUTO, []).stream
+    return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+
+
+def _remembering(scaled: Scaled, memory: Memory, key: str) -> EncodedStream:
+    """Return a part in the stages of the block before, or in those that suit it best."""
+    plan, rows = memory.parts.get(key), scaled.multiples.size
     stream = _again(scaled, plan) if plan is not None and plan.uses < _MOST_USES else None
     if stream is not None and plan is not None:
-        plan = plan.used(8.0 * _size(stream) / rows)
-    else:
-        found = _search(scaled, _AUTO, [])
-        stream, plan = found.stream, found.plan(rows)
-    if memory is not None and rows >= _SHORT:
-        memory.parts[key] = plan
-    return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+        memory.parts[key] = plan.used(8.0 * _size(stream) / rows)
+        return stream
+    found = _search(scaled, _AUTO, [])
+    memory.parts[key] = found.plan(rows)
+    return found.stream
 
 
 def _as_good(stream: EncodedStream, rows: int, plan: SeriesPlan) -> bool:
     """Tell whether a stream in the stages of a plan takes about as much as they did."""
-    if stream.entropy != plan.entropy:
-        return False
     return 8 * _size(stream) < _ALIKE * plan.bits * rows + _SLACK_BITS
 
 
@@ -211,8 +220,6 @@ def _suits(scaled: Scaled, plan: SeriesPlan) -> bool:
 def _search(scaled: Scaled, recipe: Recipe, runs: list[EncodedStream]) -> _Found:
     """Return the series in the stages that suit it best; `runs` are the ways to store it as such."""
     numbers = scaled.multiples
-    if numbers.size < _SHORT:
-        return _best([encode_short(numbers.tolist(), scaled.offset, scaled.scale)])
     largest = int(numbers.max())
     if largest == 0:
         return _best([encode_plain(scaled, 0)])
@@ -288,8 +295,6 @@ def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
 
 def _likely_runs(numbers: NDArray[Any]) -> list[int]:
     """Return of which orders there may be few enough runs, judged from a few rows."""
-    if numbers.size < _SHORT:
-        return []
     sample = sample_runs(numbers.view(np.int64))
     changes = _changes(sample)
     return [order for order in (0, 1) if _FEW_RUNS * changes[order] <= sample.size]
@@ -304,17 +309,17 @@ def _changes(sample: NDArray[np.int64]) -> tuple[int, int]:
 def _runs(
     numbers: NDArray[Any], orders: Iterable[int], few: int, memory: Memory | None
 ) -> list[Series]:
-    """Return the series as runs of each order, at most one in `few` rows, the shortest first."""
-    ways = []
-    for order in orders:
-        runs = find_runs(numbers, order, numbers.size // few + 1)
-        if runs is not None:
-            parts = _part(runs.values, memory, f"values of runs {order}")
-            parts += _part(runs.lengths - 1, memory, f"lengths of runs {order}")
-            ways.append(
-                Series(EncodedStream(order, RUNS, runs.head() + parts), runs.offset, runs.scale)
-            )
-    return sorted(ways, key=lambda way: _size(way.stream))
+    """Return the series as runs of the order that has fewest, if at most one in `few` rows."""
+    found = [find_runs(numbers, order, numbers.size // few + 1) for order in orders]
+    runs = min((way for way in found if way), key=lambda way: way.values.size, default=None)
+    if runs is None:
+        return []
+    order = runs.order
+    if runs.values.size == 1:
+        return [Series(encode_plain(scale_down(numbers), order), runs.offset, runs.scale)]
+    parts = _part(runs.values, memory, f"values of runs {order}")
+    parts += _part(runs.lengths - 1, memory, f"lengths of runs {order}")
+    return [Series(EncodedStream(order, RUNS, runs.head() + parts), runs.offset, runs.scale)]
 
 
 def _patterned(modelled: Modelled) -> bool:

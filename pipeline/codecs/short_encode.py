@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import gcd
 from typing import Final
 
 import numpy as np
@@ -13,34 +14,43 @@ from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.series import LIST
 from pipeline.codecs.streams import EncodedStream
 
-__all__ = ["encode_short"]
+__all__ = ["encode_short", "scale_of"]
 
 _WIDTHS: Final = (1, 2, 4, *range(8, 65, 8))
 _MOST_DIFFERENCED: Final = 1 << 62
 
 
-def encode_short(multiples: list[int], offset: int, scale: int) -> EncodedStream:
+def scale_of(numbers: list[int]) -> tuple[int, int]:
+    """Return the smallest of `numbers`, and the divisor of their distances from it, or 1."""
+    least = min(numbers)
+    return least, gcd(*[number - least for number in numbers]) or 1
+
+
+def encode_short(numbers: list[int]) -> EncodedStream:
     """Return few numbers as a list or as a plain stream, whichever is shorter.
 
     Parameters
     ----------
-    multiples : list of int
-        At least one, not negative; the smallest is 0.
-    offset, scale : int
-        ``number = multiple * scale + offset``.
+    numbers : list of int
+        At least one; below 2**64, or signed and of 64 bits.
     """
-    listed = b"".join([signed_varint(multiple * scale + offset) for multiple in multiples])
-    predictor, residuals = _predicted(multiples)
+    offset, scale = scale_of(numbers)
+    predictor, residuals = _predicted([(number - offset) // scale for number in numbers])
+    listed = sum([_bytes(2 * number if number >= 0 else -2 * number - 1) for number in numbers])
     head = signed_varint(offset) + varint(scale) + predictor.write()
     if min(residuals) == max(residuals):
-        plain = EncodedStream(predictor.order, CONSTANT, head + varint(residuals[0]))
+        stage, width, size = CONSTANT, 0, _bytes(residuals[0])
     else:
         stage, width, size = _layout(residuals)
-        if len(head) + size > len(listed):
-            return EncodedStream(0, LIST, listed)
-        body = ENTROPY[stage].encode(np.array(residuals, np.uint64), width)
-        plain = EncodedStream(predictor.order, stage, head + body)
-    return plain if len(plain.body) < len(listed) else EncodedStream(0, LIST, listed)
+    if len(head) + size >= listed:
+        return EncodedStream(0, LIST, b"".join(map(signed_varint, numbers)))
+    body = ENTROPY[stage].encode(np.array(residuals, np.uint64), width)
+    return EncodedStream(predictor.order, stage, head + body)
+
+
+def _bytes(number: int) -> int:
+    """Return the bytes of a number as LEB128."""
+    return (number.bit_length() + 6) // 7 or 1
 
 
 def _predicted(multiples: list[int]) -> tuple[Predictor, list[int]]:
@@ -58,7 +68,7 @@ def _layout(residuals: list[int]) -> tuple[int, int, int]:
     """Return the shorter of varints and codes, the codes' width, and about the bytes it takes."""
     lengths = [residual.bit_length() for residual in residuals]
     width = next(width for width in _WIDTHS if width >= max(lengths))
-    varints = 2 + sum([max(1, -(-length // 7)) for length in lengths])
+    varints = 2 + sum(map(_bytes, residuals))
     codes = 3 + -(-width * len(residuals) // 8)
     if width > 8:
         planes = [

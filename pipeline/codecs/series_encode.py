@@ -41,11 +41,12 @@ _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _TINY: Final = 200  # bytes; the heads of the lanes of a whole block alone take as many
 _SHORT: Final = 32
+_JUDGED: Final = 16384
 _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
-_LEAST_PATTERN: Final = 1024
+_LEAST_PATTERN: Final = 256
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
 _SAFE_BITS: Final = 50
@@ -269,14 +270,22 @@ def _model(
     numbers: NDArray[np.int64], ranked: list[Prediction], recipe: Recipe, largest: int
 ) -> Modelled:
     """Model lanes under the most promising predictors, and return the shortest."""
-    tried = ranked[: recipe.predictors]
-    wide = largest >= _WIDE
+    tried = [way.predictor for way in ranked[: recipe.predictors]]
+    if largest < _STATES and recipe.contexts > 1 and all(predictor.id for predictor in tried):
+        tried.append(LanePredictor(NONE))
+    wide, paired = largest >= _WIDE, None
+    if len(tried) > 1 and numbers.size > 2 * _JUDGED:  # all rows take long, and tell no more
+        middle = (numbers.size - _JUDGED) // 2
+        few = numbers[middle : middle + _JUDGED]
+        models = [
+            model_lanes(few, way, ranked[0].bits, recipe.contexts, wide=wide) for way in tried
+        ]
+        best = min(range(len(tried)), key=lambda at: models[at].bits)
+        tried, paired = [tried[best]], models[best].paired
     ways = [
-        model_lanes(numbers, way.predictor, way.bits, recipe.contexts, wide=wide) for way in tried
+        model_lanes(numbers, way, ranked[0].bits, recipe.contexts, wide=wide, paired=paired)
+        for way in tried
     ]
-    if largest < _STATES and recipe.contexts > 1 and all(way.predictor.id for way in tried):
-        none = LanePredictor(NONE)
-        ways.append(model_lanes(numbers, none, ranked[0].bits, recipe.contexts))
     return min(ways, key=lambda way: way.bits)
 
 

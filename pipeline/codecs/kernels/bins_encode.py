@@ -19,6 +19,7 @@ _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _SIX = np.uint64(6)
 _SIXTY_THREE = np.uint64(63)
+_WORD = np.uint64(64)
 _FLAG = np.int64(1)
 _KIND = np.int64(3)
 _STATE_BITS = np.int64(4)
@@ -178,6 +179,25 @@ def write_lanes(
 
 
 @part
+def _code(
+    residual: np.int64,
+    token: np.uint8,
+    context: np.uint8,
+    bins: np.uint64,
+    state: np.int64,
+    slots: NDArray[np.int64],
+    plans: NDArray[np.int64],
+) -> tuple[np.uint64, np.uint64, np.int64]:
+    """Return the bits of a row, how many they are, and the state before it."""
+    plan = np.uint64(context) * bins + np.uint64(token)
+    width = (state + plans[plan, 0]) >> _PARTS
+    code = np.uint64(state & ((_STATE << width) - _STATE))
+    code |= np.uint64(residual - plans[plan, 2]) << np.uint64(width)
+    before = slots[np.uint64((state >> width) + plans[plan, 1])]
+    return code, np.uint64(width + plans[plan, 3]), before
+
+
+@part
 def _write_rows(
     residuals: NDArray[np.int64],
     tokens: NDArray[np.uint8],
@@ -192,32 +212,74 @@ def _write_rows(
 ) -> np.uint64:
     """Write the rows of a group before position `at`, and leave the lanes' states.
 
-    The word that is being filled stays in a register; it is stored at every row, never loaded,
-    because a load would have to wait for the store before it.
+    Rows that not all lanes have come first. Then the bits of four rows mostly fit a word, and are
+    put in place together.
     """
-    word = at >> _SIX
-    filled = words[word]
-    width_of_row = np.uint64(bins)
-    for row in range(min(lane, residuals.size) - 1, -1, -1):
+    width = np.uint64(bins)
+    every = max(0, residuals.size - 3 * lane)
+    for row in range(min(lane, residuals.size) - 1, every - 1, -1):
         for k in range(3, -1, -1):
             i = np.uint64(k * lane + row)
-            if i >= np.uint64(residuals.size):
-                continue
-            state = states[k]
-            plan = np.uint64(contexts[i]) * width_of_row + np.uint64(tokens[i])
-            width = (state + plans[plan, 0]) >> _PARTS
-            code = np.uint64(state & ((_STATE << width) - _STATE))
-            code |= np.uint64(residuals[i] - plans[plan, 2]) << np.uint64(width)
-            states[k] = slots[np.uint64((state >> width) + plans[plan, 1])]
-            at -= np.uint64(width + plans[plan, 3])
-            shift = at & _SIXTY_THREE
-            above = (code >> _ONE) >> (_SIXTY_THREE - shift)
-            crossed = at >> _SIX != word
-            words[word] = filled | (above if crossed else _ZERO)
-            filled = (_ZERO if crossed else filled) | (code << shift)
-            word = at >> _SIX
+            if i < np.uint64(residuals.size):
+                code, size, states[k] = _code(
+                    residuals[i], tokens[i], contexts[i], width, states[k], slots, plans
+                )
+                at = _before(words, at, code, np.int64(size))
+    s0 = states[0]
+    s1 = states[1]
+    s2 = states[2]
+    s3 = states[3]
+    word = at >> _SIX
+    filled = words[word]
+    second = np.uint64(lane)
+    third = second + second
+    fourth = third + second
+    for row in range(every - 1, -1, -1):
+        i = np.uint64(row)
+        c0, w0, s0 = _code(residuals[i], tokens[i], contexts[i], width, s0, slots, plans)
+        i = np.uint64(row) + second
+        c1, w1, s1 = _code(residuals[i], tokens[i], contexts[i], width, s1, slots, plans)
+        i = np.uint64(row) + third
+        c2, w2, s2 = _code(residuals[i], tokens[i], contexts[i], width, s2, slots, plans)
+        i = np.uint64(row) + fourth
+        c3, w3, s3 = _code(residuals[i], tokens[i], contexts[i], width, s3, slots, plans)
+        if w0 + w1 + w2 + w3 < _WORD:
+            code = c0 | (c1 << w0) | ((c2 | (c3 << w2)) << (w0 + w1))
+            at, word, filled = _fill(words, at, word, filled, code, w0 + w1 + w2 + w3)
+        else:
+            at, word, filled = _fill(words, at, word, filled, c3, w3)
+            at, word, filled = _fill(words, at, word, filled, c2, w2)
+            at, word, filled = _fill(words, at, word, filled, c1, w1)
+            at, word, filled = _fill(words, at, word, filled, c0, w0)
     words[word] = filled
+    states[0] = s0
+    states[1] = s1
+    states[2] = s2
+    states[3] = s3
     return at
+
+
+@part
+def _fill(
+    words: NDArray[np.uint64],
+    at: np.uint64,
+    word: np.uint64,
+    filled: np.uint64,
+    code: np.uint64,
+    width: np.uint64,
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Put a code before position `at`; return where it begins, its word and what is in that.
+
+    The word that is being filled stays in a register; it is stored every time, never loaded,
+    because a load would have to wait for the store before it.
+    """
+    at -= width
+    shift = at & _SIXTY_THREE
+    above = (code >> _ONE) >> (_SIXTY_THREE - shift)
+    crossed = at >> _SIX != word
+    words[word] = filled | (above if crossed else _ZERO)
+    filled = (_ZERO if crossed else filled) | (code << shift)
+    return at, at >> _SIX, filled
 
 
 @part

@@ -24,6 +24,10 @@ _USUAL_BITS = 11
 _STATE_COST = 0.05
 """Bits of the stream that a state may cost: laying it out takes as long as decoding a row."""
 
+_NEAR_STATES = 2048
+_FAR_STATE_COST = 0.4
+"""Of each state from so many on: they do not stay in the nearest cache, and every row is slower."""
+
 _NO_SCHEME: Any = np.int64(-1)
 _LOOK: Any = np.int64(-2)
 _LEARNT = 0.97
@@ -363,7 +367,8 @@ def model_bins(
     least = np.inf
     bits = chosen
     while not known and (bits == chosen or (bits >= _LEAST_BITS and bits >= needed)):
-        cost = _STATE_COST * (sizes[1] << bits)
+        states = sizes[1] << bits
+        cost = _STATE_COST * states + _FAR_STATE_COST * max(0, states - _NEAR_STATES)
         for context in range(sizes[1]):
             cost += _normalise(counts[context], bins, bits, frequencies[context])
         if cost >= least:

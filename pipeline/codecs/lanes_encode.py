@@ -79,7 +79,7 @@ _OFTEN: Final = 32
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
 _PAIRS_MAY_COST: Final = 1.015
-_EACH_MAY_COST: Final = 1.004
+_EACH_MAY_COST: Final = 1.009
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
 _LEAST_SPLIT: Final = 2048

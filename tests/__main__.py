@@ -1,8 +1,9 @@
 """Run every check and test: ``python -m tests``.
 
-Lint, format, types and import contracts come first, then all tests with a JSON report, then
-the codec tests once more with the kernels as plain Python, so that coverage counts their lines,
-and last the coverage bounds. The first failure ends the run with its exit code.
+Two lines of steps run side by side. One runs all tests, with a JSON report. The other checks lint,
+format, types and import contracts, and runs the codec tests once more with the kernels as plain
+Python, so that coverage counts their lines; what it prints comes when it is done. The coverage
+bounds are checked last. The first failure of a line ends it, and the run fails.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import IO
 
 PYTEST = [sys.executable, "-m", "pytest", "--cov=pipeline", "--cov-report="]
 
@@ -20,12 +27,39 @@ SLOW_WITHOUT_COMPILATION = [
 ]
 """They take minutes as plain Python, and add no line to those that the others reach."""
 
-STEPS: list[tuple[str, list[str], dict[str, str]]] = [
-    ("lint", ["ruff", "check", "."], {}),
-    ("format", ["ruff", "format", "--check", "."], {}),
-    ("types", ["mypy"], {}),
-    ("import contracts", ["lint-imports"], {}),
-    (
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the run.
+
+    Attributes
+    ----------
+    name : str
+    command : list of str
+    environment : dict
+        What it gets on top.
+    """
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, out: IO[str] | None) -> bool:
+        """Run the command and tell whether it succeeded; print to `out`, or where we do."""
+        print(f"\n== {self.name}: {' '.join(self.command)}", file=out, flush=True)
+        started = time.monotonic()
+        environment = {**os.environ, **self.environment}
+        done = subprocess.run(
+            _resolved(self.command), env=environment, check=False, stdout=out, stderr=out
+        )
+        told = "" if done.returncode == 0 else " failed"
+        took = time.monotonic() - started
+        print(f"== {self.name}{told}: {took:.1f} s", file=out, flush=True)
+        return done.returncode == 0
+
+
+TESTS = [
+    Step(
         "tests",
         [
             *PYTEST,
@@ -33,40 +67,56 @@ STEPS: list[tuple[str, list[str], dict[str, str]]] = [
             "--json-report-file=pytest_results.json",
             "--json-report-indent=1",
         ],
-        {},
-    ),
-    (
+        {"COVERAGE_FILE": ".coverage.compiled"},
+    )
+]
+CHECKS = [
+    Step("lint", ["ruff", "check", "."]),
+    Step("format", ["ruff", "format", "--check", "."]),
+    Step("types", ["mypy"]),
+    Step("import contracts", ["lint-imports"]),
+    Step(
         "codec kernels without compilation",
-        [*PYTEST, "--cov-append", "-q", "tests/codecs", *SLOW_WITHOUT_COMPILATION],
-        {"NUMBA_DISABLE_JIT": "1"},
+        [*PYTEST, "-q", "tests/codecs", *SLOW_WITHOUT_COMPILATION],
+        {"NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": ".coverage.interpreted"},
     ),
-    (
+]
+BOUNDS = [
+    Step("join coverage", ["coverage", "combine", ".coverage.compiled", ".coverage.interpreted"]),
+    Step(
         "coverage of partitioning",
         ["coverage", "report", "--include=pipeline/partitioning/*", "--fail-under=100"],
-        {},
     ),
-    ("coverage", ["coverage", "report", "--fail-under=90"], {}),
+    Step("coverage", ["coverage", "report", "--fail-under=90"]),
 ]
 
 
 def main() -> int:
-    """Run the steps in order; return the exit code of the first that fails."""
-    for name, command, extra in STEPS:
-        print(f"\n== {name}: {' '.join(command)}", flush=True)
-        started = time.monotonic()
-        done = subprocess.run(_resolved(command), env={**os.environ, **extra}, check=False)
-        print(f"== {name}: {time.monotonic() - started:.1f} s", flush=True)
-        if done.returncode:
-            print(f"== {name} failed", flush=True)
-            return done.returncode
+    """Run all steps; return 0 if every one succeeded."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
+        checked: list[bool] = []
+        beside = Thread(target=lambda: checked.append(_line(CHECKS, out)))
+        beside.start()
+        tested = _line(TESTS)
+        beside.join()
+        out.seek(0)
+        print(out.read(), flush=True)
+    if not (tested and all(checked) and checked and _line(BOUNDS)):
+        print("\nSome checks failed.")
+        return 1
     print("\nAll checks passed.")
     return 0
 
 
+def _line(steps: Sequence[Step], out: IO[str] | None = None) -> bool:
+    """Run steps one after the other up to the first that fails; tell whether none did."""
+    return all(step.run(out) for step in steps)
+
+
 def _resolved(command: list[str]) -> list[str]:
-    tools = os.path.dirname(sys.executable)
-    program = os.path.join(tools, command[0])
-    return [program if os.path.exists(program) else command[0], *command[1:]]
+    tools = Path(sys.executable).parent
+    program = tools / command[0]
+    return [str(program) if program.exists() else command[0], *command[1:]]
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.images import Numbers, require_float
@@ -213,7 +214,7 @@ class Arithmetic:
 
         Parameters are those of `pipeline.codecs.kernels.block_values.mark_misfits`.
         """
-        numbers, wide = np.empty(values.size, np.int64), values.astype(np.float64, copy=False)
+        numbers, wide = scratch.empty(values.size, np.int64), values.astype(np.float64, copy=False)
         fits = kernel("block_arithmetic", "fit_arithmetic")(
             wide, wide.view(np.int64), *self._columns(), TENS, POWERS,
             values.dtype.itemsize == 4, tolerance, numbers, misfits, state,

@@ -166,7 +166,7 @@ def _step(column: NDArray[Any]) -> int:
         return 0
     first, second, last = int(column[0]), int(column[1]), int(column[-1])
     step = second - first
-    if last != first + (column.size - 1) * step or not -(1 << 63) <= step < 1 << 63:
+    if not step or last != first + (column.size - 1) * step or not -(1 << 63) <= step < 1 << 63:
         return 0
     # the ends are right without wrapping, so that the rows between may be compared with it
     words = column.view(f"u{column.dtype.itemsize}")

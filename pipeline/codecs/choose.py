@@ -25,7 +25,6 @@ _LOG: Final = logging.getLogger(__name__)
 _RUN_ROWS: Final = 512
 _ORDER_BITS: Final = np.array([0.0, 0.02, 0.04])  # the simpler predictor wins a tie
 _WIDTHS: Final = (1, 2, 4, *range(8, 65, 8))
-_FEW: Final = 32
 _NEAR: Final = 1.3
 _VERY_NEAR: Final = 1.05  # a trial costs a short column a tenth of its time
 
@@ -42,19 +41,13 @@ def estimate_bits(numbers: NDArray[Any]) -> float:
     return float(kernel("block_sample", "row_bits")(words, signed, _ORDER_BITS))
 
 
-def encode_residuals(residuals: NDArray[np.uint64], only: int | None = None) -> tuple[int, bytes]:
-    """Choose an entropy stage for residuals, shape (rows,); return its id and its bytes.
-
-    With `only` another stage is never chosen, unless the residuals are constant.
-    """
+def encode_residuals(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
+    """Choose an entropy stage for residuals, shape (rows,); return its id and its bytes."""
     if is_constant(residuals):
         return CONSTANT, ENTROPY[CONSTANT].encode(residuals, 0)
-    if residuals.size < _FEW and only is None:
-        return _encode_few(residuals)
     few = sample(residuals).reshape(-1)
     tried = {
-        (entropy, width): ENTROPY[entropy].encode(few, width)
-        for entropy, width in _layouts(few, only)
+        (entropy, width): ENTROPY[entropy].encode(few, width) for entropy, width in _layouts(few)
     }
     (entropy, width), body = min(tried.items(), key=lambda item: len(item[1]))
     sizes = {ENTROPY[way[0]].name: len(found) for way, found in tried.items()}
@@ -66,16 +59,7 @@ def encode_residuals(residuals: NDArray[np.uint64], only: int | None = None) -> 
     return entropy, ENTROPY[entropy].encode(residuals, width)
 
 
-def _encode_few(residuals: NDArray[np.uint64]) -> tuple[int, bytes]:
-    """Encode so few residuals that looking for a layout takes longer than it can save."""
-    lengths = [number.bit_length() for number in residuals.tolist()]
-    width = next(width for width in _WIDTHS if width >= max(lengths))
-    varints = 1 + sum(max(1, -(-length // 7)) for length in lengths)
-    stage = VARINTS if varints < -(-width * residuals.size // 8) else CODES
-    return stage, ENTROPY[stage].encode(residuals, width)
-
-
-def _layouts(residuals: NDArray[np.uint64], only: int | None) -> list[tuple[int, int]]:
+def _layouts(residuals: NDArray[np.uint64]) -> list[tuple[int, int]]:
     """Return the entropy stages and widths worth trying on a sample, best estimate first."""
     longest = int(residuals.max()).bit_length()
     ways = [*((CODES, width) for width in _WIDTHS), (BIT_PLANES, longest), (VARINTS, 0)]
@@ -85,7 +69,6 @@ def _layouts(residuals: NDArray[np.uint64], only: int | None) -> list[tuple[int,
     ranked = sorted(
         (bits, way)
         for bits, way in zip(estimates.tolist(), ways, strict=True)
-        if way[1] < longest + 8
-        and (way[0] == only if only is not None else way[0] != VARINTS or longest > 7)
+        if way[1] < longest + 8 and (way[0] != VARINTS or longest > 7)
     )
     return [way for bits, way in ranked[:tried] if bits <= near * ranked[0][0]]

@@ -68,7 +68,8 @@ _RUN_ROWS: Final = 256
 _FEW: Final = 512
 _SINGLES: Final = 2.0**24  # from here, float32 has no fractions
 _USES: Final = 32
-_MORE, _MORE_BITS, _LESS, _LESS_BITS, _MORE_MISFITS = 0.03, 0.05, 0.2, 1.0, 0.005
+_MORE_MISFITS, _FEWER_MISFITS = 0.005, 0.25
+_SPARE: Final = 2  # times as many entries as there were
 _DIGIT_BITS: Final = 3.32
 _MISFIT_BITS: Final = 20.0  # position and correction of a row, on real columns
 _LITTLE_BITS: Final = 0.3  # of misfits; no other way was better by as much
@@ -112,30 +113,41 @@ class Remembered:
     Attributes
     ----------
     mapping : callable
-    bits : float
-        Estimated bits per row when it was chosen.
     share : float
-        Share of misfits among the sampled rows.
-    whole : bool
-        Whether the column is one of whole numbers, for which little else may suit.
+        Share of misfits among the rows.
     considered : tuple
         Transforms that were looked at, and the bits per row that they promised.
+    entries : float
+        Of a dictionary, a row; else 0.
     left : int
         Blocks for which it may still be taken without a look at others.
     """
 
-    mapping: Mapping
-    bits: float
+    mapping: Callable[..., Mapped | None]
     share: float
-    whole: bool = False
     considered: tuple[tuple[Any, float], ...] = ()
+    entries: float = 0.0
     left: int = _USES
 
-    def suits(self, again: Candidate) -> bool:
-        """Tell whether the mapping does about as well on another block's sample."""
-        more = again.bits - self.bits
-        close = -min(_LESS * self.bits, _LESS_BITS) <= more <= _MORE * self.bits + _MORE_BITS
-        return close and _share(again) <= self.share + _MORE_MISFITS
+    def again(self, values: NDArray[Any]) -> Mapped | None:
+        """Return another block mapped in the same way, None if it fits worse or much better there.
+
+        The bits of floats suit any, but where there are decimals, these suit better.
+        """
+        if self.mapping is map_image and values.dtype.kind == "f":
+            few = np.ascontiguousarray(values[:: max(1, values.size // _FEW)])
+            if _decimals(few, find_exponents(few, False)[1]) is not None:
+                return None
+        mapping = self.mapping
+        if self.entries:
+            most = int(_SPARE * (self.entries * values.size + 1))
+            mapping = partial(mapping, most=min(MAX_ENTRIES, most))
+        mapped = mapping(values)
+        if mapped is None:
+            return None
+        share = mapped.misfits.size / values.size
+        alike = self.share * _FEWER_MISFITS - _MORE_MISFITS <= share <= self.share + _MORE_MISFITS
+        return mapped if alike else None
 
 
 def choose_transform(values: NDArray[Any], cost: Cost) -> Mapped:
@@ -155,9 +167,9 @@ def recall_transform(
 ) -> tuple[Mapped, Remembered]:
     """Choose a transform as `choose_transform`, or take the previous block's where it still suits.
 
-    It suits if the sample has no more misfits than it had, within a row in 200, and takes about
-    as many bits; after 32 blocks all is looked at again. Neighbouring blocks nearly always want
-    the same, and trying one mapping takes a third of the time of finding it.
+    It suits if the block has no more misfits than there were, within a row in 200, and not many
+    more entries of a dictionary; after 32 blocks all is looked at again. Neighbouring blocks
+    nearly always want the same, and even a look at a sample takes as long as mapping the block.
 
     Parameters
     ----------
@@ -169,19 +181,16 @@ def recall_transform(
     quick : bool
         Look for decimals only.
     """
-    if previous is not None and previous.left and previous.mapping is map_image and previous.whole:
-        return map_image(values), replace(previous, left=previous.left - 1)
-    runs = sample(values, _RUN_ROWS)
     if previous is not None and previous.left:
-        again = _try(previous.mapping, runs, values.size, cost)
-        if again is not None and previous.suits(again):
-            mapped = _apply(again, values, runs)
-            if mapped is not None:
-                return mapped, replace(previous, left=previous.left - 1)
+        again = previous.again(values)
+        if again is not None:
+            return again, replace(previous, left=previous.left - 1)
+    runs = sample(values, _RUN_ROWS)
     mapped, found, ranked = _choose(values, runs, cost, quick)
-    whole = values.dtype.kind != "f"
     considered = tuple((way.mapped.transform, way.bits) for way in ranked)
-    return mapped, Remembered(found.mapping, found.bits, _share(found), whole, considered)
+    entries = len(getattr(mapped.transform, "entries", ())) / values.size
+    share = max(_share(found), mapped.misfits.size / values.size)
+    return mapped, Remembered(found.mapping, share, considered, entries)
 
 
 def _share(found: Candidate) -> float:

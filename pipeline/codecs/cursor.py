@@ -20,6 +20,9 @@ WORD: Final = 0xFFFFFFFFFFFFFFFF
 """All ones; numbers are kept modulo one more than this."""
 
 
+_BYTES: Final = tuple(bytes((number,)) for number in range(128))
+
+
 def as_signed(number: int) -> int:
     """Return `number` modulo 2**64 as an int64."""
     return ((number & WORD) ^ (1 << 63)) - (1 << 63)
@@ -27,6 +30,8 @@ def as_signed(number: int) -> int:
 
 def varint(number: int) -> bytes:
     """Return `number`, at least 0 and below 2**64, as LEB128."""
+    if number < 128:
+        return _BYTES[number]
     out = bytearray()
     while number >= 128:
         out.append((number & 127) | 128)

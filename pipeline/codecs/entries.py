@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.arithmetic import Decimal
 from pipeline.codecs.mappings import (
     MAX_EXPONENT,
     Distinct,
@@ -49,7 +50,11 @@ def best_way(entries: NDArray[Any], ways: list[Mapping]) -> tuple[Mapping, Mappe
     """Return the way of mapping entries that takes least, and its result."""
     tried = ((way, way(entries)) for way in ways)
     found = [(way, mapped) for way, mapped in tried if mapped is not None]
-    return min(found, key=lambda one: _spread_bits(one[1]))
+    way, mapped = min(found, key=lambda one: _spread_bits(one[1]))
+    kind = mapped.transform
+    if way is _map_longest and isinstance(kind, Decimal):
+        way = partial(map_decimal, exponent=kind.exponent, single=kind.single, most=_MOST_MISFITS)
+    return way, mapped
 
 
 def _map_longest(entries: NDArray[Any]) -> Mapped | None:

@@ -18,10 +18,10 @@ from pipeline.codecs.lanes import MAX_PAIR
 
 __all__ = ["Apart", "Pairs", "look_apart", "pair_up", "tokens_apart"]
 
-_MOST_BINS: Final = 192
+_MOST_BINS: Final = 250
 _BIN_BITS: Final = 13.0
 """What a bin takes in a table."""
-_MAY_COST: Final = 1.003
+_MAY_COST: Final = 1.008
 """Times what bins would take that suit the residuals exactly."""
 _COUNTED: Final = 1 << 12
 _PAIR_BITS: Final = 6

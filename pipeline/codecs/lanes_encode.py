@@ -7,11 +7,12 @@ the decoder is told all of it, so decisions may improve without touching the for
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import signed_varint, varint
 from pipeline.codecs.lanes import (
@@ -26,7 +27,36 @@ from pipeline.codecs.lanes import (
 from pipeline.codecs.lanes_apart import Apart, look_apart, pair_up, tokens_apart
 from pipeline.codecs.streams import lengths_of
 
-__all__ = ["Modelled", "model_lanes"]
+__all__ = ["LOOK", "Known", "Modelled", "model_lanes"]
+
+BINS_OF_ROWS, BINS_OF_NUMBERS, BINS_OF_PAIRS = range(3)
+"""Layouts: what suits the residuals; a bin for each number, low bits apart; for each pair of it."""
+
+
+class Known(NamedTuple):
+    """What is known of numbers from others like them.
+
+    Attributes
+    ----------
+    layout : int
+        Of the bins; -1 if any may be best.
+    scheme : int
+        Of contexts, -1 for none, -2 to look for one.
+    state_bits : int
+        0 if any may be best.
+    """
+
+    layout: int = -1
+    scheme: int = -2
+    state_bits: int = 0
+
+    def of(self, layout: int) -> Known:
+        """Return what is known of bins of a layout."""
+        return self if layout == self.layout else LOOK
+
+
+LOOK: Final = Known()
+"""Nothing is known."""
 
 _TABLED: Final = 1 << 16
 """Residuals that span less are counted one by one; wider ones are judged by a sorted sample."""
@@ -49,6 +79,8 @@ _OFTEN: Final = 32
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
 _PAIRS_MAY_COST: Final = 1.015
+_EACH_MAY_COST: Final = 1.009
+"""Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
 _LEAST_SPLIT: Final = 2048
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
@@ -93,7 +125,8 @@ class _Model:
     ----------
     tokens, contexts : ndarray of uint8, shape (rows,) or, of pairs, (rows / 2,)
     table : tuple of ndarray of int64
-        Sizes, bases, extras, kinds, moves and frequencies (`pipeline.codecs.kernels.bins_table`).
+        Sizes (`pipeline.codecs.kernels.bins_model`), bases, extras, kinds, moves and frequencies
+        (`pipeline.codecs.kernels.bins_table`).
     bits : float
         What table and rows will take.
     pair_bits, smallest : int
@@ -102,6 +135,7 @@ class _Model:
         Low bits of every residual that lie in planes.
     dropped : ndarray of int64 or None
         Rows whose residual has no bin.
+    layout : int
     """
 
     tokens: NDArray[np.uint8]
@@ -112,6 +146,7 @@ class _Model:
     smallest: int = 0
     planes: int = 0
     dropped: NDArray[np.int64] | None = None
+    layout: int = BINS_OF_ROWS
 
     @property
     def plain(self) -> bool:
@@ -143,9 +178,10 @@ class Modelled:
         return int(self._model.table[0][1])
 
     @property
-    def paired(self) -> bool:
-        """Whether two rows share a bin."""
-        return self._model.pair_bits > 0
+    def known(self) -> Known:
+        """What others like these numbers should know."""
+        sizes = self._model.table[0]
+        return Known(self._model.layout, int(sizes[3]), int(sizes[0]))
 
     @property
     def tokens(self) -> NDArray[np.uint8]:
@@ -160,7 +196,8 @@ class Modelled:
         groups = np.empty(-(-rest.values.size // (LANES * rest.lane)), np.int64)
         widest = int(extras.max()) + MAX_STATE_BITS + self._low
         capacity = rest.values.size * widest // 64 + 4 * rest.begins.shape[0] + _TABLE_WORDS
-        words = np.zeros(capacity, np.uint64)
+        words = scratch.empty(capacity, np.uint64)
+        words.fill(0)
         start = int(kernel("bins_encode", "write_lanes")(
             _NO_ROWS if model.plain else rest.values, model.tokens, model.contexts,
             rest.lane // step, self.predictor.id, rest.begins, self._low, self._low_bits,
@@ -209,7 +246,7 @@ def model_lanes(
     contexts: int = 8,
     *,
     wide: bool = False,
-    paired: bool | None = None,
+    known: Known = LOOK,
 ) -> Modelled:
     """Decide how to write `numbers` as a laned stream.
 
@@ -224,8 +261,8 @@ def model_lanes(
         Most contexts.
     wide : bool
         Some numbers take 64 bits, and are negative; only without a predictor.
-    paired : bool, optional
-        Whether two rows should share a bin if they can; by default what is shorter.
+    known : Known
+        `Modelled.known` of numbers like these: saves looking for contexts and a table's size.
     """
     rows = numbers.size
     low, low_bits = 0, _NO_BITS
@@ -243,33 +280,32 @@ def model_lanes(
         low += more
         np.right_shift(rest.values, more, out=rest.values)
     if low:
-        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts)
+        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts, known)
     else:
-        model = _shortest(rest, contexts, paired)
+        model = _shortest(rest, contexts, known)
         rest = _with_dropped(rest, model.dropped)
-    cost = (
-        model.bits + rows * low + _OUTLIER_BITS * rest.outliers.size + 40.0 * rest.begins.shape[0]
-    )
-    return Modelled(predictor, cost, rest, low, low_bits, model)
+    apart = rows * low + _OUTLIER_BITS * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    return Modelled(predictor, model.bits + apart, rest, low, low_bits, model)
 
 
-def _shortest(rest: _Residuals, contexts: int, paired: bool | None) -> _Model:
+def _shortest(rest: _Residuals, contexts: int, known: Known) -> _Model:
     """Return the bins that take least, or a little more if they are faster to decode."""
+    if known.layout == BINS_OF_ROWS:
+        return _single(rest, rest.smallest, rest.largest, contexts, known)
     apart = look_apart(rest.values, rest.smallest, rest.largest) if rest.lane % 2 == 0 else None
-    pairs = _pairs(rest, contexts, apart) if apart is not None and paired is not False else None
-    if pairs is not None and paired:
-        return pairs
+    pairs = each = None
+    if apart is not None and known.layout != BINS_OF_NUMBERS:
+        pairs = _pairs(rest, contexts, apart, known)
+        if pairs is not None and known.layout == BINS_OF_PAIRS:
+            return pairs
     if apart is not None and apart.low >= 0:
-        tokens, numbers = tokens_apart(rest.values, apart)
-        bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
-        bases[: numbers.size] = numbers
-        model = _model(tokens, rest.lane, numbers.size, bases, extras, contexts)
-        bits = model.bits + apart.low * rest.values.size
-        model = replace(model, planes=apart.low, bits=bits)
-    else:
-        model = _single(rest, rest.smallest, rest.largest, contexts)
-    good = pairs is not None and pairs.bits < _PAIRS_MAY_COST * model.bits
-    return pairs if pairs is not None and good else model
+        each = _each(rest, contexts, apart, known)
+        if known.layout == BINS_OF_NUMBERS:
+            return each
+    best = _single(rest, rest.smallest, rest.largest, contexts, known)
+    if pairs is not None and pairs.bits < _PAIRS_MAY_COST * best.bits:
+        return pairs
+    return each if each is not None and each.bits < _EACH_MAY_COST * best.bits else best
 
 
 def _with_dropped(rest: _Residuals, dropped: NDArray[np.int64] | None) -> _Residuals:
@@ -283,7 +319,19 @@ def _with_dropped(rest: _Residuals, dropped: NDArray[np.int64] | None) -> _Resid
     return replace(rest, outlier_rows=rows[order], outliers=outliers[order])
 
 
-def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Model:
+def _each(rest: _Residuals, contexts: int, apart: Apart, known: Known) -> _Model:
+    """Return a bin for every number that is left without the low bits set apart."""
+    tokens, numbers = tokens_apart(rest.values, apart)
+    bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    bases[: numbers.size] = numbers
+    model = _model(
+        tokens, rest.lane, numbers.size, bases, extras, contexts, known.of(BINS_OF_NUMBERS)
+    )
+    bits = model.bits + apart.low * rest.values.size
+    return replace(model, layout=BINS_OF_NUMBERS, planes=apart.low, bits=bits)
+
+
+def _single(rest: _Residuals, smallest: int, largest: int, contexts: int, known: Known) -> _Model:
     """Return a bin for every residual."""
     values, counts, scale = _count(rest.values, smallest, largest)
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
@@ -298,14 +346,14 @@ def _single(rest: _Residuals, smallest: int, largest: int, contexts: int) -> _Mo
         bins = kernel("bins_plan", "plan_bins")(
             values, counts, scale, bin_bits, most, bases, extras
         )
-    tokens = np.empty(rows, np.uint8)
+    tokens = scratch.empty(rows, np.uint8)
     kernel("bins_plan", "assign_bins")(
         rest.values, np.int64(smallest), np.int64(span), bins, bases, extras, scale == 1.0, tokens
     )
-    return _model(tokens, rest.lane, bins, bases, extras, contexts)
+    return _model(tokens, rest.lane, bins, bases, extras, contexts, known.of(BINS_OF_ROWS))
 
 
-def _pairs(rest: _Residuals, contexts: int, apart: Apart) -> _Model | None:
+def _pairs(rest: _Residuals, contexts: int, apart: Apart, known: Known) -> _Model | None:
     """Return a bin for every two residuals, if few pairs come: half as much work to decode."""
     pairs = pair_up(rest.values, apart)
     if pairs is None or rest.outliers.size + pairs.dropped.size > MOST_OUTLIERS:
@@ -313,11 +361,12 @@ def _pairs(rest: _Residuals, contexts: int, apart: Apart) -> _Model | None:
     bases = np.zeros(256, np.int64)
     bases[: pairs.bases.size] = pairs.bases
     extras = np.zeros(256, np.int64)
-    model = _model(pairs.tokens, rest.lane // 2, pairs.bases.size, bases, extras, contexts)
+    known = known.of(BINS_OF_PAIRS)
+    model = _model(pairs.tokens, rest.lane // 2, pairs.bases.size, bases, extras, contexts, known)
     bits = model.bits + pairs.low * rest.values.size + _OUTLIER_BITS * pairs.dropped.size
     return replace(
         model, bits=bits, pair_bits=pairs.bits, smallest=pairs.smallest, planes=pairs.low,
-        dropped=pairs.dropped,
+        dropped=pairs.dropped, layout=BINS_OF_PAIRS,
     )  # fmt: skip
 
 
@@ -328,12 +377,13 @@ def _model(
     bases: NDArray[np.int64],
     extras: NDArray[np.int64],
     contexts: int,
+    known: Known,
 ) -> _Model:
     counts, frequencies = np.zeros((2, 8, 256), np.int64)
     kinds, moves = np.zeros(256, np.int64), np.zeros((8, 8), np.int64)
-    seen = np.empty(tokens.size, np.uint8)
+    seen = scratch.empty(tokens.size, np.uint8)
     width = _state_bits(tokens.size) if bins > 1 else 0
-    sizes = np.array([width, contexts if bins > 1 else 1, bins], np.int64)
+    sizes = np.array([width, contexts if bins > 1 else 1, bins, *known[1:]], np.int64)
     bits = kernel("bins_model", "model_bins")(
         tokens, lane, sizes, extras, counts, frequencies, kinds, moves, seen
     )
@@ -354,7 +404,7 @@ def _state_bits(rows: int) -> int:
 
 
 def _predict(numbers: NDArray[np.int64], predictor: LanePredictor, lane: int) -> _Residuals:
-    values = np.empty_like(numbers)
+    values = scratch.empty(numbers.size, np.int64)
     begins = np.zeros((-(-numbers.size // lane), 2), np.int64)
     extremes = np.empty(2, np.int64)
     kernel("lanes", "predict")(

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
+from pipeline.codecs.cursor import as_signed
 from pipeline.codecs.images import image
 from pipeline.codecs.transforms import (
     Arithmetic,
@@ -54,6 +57,7 @@ _START: Final = np.array([0, 0, (1 << 63) - 1, -(1 << 63)])
 _CLOSE: Final = {4: 2.0**-21, 8: 2.0**-50}  # relative; a few rounding errors
 _CLEAR: Final = {4: 2.0**16, 8: 2.0**44}  # from where any float is close to a whole number
 _PICKED: Final = 64
+_RANKED: Final = 1 << 17
 _NEAR: Final = 2.0**-12  # a misfit this near (relative) has a number of its own
 
 type Mapping = Callable[[NDArray[Any]], Mapped | None]
@@ -109,7 +113,7 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
         None when more than that do not fit.
     """
     wide = values.astype(np.float64, copy=False)
-    numbers = np.empty(values.size, np.int64)
+    numbers = scratch.empty(values.size, np.int64)
     misfits, state = _outputs(values.size, most)
     fits = kernel("block_values", "to_decimals")(
         wide, wide.view(np.int64), float(10**exponent), single or values.dtype.itemsize == 4,
@@ -120,7 +124,7 @@ def map_decimal(values: NDArray[Any], exponent: int, single: bool, most: float) 
 
 def _outputs(rows: int, most: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return room for the misfits, and the state from which kernels start."""
-    return np.empty(int(rows * most), np.int64), _START.copy()
+    return scratch.empty(int(rows * most), np.int64), _START.copy()
 
 
 def _mapped(
@@ -174,11 +178,37 @@ def map_dictionary(
         Maps the entries, ascending, to numbers; without it, or where it does not fit, they are
         mapped to their images.
     """
+    first = getattr(map_entries, "keywords", {}).get("first")
+    if isinstance(first, partial) or (first is map_image and values.dtype.kind != "f"):
+        ranked = _rank(first(values), most)
+        if ranked is not None:
+            return ranked
     found = list_distinct(values, most)
     if found is None:
         return None
     entries = (map_entries and map_entries(found.entries)) or map_image(found.entries)
     return found.mapped(entries)
+
+
+def _rank(mapped: Mapped | None, most: int) -> Mapped | None:
+    """Return a dictionary of what its entries' own mapping made of a whole column.
+
+    None if that does not bring back every row, or numbers are too far apart or too many. It takes
+    a third of the time of looking every value up and sorting what was found.
+    """
+    if mapped is None or mapped.misfits.size:
+        return None
+    low, high = mapped.extent()
+    if high - low >= _RANKED:
+        return None
+    numbers = mapped.numbers.view(np.int64)
+    ranks, entries = scratch.empty(high - low + 1, np.int32), scratch.empty(most, np.int64)
+    codes = scratch.empty(numbers.size, np.int64)
+    count = kernel("block_values", "rank_numbers")(numbers, as_signed(low), ranks, entries, codes)
+    if count < 0:
+        return None
+    found = Dictionary(mapped.transform, entries[:count].copy().view(np.uint64))
+    return Mapped(found, codes, _NONE, (0, count - 1))
 
 
 @dataclass(frozen=True)
@@ -210,8 +240,9 @@ class Distinct:
 def list_distinct(values: NDArray[Any], most: int) -> Distinct | None:
     """List the distinct `values`, shape (rows,); None if they outnumber `most`."""
     words = values.view(f"u{values.dtype.itemsize}").astype(np.uint64, copy=False)
-    slots = np.full(1 << (2 * most - 1).bit_length(), -1, np.int32)
-    distinct, codes = np.empty(most, np.uint64), np.empty(values.size, np.int64)
+    slots = scratch.empty(1 << (2 * most - 1).bit_length(), np.int32)
+    slots.fill(-1)
+    distinct, codes = scratch.empty(most, np.uint64), scratch.empty(values.size, np.int64)
     count = kernel("block_values", "find_distinct")(words, slots, distinct, codes)
     if count < 0:
         return None

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.choose import estimate_bits
 from pipeline.codecs.choose_transform import recall_transform
@@ -15,7 +16,7 @@ from pipeline.codecs.cursor import signed_varint, sized, varint
 from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
 from pipeline.codecs.mappings import Mapped
-from pipeline.codecs.memory import Memory
+from pipeline.codecs.memory import Memory, parts_of
 from pipeline.codecs.multiples import as_multiples
 from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED, VALUES
 from pipeline.codecs.pieces import PIECES, write_pieces
@@ -23,9 +24,9 @@ from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.sections import write_corrections, write_mask
 from pipeline.codecs.series import INHERITED, LIST
-from pipeline.codecs.series_encode import encode_series
+from pipeline.codecs.series_encode import Series, encode_series, repeat_series
 from pipeline.codecs.statistics import Pieces
-from pipeline.codecs.streams import Scaled, encode_stream, scale_down
+from pipeline.codecs.streams import Scaled, encode_stream
 from pipeline.codecs.transforms import Arithmetic, Identity
 from pipeline.model.dtypes import fill_value
 
@@ -99,7 +100,8 @@ def encode_payload(
     gaps, held = b"", values
     if valid is not None:
         id, held = _without(values, valid, MISSING, ABSENT)
-        gaps = _section(id, write_mask(~valid))
+        with parts_of(memory, "gaps"):
+            gaps = _section(id, write_mask(~valid))
     payload = None
     if recipe.stage != RAW:
         payload = _encode_values(held, statistics, recipe, memory)
@@ -123,14 +125,15 @@ def _without(
     others = keep.size - int(np.count_nonzero(keep))
     if _FEW_GAPS * others < keep.size:
         return held, _hold(values, keep)
-    return left_out, values[keep]
+    return left_out, values.compress(keep, out=scratch.empty(keep.size - others, values.dtype))
 
 
 def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     """Replace rows that are not kept by the kept row before them (or the first one)."""
     bits = f"u{values.dtype.itemsize}"
-    held = np.empty(values.size, bits)
-    kernel("block_rows", "hold")(values.view(bits), keep.copy(), held)
+    held = scratch.empty(values.size, bits)
+    owned = keep if keep.flags.carray else keep.copy()
+    kernel("block_rows", "hold")(values.view(bits), owned, held)
     return held.view(values.dtype)
 
 
@@ -143,30 +146,52 @@ def _encode_values(
         row = int(np.argmax(repeated))
         one = _value_bytes(values[row : row + 1])
         id, values = _without(values, ~repeated, REPEATED, DROPPED)
-        body = _section(id, one + write_mask(repeated))
+        with parts_of(memory, "repeated"):
+            body = _section(id, one + write_mask(repeated))
     if not values.size:
         return Payload((0, 0, 0), body + bytes((VALUES,)))
-    before = memory.transform if memory else None
-    mapped, plan = recall_transform(values, estimate_bits, before, quick=not recipe.computed)
-    if memory is not None:
-        memory.transform = plan
-    mapped = _without_corrections(mapped, values)
+    mapped, series = _mapped_series(values, recipe, memory)
+    stream = series.stream
     if mapped.misfits.size:
         rows = mapped.misfits
         numbers = mapped.numbers[rows].view(np.uint64)
         restored = mapped.transform.inverse(numbers, values.dtype)
-        corrections = write_corrections(values[rows], restored, rows, values.size)
+        with parts_of(memory, "corrections"):
+            corrections = write_corrections(values[rows], restored, rows, values.size)
         body += _section(CORRECTIONS, corrections)
-    scaled = scale_down(mapped.numbers, mapped.bounds)
-    stream = encode_series(scaled, recipe, memory)
     stages = (mapped.transform.id, stream.predictor, stream.entropy)
-    body += bytes((VALUES,)) + mapped.transform.write() + stream.body
+    with parts_of(memory, "transform"):
+        body += bytes((VALUES,)) + mapped.transform.write() + stream.body
     if mapped.transform.id != Identity.id or repeated is not None:
         return Payload(stages, body)
     head = 0
-    if stream.entropy != LIST and scaled.offset == statistics.min and len(body) < _SHORT:
-        head = len(signed_varint(scaled.offset) + varint(scaled.scale))
-    return Payload(stages, body, scaled.scale, len(stream.body), head)
+    if stream.entropy != LIST and series.offset == statistics.min and len(body) < _SHORT:
+        head = len(signed_varint(series.offset) + varint(series.scale))
+    return Payload(stages, body, series.scale, len(stream.body), head)
+
+
+def _mapped_series(
+    values: NDArray[Any], recipe: Recipe, memory: Memory | None
+) -> tuple[Mapped, Series]:
+    """Return values as numbers, and their series.
+
+    What suited the block before is taken for both, or both are looked for anew: another series
+    is a sign that another transform suits, too.
+    """
+    quick = not recipe.computed
+    before = memory.transform if memory is not None else None
+    mapped, plan = recall_transform(values, estimate_bits, before, quick=quick)
+    series = None
+    if memory is not None and before is not None and plan.mapping is before.mapping:
+        mapped = _without_corrections(mapped, values)
+        series = repeat_series(mapped.numbers, mapped.bounds, recipe, memory)
+        if series is None and plan.left < before.left:
+            mapped, plan = recall_transform(values, estimate_bits, quick=quick)
+    if memory is not None:
+        memory.transform = plan
+    if series is None:
+        mapped = _without_corrections(mapped, values)
+    return mapped, series or encode_series(mapped.numbers, mapped.bounds, recipe, memory)
 
 
 def _without_corrections(mapped: Mapped, values: NDArray[Any]) -> Mapped:

@@ -29,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import Cursor, as_signed, signed_varint
 from pipeline.codecs.statistics import PIECE_ROWS, Pieces, summarise
 from pipeline.codecs.transforms import from_image, image
@@ -41,9 +42,9 @@ PIECES: Final = 128
 """Id of the payload's section."""
 
 _EXPONENTS: Final = (0, 1, 2, 3, 4, 6, 9)  # of which a coarser decimal is a case
+_POWERS: Final = np.array([float(10**exponent) for exponent in _EXPONENTS])
 _LAST_EXPONENT: Final = 17
 _IMAGES, _GAPS = 32, 64
-_EXACT: Final = 9007199254740992.0
 _LEAST_BYTES: Final = 5
 
 
@@ -93,16 +94,18 @@ def write_pieces(
         return None
     count, low, high = np.zeros((3, rows.size), np.int64)
     count[pieces.places], low[pieces.places], high[pieces.places] = pieces.whole[:3]
-    with np.errstate(all="ignore"):  # infinities are no decimals
-        form, lows, highs = _bounds(values.dtype, low, high)
+    form, lows, highs = _bounds(values.dtype, low, high)
     least = lows[pieces.places[pieces.whole[1].argmin()]]
-    columns = [(lows - least) * (count > 0), highs - lows]
-    if (count < rows).any():
+    columns = np.empty((3, rows.size), np.int64)
+    columns[0], columns[1], columns[2] = rows - count, lows - least, highs - lows
+    if columns[0].any():
         form |= _GAPS
-        columns.insert(0, rows - count)
-    widths = [int(column.view(np.uint64).max()).bit_length() for column in columns]
-    packed = np.packbits(np.concatenate(list(map(_bits, columns, widths))), bitorder="little")
-    body = bytes((form, *widths)) + signed_varint(int(least)) + packed.tobytes()
+        columns[1] *= count > 0
+    else:
+        columns = columns[1:]
+    widths, packed = np.empty(len(columns), np.int64), np.zeros(8 * columns.size, np.uint8)
+    used = kernel("block_pieces", "pack")(columns, widths, packed)
+    body = bytes((form, *widths.tolist())) + signed_varint(int(least)) + packed[:used].tobytes()
     return body if len(body) <= budget_bytes else None
 
 
@@ -120,15 +123,13 @@ def _bounds(
         top = np.int64(-(1 << 63)) if dtype == np.uint64 else np.int64(0)
         return _IMAGES, low ^ top, high ^ top
     both = np.concatenate((low, high))
-    values = from_image(both.view(np.uint64), np.dtype(np.float64))
-    for exponent in _EXPONENTS:
-        numbers = np.rint(values * float(10**exponent))
-        if not np.abs(numbers).max() < _EXACT:
-            break
-        whole = numbers.astype(np.int64)
-        if (_decimals(whole, exponent, dtype).view(np.int64) == values.view(np.int64)).all():
-            return exponent, whole[: low.size], whole[low.size :]
-    images = image(values.astype(dtype))
+    numbers = np.empty_like(both)
+    at = kernel("block_pieces", "find_decimals")(both, _POWERS, dtype.itemsize == 4, numbers)
+    if at < _POWERS.size:
+        return _EXPONENTS[at], numbers[: low.size], numbers[low.size :]
+    with np.errstate(all="ignore"):
+        values = from_image(both.view(np.uint64), np.dtype(np.float64)).astype(dtype)
+    images = image(values)
     return _IMAGES, images[: low.size], images[low.size :]
 
 
@@ -137,12 +138,6 @@ def _decimals(
 ) -> NDArray[np.float64]:
     quotients = numbers / float(10**exponent)
     return quotients.astype(dtype).astype(np.float64) if dtype.itemsize == 4 else quotients
-
-
-def _bits(numbers: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """Return the lowest `width` bits of all numbers, one a byte."""
-    octets = numbers.astype("<i8").view(np.uint8).reshape(-1, 8)
-    return np.unpackbits(octets, axis=1, bitorder="little")[:, :width].ravel()
 
 
 def read_pieces(cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> PieceStatistics:

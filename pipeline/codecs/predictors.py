@@ -23,6 +23,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor, as_signed, signed_varint, varint
 from pipeline.errors import CorruptBlockError
@@ -77,7 +78,7 @@ class Predictor:
         """
         if order == 0:
             return cls(0), numbers
-        out = np.empty(numbers.size - order, np.uint64)
+        out = scratch.empty(numbers.size - order, np.uint64)
         kernel("block_numbers", "residuals")(numbers, order, np.uint64(step & WORD), out)
         first = int(numbers[0])
         return cls(order, first, as_signed(int(numbers[1]) - first) if order == 2 else step), out

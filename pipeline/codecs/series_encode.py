@@ -1,14 +1,15 @@
 """The encoder's half of `pipeline.codecs.series`: which stages a series of numbers goes through.
 
-Every series is offered to the stage bins. Few changes from row to row suggest runs, and repeating
-patterns, which no predictor sees, are looked for in the bins with Zstandard: only then are the
-plain streams tried, whose buffers are compressed with it.
+Few changes from row to row suggest runs, which are looked for before anything else. Any other
+series is offered to the stage bins. Repeating patterns, which no predictor sees, are looked for in
+the bins with Zstandard: only then are the plain streams tried, whose buffers are compressed with
+it. With a memory, what suited the block before is taken while it does about as well.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -17,42 +18,42 @@ from numcodecs import zstd
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.choose import encode_residuals
 from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sample_runs
-from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
-from pipeline.codecs.entropy import BIT_PLANES, CODES, ENTROPY, VARINTS, is_constant
-from pipeline.codecs.lanes import DELTA, DELTA2, NONE, LanePredictor
-from pipeline.codecs.lanes_encode import Modelled, model_lanes
-from pipeline.codecs.memory import Memory, SeriesPlan
-from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.cursor import signed_varint, sized, varint
+from pipeline.codecs.entropy import CONSTANT
+from pipeline.codecs.lanes import DELTA, DELTA2, GRID, NONE, LanePredictor
+from pipeline.codecs.lanes_encode import LOOK, Known, Modelled, model_lanes
+from pipeline.codecs.memory import Memory, SeriesPlan, next_part
+from pipeline.codecs.plain_encode import PLAIN, PlainStream, encode_plain
 from pipeline.codecs.recipes import Recipe
-from pipeline.codecs.series import BINS, LIST, NAMES, RUNS
-from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream, lengths_of, scale_down
+from pipeline.codecs.runs_encode import find_runs
+from pipeline.codecs.scaling import scale_down
+from pipeline.codecs.series import BINS, NAMES, RUNS
+from pipeline.codecs.short_encode import encode_short, scale_of
+from pipeline.codecs.streams import EncodedStream, Scaled
 
-__all__ = ["encode_series", "write_part"]
+__all__ = ["Series", "encode_series", "repeat_series", "write_part"]
 
 _LOG: Final = logging.getLogger(__name__)
 
 _AUTO: Final = Recipe()
 
-_PLAIN: Final = (CODES, BIT_PLANES, VARINTS)
-"""Stages that end in bytes for Zstandard."""
-
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _MORE_RUNS: Final = 4
-"""Rows per run from which runs are tried that must be so much shorter than bins, because they
-take longer to decode: """
+"""Rows per run from which runs are tried that take longer to decode than bins do …"""
 _MUCH_SHORTER: Final = 0.9
+"""… and must be so much shorter than what else was found."""
+_TINY: Final = 200  # bytes; the heads of the lanes of a whole block alone take as many
 _SHORT: Final = 32
+_JUDGED: Final = 16384
 _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
 _PATTERNS_SHARE: Final = 0.86
 """Of the bytes of bins, that a plain stream must stay below: it takes twice as long to decode."""
-_LEAST_PATTERN: Final = 1024
-_LEAST_REMEMBERED: Final = 1024
+_LEAST_PATTERN: Final = 256
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
 _SAFE_BITS: Final = 50
@@ -60,110 +61,192 @@ _SAFE_BITS: Final = 50
 _AS_GOOD: Final = (0.7, 1.05)
 """Bits a row, as a share of those before, that a plan may take to be used again: more, and another
 may be better; much fewer, and the column has become simple enough for others."""
+_ALIKE: Final = 1.6
+"""Up to here a few rows tell whether the predictor still is the best: blocks of a column differ."""
+_DOUBT: Final = 4  # one in so many runs of the sample
+_SLACK_BITS: Final = 256.0
 
 
-def encode_series(
-    scaled: Scaled, recipe: Recipe = _AUTO, memory: Memory | None = None
-) -> EncodedStream:
-    """Encode numbers with the stages that suit them.
+class Series(NamedTuple):
+    """An encoded series, and offset and scale, with which it begins unless it is a list."""
 
-    Parameters
-    ----------
-    scaled : Scaled
-        At least one row.
-    recipe : Recipe
-        What may be tried.
-    memory : Memory, optional
-        Of the column.
-    """
-    plan = memory.series if memory is not None else None
-    if memory is None or plan is None or scaled.multiples.size < _LEAST_REMEMBERED:
-        found = _search(scaled, recipe)
-    else:
-        stream = _again(scaled, plan) if plan.uses < _MOST_USES else None
-        if stream is not None:
-            memory.series = replace(plan, uses=plan.uses + 1)
-            return stream
-        found = _search(scaled, recipe)
-    if memory is not None and recipe.stage is None:
-        memory.series = found.plan(recipe, scaled.multiples.size)
-    return found.stream
+    stream: EncodedStream
+    offset: int
+    scale: int
 
 
 class _Found(NamedTuple):
     """A series in the stages that suit it best, and what else was looked at."""
 
     stream: EncodedStream
-    ways: list[EncodedStream]
+    ways: Sequence[EncodedStream]
     modelled: Modelled | None = None
     ranked: Sequence[Prediction] = ()
 
-    def plan(self, recipe: Recipe, rows: int) -> SeriesPlan:
+    def plan(self, rows: int) -> SeriesPlan:
         """Return what the next block should know."""
-        predictor, contexts, paired = LanePredictor(self.stream.predictor), recipe.contexts, False
-        if self.stream.entropy == BINS and self.modelled is not None:
-            predictor, paired = self.modelled.predictor, self.modelled.paired
-            contexts = recipe.contexts if self.modelled.contexts > 1 else 1
+        stream, modelled = self.stream, self.modelled
+        predictor, known = LanePredictor(stream.predictor), LOOK
+        if stream.entropy == BINS and modelled is not None:
+            predictor, known = modelled.predictor, modelled.known
         return SeriesPlan(
-            self.stream.entropy,
+            stream.entropy,
             predictor,
-            8.0 * len(self.stream.body) / rows,
-            contexts,
-            paired,
+            8.0 * len(stream.body) / rows,
+            known,
+            stream.width if isinstance(stream, PlainStream) else 0,
             tuple((way.predictor, way.bits) for way in self.ranked),
             tuple((NAMES[way.entropy], _size(way)) for way in self.ways),
         )
 
 
-def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
-    """Return the series in the stages of a block before, None if they do not do as well."""
-    rows = scaled.multiples.size
-    stream = None
-    if plan.entropy in _PLAIN:
-        stream = _plain(scaled, plan.predictor.id, only=plan.entropy)
-    elif plan.entropy == RUNS:
-        found = _runs_of(scaled, plan.predictor.id, _MORE_RUNS)
-        stream = found[0] if found else None
-    elif plan.entropy == BINS and int(scaled.multiples.max()) >> _SAFE_BITS == 0:
-        numbers = scaled.multiples.view(np.int64)
-        modelled = model_lanes(
-            numbers, plan.predictor, plan.bits, plan.contexts, paired=plan.paired
-        )
-        if _AS_GOOD[0] * plan.bits * rows < modelled.bits < _AS_GOOD[1] * plan.bits * rows:
-            return _lanes(scaled, modelled)
-    if stream is not None and 8 * len(stream.body) < _AS_GOOD[1] * plan.bits * rows:
+def encode_series(
+    numbers: NDArray[Any],
+    bounds: tuple[int, int] | None = None,
+    recipe: Recipe = _AUTO,
+    memory: Memory | None = None,
+) -> Series:
+    """Encode numbers with the stages that suit them.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64 or uint64, shape (rows,)
+        At least one row.
+    bounds : tuple of int, optional
+        Smallest and largest number, if they are known.
+    recipe : Recipe
+        What may be tried.
+    memory : Memory, optional
+        Of the column.
+    """
+    if recipe.stage is not None:
+        return _forced(numbers, bounds, recipe)
+    if numbers.size < _SHORT:
+        listed = numbers.tolist()
+        return Series(encode_short(listed), *scale_of(listed))
+    runs = _runs(numbers, _likely_runs(numbers, _FEW_RUNS), _FEW_RUNS, memory)
+    if runs and _size(runs[0].stream) <= _TINY:
+        series, found = runs[0], _best([way.stream for way in runs])
+    else:
+        scaled = scale_down(numbers, bounds)
+        found = _search(scaled, recipe, [way.stream for way in runs])
+        series = Series(found.stream, scaled.offset, scaled.scale)
+        more = [] if runs else _runs(numbers, _likely_runs(numbers, _MORE_RUNS), _MORE_RUNS, memory)
+        if more and _size(more[0].stream) < _MUCH_SHORTER * _size(found.stream):
+            series, found = more[0], found._replace(stream=more[0].stream)
+    if memory is not None:
+        memory.series = found.plan(numbers.size)
+    return series
+
+
+def repeat_series(
+    numbers: NDArray[Any], bounds: tuple[int, int] | None, recipe: Recipe, memory: Memory
+) -> Series | None:
+    """Return numbers in the stages of the block before, None if others may do better.
+
+    Parameters are those of `encode_series`.
+    """
+    plan, rows = memory.series, numbers.size
+    if plan is None or plan.uses >= _MOST_USES or rows < _SHORT or recipe.stage is not None:
+        return None
+    if plan.entropy in (RUNS, CONSTANT):
+        runs = _runs(numbers, (plan.predictor.id,), _MORE_RUNS, memory)
+        series = runs[0] if runs and _as_good(runs[0].stream, rows, plan) else None
+    else:
+        scaled = scale_down(numbers, bounds)
+        stream = _again(scaled, plan)
+        series = Series(stream, scaled.offset, scaled.scale) if stream is not None else None
+    if series is not None:
+        memory.series = plan.used(8.0 * _size(series.stream) / rows)
+    return series
+
+
+def write_part(numbers: NDArray[Any], *, patterns: bool | None = None) -> bytes:
+    """Return `numbers`, int64 or uint64, as a nested stream, which never is one of runs.
+
+    `patterns` is as in a recipe.
+    """
+    recipe = _AUTO if patterns is None else replace(_AUTO, patterns=patterns)
+    return _part(numbers, *next_part(), recipe)
+
+
+def _part(numbers: NDArray[Any], memory: Memory | None, key: str, recipe: Recipe = _AUTO) -> bytes:
+    stream = encode_short(numbers.tolist()) if numbers.size < _SHORT else None
+    if stream is None and memory is not None:
+        stream = _remembering(scale_down(numbers), memory, key, recipe)
+    elif stream is None:
+        stream = _search(scale_down(numbers), recipe, []).stream
+    return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+
+
+def _remembering(scaled: Scaled, memory: Memory, key: str, recipe: Recipe) -> EncodedStream:
+    """Return a part in the stages of the block before, or in those that suit it best."""
+    plan, rows = memory.parts.get(key), scaled.multiples.size
+    stream = _again(scaled, plan) if plan is not None and plan.uses < _MOST_USES else None
+    if stream is not None and plan is not None:
+        memory.parts[key] = plan.used(8.0 * _size(stream) / rows)
         return stream
+    found = _search(scaled, recipe, [])
+    memory.parts[key] = found.plan(rows)
+    return found.stream
+
+
+def _as_good(stream: EncodedStream, rows: int, plan: SeriesPlan) -> bool:
+    """Tell whether a stream in the stages of a plan takes about as much as they did."""
+    return 8 * _size(stream) < _ALIKE * plan.bits * rows + _SLACK_BITS
+
+
+def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
+    """Return the series in the stages of a block before, None if others may do better."""
+    rows = scaled.multiples.size
+    if plan.entropy in PLAIN:
+        stream = encode_plain(scaled, plan.predictor.id, plan.entropy, plan.width)
+        enough = 8 * _size(stream) + _SLACK_BITS > _AS_GOOD[0] * plan.bits * rows
+        return stream if enough and _as_good(stream, rows, plan) else None
+    if plan.entropy != BINS or int(scaled.multiples.max()) >> _SAFE_BITS:
+        return None
+    modelled = model_lanes(
+        scaled.multiples.view(np.int64), plan.predictor, plan.bits,
+        known=plan.known,
+    )  # fmt: skip
+    before = plan.bits * rows
+    if modelled.bits + _SLACK_BITS < _AS_GOOD[0] * before:
+        return None
+    more = (modelled.bits - _SLACK_BITS) / before
+    if more < _AS_GOOD[1] or (more < _ALIKE and _suits(scaled, plan)):
+        return _lanes(scaled, modelled)
     return None
 
 
-def _search(scaled: Scaled, recipe: Recipe, *, nested: bool = False) -> _Found:
-    """Return the series in the stages that suit it best.
+def _suits(scaled: Scaled, plan: SeriesPlan) -> bool:
+    """Tell by a few rows whether a search would end with the bins of a plan as well."""
+    numbers = scaled.multiples.view(np.int64)
+    runs = sample_runs(numbers)[::_DOUBT]
+    if _FEW_RUNS * min(_changes(runs)) <= runs.size:
+        return False
+    largest = int(numbers.max())
+    if plan.predictor.id == NONE and largest < _STATES:
+        return True
+    best = choose_predictor(runs, largest)[0].predictor
+    return best.id == plan.predictor.id and best.id != GRID
 
-    With `nested`, runs are not allowed.
-    """
+
+def _search(scaled: Scaled, recipe: Recipe, runs: list[EncodedStream]) -> _Found:
+    """Return the series in the stages that suit it best; `runs` are the ways to store it as such."""
     numbers = scaled.multiples
     largest = int(numbers.max())
     if largest == 0:
-        return _best([_plain(scaled, 0)])
-    if recipe.stage is not None and not nested:
-        return _best([_forced(scaled, recipe, largest)])
-    if numbers.size < _SHORT:
-        return _best([_list(scaled), _plain(scaled, _short_order(numbers))])
+        return _best([encode_plain(scaled, 0)])
     signed = numbers.view(np.int64)
-    runs = sample_runs(signed)
-    found = [] if nested else _runs(scaled, runs, _FEW_RUNS)
-    ranked = choose_predictor(runs, largest)
+    ranked = choose_predictor(sample_runs(signed), largest)
     modelled = _model(signed, ranked, recipe, largest)
-    if not (found or nested):
-        found = [way for way in _runs(scaled, runs, _MORE_RUNS)
-                 if 8 * _size(way) < _MUCH_SHORTER * modelled.bits]  # fmt: skip
-    if found and 8 * min(map(_size, found)) < modelled.bits:
-        return _best(found, None, ranked)
-    found.append(_lanes(scaled, modelled))
+    if runs and 8 * min(map(_size, runs)) < modelled.bits:
+        return _best(runs, None, ranked)
+    found = [*runs, _lanes(scaled, modelled)]
     suspected = largest < _FEW_STATES or _patterned(modelled)
     if recipe.patterns or (recipe.patterns is None and suspected):
         most = _size(found[-1]) * (1.0 if recipe.patterns else _PATTERNS_SHARE)
-        ways = [_plain(scaled, order) for order in _orders(ranked[0], recipe)]
+        ways = [encode_plain(scaled, order) for order in _orders(ranked[0], recipe)]
         found.extend(way for way in ways if _size(way) < most)
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
     return _best(found, modelled, ranked)
@@ -177,44 +260,47 @@ def _best(
     return _Found(min(ways, key=_size), ways, modelled, ranked)
 
 
-def _short_order(numbers: NDArray[np.uint64]) -> int:
-    """Return 1 if differences of few numbers span much less than they do, else 0."""
-    steps = np.diff(numbers.view(np.int64))
-    return int(steps.size > 0 and 2 * int(steps.max() - steps.min()) < int(numbers.max()))
-
-
-def _list(scaled: Scaled) -> EncodedStream:
-    words = scaled.multiples * np.uint64(scaled.scale) + np.uint64(scaled.offset & WORD)
-    return EncodedStream(0, LIST, b"".join(map(signed_varint, words.tolist())))
-
-
 def _size(stream: EncodedStream) -> int:
     return len(stream.body)
 
 
-def _forced(scaled: Scaled, recipe: Recipe, largest: int) -> EncodedStream:
+def _forced(numbers: NDArray[Any], bounds: tuple[int, int] | None, recipe: Recipe) -> Series:
     """Encode with the only stage that the recipe allows."""
-    signed = scaled.multiples.view(np.int64)
+    scaled = scale_down(numbers, bounds)
+    signed, largest = scaled.multiples.view(np.int64), int(scaled.multiples.max())
+    if largest == 0:
+        return Series(encode_plain(scaled, 0), scaled.offset, scaled.scale)
     if recipe.stage == RUNS:
-        return min(_runs(scaled, sample_runs(signed), 0), key=_size)
+        return _runs(numbers, range(min(2, numbers.size)), 1, None)[0]
     ranked = choose_predictor(sample_runs(signed), largest)
+    stream: EncodedStream
     if recipe.stage == BINS:
-        return _lanes(scaled, _model(signed, ranked, recipe, largest))
-    return _plain(scaled, _orders(ranked[0], recipe)[0], recipe.stage)
+        stream = _lanes(scaled, _model(signed, ranked, recipe, largest))
+    else:
+        stream = encode_plain(scaled, _orders(ranked[0], recipe)[0], recipe.stage)
+    return Series(stream, scaled.offset, scaled.scale)
 
 
 def _model(
     numbers: NDArray[np.int64], ranked: list[Prediction], recipe: Recipe, largest: int
 ) -> Modelled:
     """Model lanes under the most promising predictors, and return the shortest."""
-    tried = ranked[: recipe.predictors]
-    wide = largest >= _WIDE
+    tried = [way.predictor for way in ranked[: recipe.predictors]]
+    if largest < _STATES and recipe.contexts > 1 and all(predictor.id for predictor in tried):
+        tried.append(LanePredictor(NONE))
+    wide, known = largest >= _WIDE, LOOK
+    if len(tried) > 1 and numbers.size > 2 * _JUDGED:  # all rows take long, and tell no more
+        middle = (numbers.size - _JUDGED) // 2
+        few = numbers[middle : middle + _JUDGED]
+        models = [
+            model_lanes(few, way, ranked[0].bits, recipe.contexts, wide=wide) for way in tried
+        ]
+        best = min(range(len(tried)), key=lambda at: models[at].bits)
+        tried, known = [tried[best]], Known(models[best].known.layout)
     ways = [
-        model_lanes(numbers, way.predictor, way.bits, recipe.contexts, wide=wide) for way in tried
+        model_lanes(numbers, way, ranked[0].bits, recipe.contexts, wide=wide, known=known)
+        for way in tried
     ]
-    if largest < _STATES and recipe.contexts > 1 and all(way.predictor.id for way in tried):
-        none = LanePredictor(NONE)
-        ways.append(model_lanes(numbers, none, ranked[0].bits, recipe.contexts))
     return min(ways, key=lambda way: way.bits)
 
 
@@ -231,52 +317,33 @@ def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
     return (order if order <= DELTA2 else DELTA,)
 
 
-def _plain(
-    scaled: Scaled, order: int, stage: int | None = None, only: int | None = None
-) -> EncodedStream:
-    numbers = scaled.multiples
-    order = min(order, numbers.size - 1)
-    steps = (numbers[1:] - numbers[:-1]).view(np.int64) if order == 1 else numbers[:0]
-    few = np.sort(steps[:: max(1, steps.size // 512)])
-    step = int(few[few.size // 2]) if few.size else 0
-    predictor, residuals = Predictor.forward(order, step, numbers)
-    if stage is None or is_constant(residuals):
-        return encode_stream(scaled, predictor, *encode_residuals(residuals, only))
-    width = int(residuals.max()).bit_length()
-    return encode_stream(scaled, predictor, stage, ENTROPY[stage].encode(residuals, width))
+def _likely_runs(numbers: NDArray[Any], few: int) -> list[int]:
+    """Return of which orders there may be few enough runs, judged from a few rows."""
+    sample = sample_runs(numbers.view(np.int64))
+    changes = _changes(sample)
+    return [order for order in (0, 1) if few * changes[order] <= sample.size]
 
 
-def _runs(scaled: Scaled, sample: NDArray[np.int64], few: int) -> list[EncodedStream]:
-    """Return the series as runs, and as runs of differences, if at most one in `few` rows."""
+def _changes(sample: NDArray[np.int64]) -> tuple[int, int]:
+    """Return in how many rows numbers change, and in how many their differences do."""
     steps = sample[:, 1:] - sample[:, :-1]
-    changes = np.count_nonzero(steps), np.count_nonzero(steps[:, 1:] != steps[:, :-1])
-    found = []
-    for order in range(2):
-        if few * changes[order] <= sample.size and scaled.multiples.size > order + 1:
-            found += _runs_of(scaled, order, few)
-    return found
+    return int(np.count_nonzero(steps)), int(np.count_nonzero(steps[:, 1:] != steps[:, :-1]))
 
 
-def _runs_of(scaled: Scaled, order: int, few: int) -> list[EncodedStream]:
-    numbers = scaled.multiples
-    head = signed_varint(scaled.offset) + varint(scaled.scale)
-    if order:
-        head += varint(int(numbers[0]))
-        numbers = numbers[1:] - numbers[:-1]
-    starts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
-    if few * starts.size > numbers.size:
+def _runs(
+    numbers: NDArray[Any], orders: Iterable[int], few: int, memory: Memory | None
+) -> list[Series]:
+    """Return the series as runs of the order that has fewest, if at most one in `few` rows."""
+    found = [find_runs(numbers, order, numbers.size // few + 1) for order in orders]
+    runs = min((way for way in found if way), key=lambda way: way.values.size, default=None)
+    if runs is None:
         return []
-    starts = np.concatenate(([0], starts))
-    lengths = lengths_of(starts, numbers.size) - 1
-    parts = write_part(numbers[starts].view(np.int64)) + write_part(lengths)
-    return [EncodedStream(order, RUNS, head + varint(starts.size) + parts)]
-
-
-def write_part(numbers: NDArray[Any], *, patterns: bool | None = None) -> bytes:
-    """Return `numbers` (int64 or uint64) as a nested stream; `patterns` as in a recipe."""
-    recipe = _AUTO if patterns is None else replace(_AUTO, patterns=patterns)
-    stream = _search(scale_down(numbers), recipe, nested=True).stream
-    return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
+    order = runs.order
+    if runs.values.size == 1:
+        return [Series(encode_plain(scale_down(numbers), order), runs.offset, runs.scale)]
+    parts = _part(runs.values, memory, f"values of runs {order}")
+    parts += _part(runs.lengths - 1, memory, f"lengths of runs {order}")
+    return [Series(EncodedStream(order, RUNS, runs.head() + parts), runs.offset, runs.scale)]
 
 
 def _patterned(modelled: Modelled) -> bool:

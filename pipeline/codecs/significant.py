@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.images import Numbers, require_float
@@ -110,7 +111,10 @@ class Significant:
 
     def forward(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the numbers nearest to `values`; 0 where there is none."""
-        decades, numbers = _decades(self.digits, self.exponent), np.empty(values.size, np.int64)
+        decades, numbers = (
+            _decades(self.digits, self.exponent),
+            scratch.empty(values.size, np.int64),
+        )
         kernel("block_arithmetic", "to_significant")(
             values.astype(np.float64, copy=False), decades.starts, decades.tops,
             decades.over, decades.times, numbers,

@@ -127,7 +127,7 @@ def test_the_next_block_takes_what_suited_the_last(name: str) -> None:
         return estimate_bits(numbers)
 
     again, second = recall_transform(values, cost, first)
-    assert len(tried) == 1
+    assert not tried
     assert str(again.transform) == str(mapped.transform)
     assert np.array_equal(again.numbers, mapped.numbers)
     assert second.left == first.left - 1

@@ -109,6 +109,7 @@ def decode_lanes(
     predictor = head[13]
     end = np.uint64(head[11])
     low_at = np.uint64(head[11] - rows * head[4])
+    limit = low_at if low else np.uint64(8 * head[15])
     plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
     quick_quotients = mapping == 1 and scale == 1 and inverse != 0.0 and width == 8
     states = np.empty(4, np.uint64)
@@ -176,6 +177,8 @@ def decode_lanes(
                 if not whole:
                     _copy(apart, k * TILE, size, abs(width), out, start - first + k * lane + done)
             done += steps
+        if at > limit:
+            return False
     return True
 
 

@@ -6,6 +6,9 @@ lets each row's bits go straight to their place, and each group's head before it
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,7 @@ _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _SIX = np.uint64(6)
 _SIXTY_THREE = np.uint64(63)
+_WORD = np.uint64(64)
 _FLAG = np.int64(1)
 _KIND = np.int64(3)
 _STATE_BITS = np.int64(4)
@@ -160,16 +164,17 @@ def write_lanes(
         total = min(4 * lane, tokens.size - start)
         for k in range(4):
             states[k] = size
+        part_of = residuals[start : start + total]
+        bins_of = tokens[start : start + total]
+        seen = contexts[start : start + total]
         if residuals.size:
             at = _write_rows(
-                residuals[start : start + total], tokens[start : start + total],
-                contexts[start : start + total], lane, sizes[2], slots, plans, states, words, at,
-            )  # fmt: skip
+                part_of, bins_of, seen, lane, sizes[2], slots, plans, states, words, at
+            )
         else:
             at = _write_plain_rows(
-                tokens[start : start + total], contexts[start : start + total], lane, sizes[2],
-                slots, plans, states, words, at,
-            )  # fmt: skip
+                part_of, bins_of, seen, lane, sizes[2], slots, plans, states, words, at
+            )
         for k in range(3, -1, -1):
             if k * lane < total:
                 of = 4 * group + k
@@ -184,83 +189,136 @@ def write_lanes(
 
 
 @part
-def _write_rows(
+def _code(
     residuals: NDArray[np.int64],
-    tokens: NDArray[np.uint8],
-    contexts: NDArray[np.uint8],
-    lane: int,
-    bins: np.int64,
+    at: np.uint64,
+    token: np.uint8,
+    context: np.uint8,
+    bins: np.uint64,
+    state: np.int64,
     slots: NDArray[np.int64],
     plans: NDArray[np.int64],
-    states: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    at: np.uint64,
-) -> np.uint64:
-    """Write the rows of a group before position `at`, and leave the lanes' states.
-
-    The word that is being filled stays in a register; it is stored at every row, never loaded,
-    because a load would have to wait for the store before it.
-    """
-    word = at >> _SIX
-    filled = words[word]
-    width_of_row = np.uint64(bins)
-    for row in range(min(lane, residuals.size) - 1, -1, -1):
-        for k in range(3, -1, -1):
-            i = np.uint64(k * lane + row)
-            if i >= np.uint64(residuals.size):
-                continue
-            state = states[k]
-            plan = np.uint64(contexts[i]) * width_of_row + np.uint64(tokens[i])
-            width = (state + plans[plan, 0]) >> _PARTS
-            code = np.uint64(state & ((_STATE << width) - _STATE))
-            code |= np.uint64(residuals[i] - plans[plan, 2]) << np.uint64(width)
-            states[k] = slots[np.uint64((state >> width) + plans[plan, 1])]
-            at -= np.uint64(width + plans[plan, 3])
-            shift = at & _SIXTY_THREE
-            above = (code >> _ONE) >> (_SIXTY_THREE - shift)
-            crossed = at >> _SIX != word
-            words[word] = filled | (above if crossed else _ZERO)
-            filled = (_ZERO if crossed else filled) | (code << shift)
-            word = at >> _SIX
-    words[word] = filled
-    return at
+) -> tuple[np.uint64, np.uint64, np.int64]:
+    """Return the bits of a row, how many they are, and the state before it."""
+    plan = np.uint64(context) * bins + np.uint64(token)
+    width = (state + plans[plan, 0]) >> _PARTS
+    code = np.uint64(state & ((_STATE << width) - _STATE))
+    code |= np.uint64(residuals[at] - plans[plan, 2]) << np.uint64(width)
+    before = slots[np.uint64((state >> width) + plans[plan, 1])]
+    return code, np.uint64(width + plans[plan, 3]), before
 
 
 @part
-def _write_plain_rows(
-    tokens: NDArray[np.uint8],
-    contexts: NDArray[np.uint8],
-    lane: int,
-    bins: np.int64,
+def _plain_code(
+    _residuals: NDArray[np.int64],
+    _at: np.uint64,
+    token: np.uint8,
+    context: np.uint8,
+    bins: np.uint64,
+    state: np.int64,
     slots: NDArray[np.int64],
     plans: NDArray[np.int64],
-    states: NDArray[np.int64],
+) -> tuple[np.uint64, np.uint64, np.int64]:
+    """Do what `_code` does where no bin has plain bits."""
+    plan = np.uint64(context) * bins + np.uint64(token)
+    width = (state + plans[plan, 0]) >> _PARTS
+    code = np.uint64(state & ((_STATE << width) - _STATE))
+    before = slots[np.uint64((state >> width) + plans[plan, 1])]
+    return code, np.uint64(width), before
+
+
+@part
+def _fill(
     words: NDArray[np.uint64],
     at: np.uint64,
-) -> np.uint64:
-    """Do what `_write_rows` does where no bin has plain bits."""
-    word = at >> _SIX
-    filled = words[word]
-    width_of_row = np.uint64(bins)
-    for row in range(min(lane, tokens.size) - 1, -1, -1):
-        for k in range(3, -1, -1):
-            i = np.uint64(k * lane + row)
-            if i >= np.uint64(tokens.size):
-                continue
-            state = states[k]
-            plan = np.uint64(contexts[i]) * width_of_row + np.uint64(tokens[i])
-            width = (state + plans[plan, 0]) >> _PARTS
-            code = np.uint64(state & ((_STATE << width) - _STATE))
-            states[k] = slots[np.uint64((state >> width) + plans[plan, 1])]
-            at -= np.uint64(width)
-            shift = at & _SIXTY_THREE
-            above = (code >> _ONE) >> (_SIXTY_THREE - shift)
-            crossed = at >> _SIX != word
-            words[word] = filled | (above if crossed else _ZERO)
-            filled = (_ZERO if crossed else filled) | (code << shift)
-            word = at >> _SIX
-    words[word] = filled
-    return at
+    word: np.uint64,
+    filled: np.uint64,
+    code: np.uint64,
+    width: np.uint64,
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Put a code before position `at`; return where it begins, its word and what is in that.
+
+    The word that is being filled stays in a register; it is stored every time, never loaded,
+    because a load would have to wait for the store before it.
+    """
+    at -= width
+    shift = at & _SIXTY_THREE
+    above = (code >> _ONE) >> (_SIXTY_THREE - shift)
+    crossed = at >> _SIX != word
+    words[word] = filled | (above if crossed else _ZERO)
+    filled = (_ZERO if crossed else filled) | (code << shift)
+    return at, at >> _SIX, filled
+
+
+def _make_rows(code_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a loop that writes rows whose bits are those of `code_of`."""
+
+    @part
+    def write_rows(
+        residuals: NDArray[np.int64],
+        tokens: NDArray[np.uint8],
+        contexts: NDArray[np.uint8],
+        lane: int,
+        bins: np.int64,
+        slots: NDArray[np.int64],
+        plans: NDArray[np.int64],
+        states: NDArray[np.int64],
+        words: NDArray[np.uint64],
+        at: np.uint64,
+    ) -> np.uint64:
+        """Write the rows of a group before position `at`, and leave the lanes' states.
+
+        Rows that not all lanes have come first. Then the bits of four rows mostly fit a word, and are
+        put in place together.
+        """
+        width = np.uint64(bins)
+        every = max(0, tokens.size - 3 * lane)
+        for row in range(min(lane, tokens.size) - 1, every - 1, -1):
+            for k in range(3, -1, -1):
+                i = np.uint64(k * lane + row)
+                if i < np.uint64(tokens.size):
+                    code, size, states[k] = code_of(
+                        residuals, i, tokens[i], contexts[i], width, states[k], slots, plans
+                    )
+                    at = _before(words, at, code, np.int64(size))
+        s0 = states[0]
+        s1 = states[1]
+        s2 = states[2]
+        s3 = states[3]
+        word = at >> _SIX
+        filled = words[word]
+        second = np.uint64(lane)
+        third = second + second
+        fourth = third + second
+        for row in range(every - 1, -1, -1):
+            i = np.uint64(row)
+            c0, w0, s0 = code_of(residuals, i, tokens[i], contexts[i], width, s0, slots, plans)
+            i = np.uint64(row) + second
+            c1, w1, s1 = code_of(residuals, i, tokens[i], contexts[i], width, s1, slots, plans)
+            i = np.uint64(row) + third
+            c2, w2, s2 = code_of(residuals, i, tokens[i], contexts[i], width, s2, slots, plans)
+            i = np.uint64(row) + fourth
+            c3, w3, s3 = code_of(residuals, i, tokens[i], contexts[i], width, s3, slots, plans)
+            if w0 + w1 + w2 + w3 < _WORD:
+                code = c0 | (c1 << w0) | ((c2 | (c3 << w2)) << (w0 + w1))
+                at, word, filled = _fill(words, at, word, filled, code, w0 + w1 + w2 + w3)
+            else:
+                at, word, filled = _fill(words, at, word, filled, c3, w3)
+                at, word, filled = _fill(words, at, word, filled, c2, w2)
+                at, word, filled = _fill(words, at, word, filled, c1, w1)
+                at, word, filled = _fill(words, at, word, filled, c0, w0)
+        words[word] = filled
+        states[0] = s0
+        states[1] = s1
+        states[2] = s2
+        states[3] = s3
+        return at
+
+    return write_rows
+
+
+_write_rows = _make_rows(_code)
+_write_plain_rows = _make_rows(_plain_code)
 
 
 @part

@@ -24,7 +24,12 @@ _USUAL_BITS = 11
 _STATE_COST = 0.05
 """Bits of the stream that a state may cost: laying it out takes as long as decoding a row."""
 
+_NEAR_STATES = 2048
+_FAR_STATE_COST = 0.4
+"""Of each state from so many on: they do not stay in the nearest cache, and every row is slower."""
+
 _NO_SCHEME: Any = np.int64(-1)
+_LOOK: Any = np.int64(-2)
 _LEARNT = 0.97
 """Contexts have to save more than the rest of this."""
 
@@ -93,6 +98,54 @@ def _entropy(counts: NDArray[np.int64]) -> float:
 
 
 @part
+def _sample_counts(tokens: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the bins in runs from all over the rows."""
+    counts = np.zeros(256, np.int64)
+    rows = tokens.size
+    runs = _RUNS if rows > _RUNS * _RUN else 1
+    run = _RUN if runs > 1 else rows
+    step = (rows - run) // (runs - 1) if runs > 1 else 0
+    for k in range(runs):
+        for i in range(k * step, k * step + run):
+            counts[tokens[i]] += 1
+    return counts
+
+
+@part
+def _count_pairs(
+    tokens: NDArray[np.uint8],
+    hot: int,
+    pairs: NDArray[np.int32],
+    streaks: NDArray[np.int32],
+) -> int:
+    """Count runs of tokens by the token before, and by how the hottest came before them.
+
+    `streaks` are those of the schemes 6 and 7. Returns how many tokens were counted: all but the
+    first of each run.
+    """
+    rows = tokens.size
+    runs = _RUNS if rows > _RUNS * _RUN else 1
+    run = _RUN if runs > 1 else rows
+    step = (rows - run) // (runs - 1) if runs > 1 else 0
+    most = np.uint64(7)
+    one = np.uint64(1)
+    for k in range(runs):
+        before = np.uint64(tokens[k * step])
+        history = np.uint64(0)
+        streak = np.uint64(0)
+        for i in range(np.uint64(k * step + 1), np.uint64(k * step + run)):
+            token = np.uint64(tokens[i])
+            pairs[before, token] += 1
+            cold = np.uint64(before != np.uint64(hot))
+            history = ((history << one) | cold) & most
+            streak = np.uint64(0) if cold else min(most, streak + one)
+            streaks[0, history, token] += 1
+            streaks[1, streak, token] += 1
+            before = token
+    return runs * (run - 1)
+
+
+@part
 def _choose_contexts(
     tokens: NDArray[np.uint8],
     bins: int,
@@ -100,33 +153,37 @@ def _choose_contexts(
     kinds: NDArray[np.int64],
     moves: NDArray[np.int64],
 ) -> int:
-    """Choose the scheme of contexts by runs from all over the rows; return how many it has."""
-    rows = tokens.size
-    runs = _RUNS if rows > _RUNS * _RUN else 1
-    run = _RUN if runs > 1 else rows
-    step = (rows - run) // (runs - 1) if runs > 1 else 0
-    counts = np.zeros(bins, np.int64)
-    for k in range(runs):
-        for i in range(k * step, k * step + run):
-            counts[tokens[i]] += 1
-    scale = rows / (runs * run)
-    kept = _LEARNT * _entropy(counts) * scale
-    best = 1
+    """Return the scheme of contexts that suits runs from all over the rows, or -1 for none.
+
+    All but two schemes look at the bin before, so that pairs of bins, counted once, tell of them.
+    """
+    counts = _sample_counts(tokens)
+    hot = 0
+    for i in range(bins):
+        if counts[i] > counts[hot]:
+            hot = i
+    pairs = np.zeros((bins, bins), np.int32)
+    streaks = np.zeros((2, 8, 256), np.int32)
+    counted = _count_pairs(tokens, hot, pairs, streaks)
+    scale = tokens.size / max(1, counted)
+    seen = np.zeros((8, 256), np.int64)
+    for before in range(bins):
+        for i in range(bins):
+            seen[0, i] += pairs[before, i]
+    kept = _LEARNT * _entropy(seen[0, :bins]) * scale
     chosen = _NO_SCHEME
-    seen = np.empty((8, 256), np.int64)
     for scheme in range(_SCHEMES):
-        contexts = _propose(scheme, counts, kinds, moves)
+        contexts = _propose(scheme, counts[:bins], kinds, moves)
         if contexts > most or (scheme == 5 and contexts < 3):
             continue
         for context in range(contexts):
             for i in range(bins):
-                seen[context, i] = 0
-        for k in range(runs):
-            context = 0
-            for i in range(k * step, k * step + run):
-                token = tokens[i]
-                seen[context, token] += 1
-                context = moves[context, kinds[token]]
+                seen[context, i] = streaks[scheme - 6, context, i] if scheme > 5 else 0
+        if scheme < 6:
+            for before in range(bins):
+                row = seen[kinds[before]]
+                for i in range(bins):
+                    row[i] += pairs[before, i]
         bits = 0.0
         used = 0
         for context in range(contexts):
@@ -138,40 +195,79 @@ def _choose_contexts(
         bits = bits * scale + (used - bins) * (_TABLE_BITS + 2.0) + 3.0 * bins
         if bits < kept:
             kept = bits
-            best = contexts
-            chosen = scheme
-    if chosen >= 0:
-        return _propose(chosen, counts, kinds, moves)
-    for i in range(bins):
-        kinds[i] = 0
-    for context in range(8):
-        for kind in range(8):
-            moves[context, kind] = 0
-    return best
+            chosen = np.int64(scheme)
+    return chosen
+
+
+@part
+def _settle_contexts(
+    tokens: NDArray[np.uint8],
+    sizes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    moves: NDArray[np.int64],
+) -> None:
+    """Settle the scheme: the one that `sizes` name if it can be, else the one that suits."""
+    bins = sizes[2]
+    scheme = sizes[3]
+    if scheme == _LOOK or (scheme == 5 and bins > 8):
+        scheme = _NO_SCHEME
+        if bins > 1 and sizes[1] > 1:
+            scheme = _choose_contexts(tokens, bins, sizes[1], kinds, moves)
+    sizes[1] = 1
+    if scheme >= 0:
+        sizes[1] = _propose(scheme, _sample_counts(tokens)[:bins], kinds, moves)
+    else:
+        for i in range(bins):
+            kinds[i] = 0
+        for context in range(8):
+            for kind in range(8):
+                moves[context, kind] = 0
+    sizes[3] = scheme
 
 
 @part
 def _count_bins(
     tokens: NDArray[np.uint8],
     lane: int,
+    most: np.int64,
     kinds: NDArray[np.int64],
     moves: NDArray[np.int64],
     counts: NDArray[np.int64],
     contexts: NDArray[np.uint8],
 ) -> None:
-    """Count every bin in every context and write the rows' contexts; lanes begin in context 0."""
-    rows = tokens.size
+    """Count every bin in every one of the `most` contexts and write those of the rows.
+
+    Lanes begin in context 0. Four lanes take turns, each with its own counts: one alone waits for every context it looks
+    up, and for every count that comes twice in a row.
+    """
+    rows = np.uint64(tokens.size)
     after = np.zeros((8, 256), np.uint8)
     for context in range(8):
         for i in range(256):
             after[context, i] = moves[context, kinds[i]]
-    for start in range(0, rows, lane):
-        state = np.uint64(0)
-        for i in range(start, min(start + lane, rows)):
-            token = np.uint64(tokens[i])
-            contexts[i] = state
-            counts[state, token] += 1
-            state = np.uint64(after[state, token])
+    seen = np.zeros((4, 8, 256), np.int32)
+    states = np.empty(4, np.uint64)
+    if most == 1:
+        for place in range(rows):
+            contexts[place] = 0
+            seen[place & np.uint64(3), 0, tokens[place]] += 1
+    for start in range(0, tokens.size if most > 1 else 0, 4 * lane):
+        for k in range(4):
+            states[k] = np.uint64(0)
+        for row in range(min(lane, tokens.size - start)):
+            for k in range(4):
+                at = np.uint64(start + k * lane + row)
+                if at >= rows:
+                    break
+                token = np.uint64(tokens[at])
+                state = states[k]
+                contexts[at] = state
+                seen[k, state, token] += 1
+                states[k] = after[state, token]
+    for k in range(4):
+        for context in range(8):
+            for i in range(256):
+                counts[context, i] += seen[k, context, i]
 
 
 @part
@@ -249,7 +345,9 @@ def model_bins(
     lane
         Rows of a lane.
     sizes
-        Most bits of a state, most contexts (both replaced by those chosen), bins.
+        Most bits of a state, most contexts (both replaced by those chosen), bins, the scheme of
+        contexts (-1 for none, -2 to look for one, replaced by the one chosen), and the bits of a
+        state if they are known, else 0.
     extras
         Plain bits of every bin.
     counts, frequencies
@@ -261,13 +359,16 @@ def model_bins(
         Receives the context of every row.
     """
     bins = sizes[2]
-    sizes[1] = _choose_contexts(tokens, bins, sizes[1], kinds, moves)
-    _count_bins(tokens, lane, kinds, moves, counts, contexts)
-    chosen = sizes[0]
+    _settle_contexts(tokens, sizes, kinds, moves)
+    _count_bins(tokens, lane, sizes[1], kinds, moves, counts, contexts)
+    needed = bit_length(np.uint64(bins - 1)) + np.int64(1)
+    known = sizes[4] >= needed and sizes[4] <= sizes[0]
+    chosen = sizes[4] if known else sizes[0]
     least = np.inf
     bits = chosen
-    while bits == chosen or (bits >= _LEAST_BITS and bits > bit_length(np.uint64(bins - 1))):
-        cost = _STATE_COST * (sizes[1] << bits)
+    while not known and (bits == chosen or (bits >= _LEAST_BITS and bits >= needed)):
+        states = sizes[1] << bits
+        cost = _STATE_COST * states + _FAR_STATE_COST * max(0, states - _NEAR_STATES)
         for context in range(sizes[1]):
             cost += _normalise(counts[context], bins, bits, frequencies[context])
         if cost >= least:

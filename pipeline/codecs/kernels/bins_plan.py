@@ -182,6 +182,22 @@ def _partition(
         came_from[stop] = begin
 
 
+@part
+def _look_up(
+    bases: NDArray[np.int64],
+    bins: int,
+    origin: np.int64,
+    shift: np.int64,
+    tokens: NDArray[np.uint8],
+) -> None:
+    """Write the bin of the first residual of every cell of ``2**shift`` from `origin` on."""
+    token = 0
+    for i in range(tokens.size):
+        while token + 1 < bins and bases[token + 1] - origin <= i << shift:
+            token += 1
+        tokens[i] = token
+
+
 @loop
 def assign_bins(
     residuals: NDArray[np.int64],
@@ -198,22 +214,32 @@ def assign_bins(
     if exact or shift < 0:
         shift = 0
     lookup = np.empty((span >> shift) + 1, np.uint8)
-    token = 0
-    for i in range(lookup.size):
-        while token + 1 < bins and bases[token + 1] - smallest <= i << shift:
-            token += 1
-        lookup[i] = token
+    _look_up(bases, bins, smallest, shift, lookup)
     if exact:
         for i in range(residuals.size):
             tokens[i] = lookup[np.uint64(residuals[i] - smallest)]
         return
+    # A few residuals that are far off stretch the cells until one or two hold nearly all bins.
+    crowded = np.int64(0)
+    for i in range(lookup.size - 2):
+        if lookup[i + 2] - lookup[i] > lookup[crowded + 2] - lookup[crowded]:
+            crowded = np.int64(i)
+    origin = smallest + (crowded << shift)
+    narrow = shift - 11 if shift > 11 else np.int64(0)
+    width = np.int64(2) << (shift - narrow)
+    closer = np.empty(width, np.uint8)
+    _look_up(bases, bins, origin, narrow, closer)
     farthest = np.zeros(256, np.int64)
     ends = np.empty(257, np.int64)
     for i in range(257):
         ends[i] = bases[i] if i < bins else _ENDLESS
     for i in range(residuals.size):
         residual = residuals[i]
-        bin = np.uint64(lookup[np.uint64((residual - smallest) >> shift)])
+        near = np.uint64(residual - origin) >> np.uint64(narrow)
+        if near < np.uint64(width):
+            bin = np.uint64(closer[near])
+        else:
+            bin = np.uint64(lookup[np.uint64((residual - smallest) >> shift)])
         while residual >= ends[bin + _ONE]:
             bin += _ONE
         tokens[i] = bin

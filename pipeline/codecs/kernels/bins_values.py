@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
 __all__ = ["map_tile", "write_quotients", "write_tile"]
+
+intrinsic: Any = _intrinsic
 
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
@@ -44,7 +46,7 @@ def _fused(_: Any, a: Any, b: Any, c: Any) -> Any:
 @part
 def _times_inverse(number: float, _power: float, inverse: float, rest: float) -> float:
     """Return ``number / power``, rounded as a division is, which takes six times as long."""
-    return _fused(number, inverse, number * rest)  # type: ignore[no-any-return]
+    return _fused(number, inverse, number * rest)
 
 
 @intrinsic
@@ -60,7 +62,7 @@ def _same_bits(_: Any, word: Any) -> Any:
 @part
 def _by_bits(number: np.int64) -> float:
     """Return a number from -2**51 up to below 2**51 as a float."""
-    return _same_bits(number + _MAGIC) - _MAGIC_FLOAT  # type: ignore[no-any-return]
+    return _same_bits(number + _MAGIC) - _MAGIC_FLOAT
 
 
 def _divided(number: float, power: float, _inverse: float, _rest: float) -> float:

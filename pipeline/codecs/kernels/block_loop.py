@@ -45,7 +45,7 @@ def wide_loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     compiled: Any = loop(function)
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return compiled  # type: ignore[no-any-return]
+        return compiled
     narrow = compiled.compile
 
     def compile_wide(signature: Any) -> Any:
@@ -58,7 +58,7 @@ def wide_loop(function: Callable[..., Any]) -> Callable[..., Any]:
                 config.SLP_VECTORIZE = before  # type: ignore[attr-defined]
 
     compiled.compile = compile_wide
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:

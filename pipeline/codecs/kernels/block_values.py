@@ -15,6 +15,7 @@ __all__ = [
     "pick_distinct",
     "place_codes",
     "printed_digits",
+    "rank_numbers",
     "settle_leading",
     "to_decimals",
 ]
@@ -283,6 +284,36 @@ def place_codes(ranks: NDArray[np.int64], codes: NDArray[np.int64]) -> None:
     """Replace every code by its rank."""
     for i in range(codes.size):
         codes[i] = ranks[codes[i]]
+
+
+@loop
+def rank_numbers(
+    numbers: NDArray[np.int64],
+    low: np.int64,
+    ranks: NDArray[np.int32],
+    entries: NDArray[np.int64],
+    codes: NDArray[np.int64],
+) -> int:
+    """Write the distinct numbers, ascending, and every row's place among them.
+
+    `ranks` has an entry for every number from `low` on. Returns how many distinct numbers there
+    are, or -1 if they outnumber `entries`.
+    """
+    for i in range(ranks.size):
+        ranks[i] = 0
+    for i in range(numbers.size):
+        ranks[np.uint64(numbers[i] - low)] = 1
+    count = 0
+    for i in range(ranks.size):
+        if ranks[i]:
+            if count == entries.size:
+                return -1
+            entries[count] = low + i
+            ranks[i] = count
+            count += 1
+    for i in range(numbers.size):
+        codes[i] = ranks[np.uint64(numbers[i] - low)]
+    return count
 
 
 @loop

@@ -14,15 +14,22 @@ than some 20 bytes longer than header and raw values. Loops are compiled on firs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.cursor import Cursor
+from pipeline.codecs._load import kernel
+from pipeline.codecs.content import (
+    SECTIONS,
+    VALUES,
+    Content,
+    content_of,
+    open_block,
+    split_payload,
+)
+from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.frame import (
     DTYPE_CODES,
     HEADER_BYTES,
@@ -35,14 +42,7 @@ from pipeline.codecs.frame import (
     split_frame,
 )
 from pipeline.codecs.memory import Memory
-from pipeline.codecs.payload import (
-    SECTIONS,
-    VALUES,
-    decode_payload,
-    inherit,
-    split_payload,
-    stream_rows,
-)
+from pipeline.codecs.payload import decode_payload, inherit, stream_rows
 from pipeline.codecs.payload_encode import encode_payload
 from pipeline.codecs.pieces import PIECES, PieceStatistics
 from pipeline.codecs.pieces import read_pieces as pieces_section
@@ -182,7 +182,8 @@ def decode_block(
     Parameters
     ----------
     data : bytes, memoryview or ndarray of uint8
-        Exactly the block; nothing in it is trusted.
+        Exactly the block; nothing in it is trusted. The header's statistics are not looked at
+        unless the rows follow from them.
     where : str
         Name of the chunk for error messages.
     rows : tuple of int, optional
@@ -198,12 +199,15 @@ def decode_block(
     CorruptBlockError
         If the block is cut short or too long, fails a checksum, or cannot be.
     """
-    with _naming(where), np.errstate(all="ignore"):
-        header, payload = split_frame(_view(data))
-        start, stop = _range(rows, header.rows)
-        if header.vacant or header.step or header.constant is not None:
-            return _fill(header, start, stop)
-        return DecodedBlock(*decode_payload(header, payload, start, stop))
+    try:
+        content = open_block(_view(data))
+        start, stop = _range(rows, content.rows)
+        if content.sections is None:
+            return _fill(content, start, stop)
+        with np.errstate(all="ignore"):
+            return DecodedBlock(*decode_payload(content, content.sections, start, stop))
+    except CorruptBlockError as error:
+        raise _named(error, where) from error
 
 
 def _range(wanted: tuple[int, int] | None, rows: int) -> tuple[int, int]:
@@ -216,24 +220,19 @@ def _range(wanted: tuple[int, int] | None, rows: int) -> tuple[int, int]:
     return min(start, rows), min(stop, rows)
 
 
-def _fill(header: BlockHeader, start: int, stop: int) -> DecodedBlock:
+def _fill(content: Content, start: int, stop: int) -> DecodedBlock:
     """Return some rows of a block without a payload."""
-    rows, dtype = stop - start, header.dtype
-    if header.step:
-        return DecodedBlock(_steps(header)[start:stop], None)
-    if header.constant is None:
+    rows, dtype = stop - start, content.dtype
+    if content.first is None:
         valid = np.zeros(rows, np.bool_) if rows else None
         return DecodedBlock(np.full(rows, fill_value(dtype), dtype), valid)
-    return DecodedBlock(np.full(rows, header.constant, f"u{dtype.itemsize}").view(dtype), None)
-
-
-def _steps(header: BlockHeader) -> NDArray[Any]:
-    """Return the rows of a block of steps, modulo the dtype's width: none of them leaves it."""
-    words = np.arange(header.rows, dtype=f"u{header.dtype.itemsize}")
-    top = (1 << 8 * words.itemsize) - 1
-    words *= words.dtype.type(header.step & top)
-    words += words.dtype.type(int(header.statistics.first or 0) & top)
-    return words.view(header.dtype)
+    words = np.empty(rows, f"u{dtype.itemsize}")
+    first = np.uint64((content.first + start * content.step) & WORD)
+    if content.step:
+        kernel("block_rows", "count_up")(first, np.uint64(content.step & WORD), words)
+    else:
+        words.fill(first)
+    return DecodedBlock(words.view(dtype), None)
 
 
 def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
@@ -251,8 +250,10 @@ def read_header(data: BlockData, *, where: str = "") -> BlockHeader:
     CorruptBlockError
         If the header is cut short, fails its checksum, or cannot be.
     """
-    with _naming(where):
+    try:
         return parse_header(_view(data))
+    except CorruptBlockError as error:
+        raise _named(error, where) from error
 
 
 def read_pieces(data: BlockData, *, where: str = "") -> PieceStatistics | None:
@@ -275,15 +276,18 @@ def read_pieces(data: BlockData, *, where: str = "") -> PieceStatistics | None:
     CorruptBlockError
         If the block is damaged, or its pieces do not agree with its header.
     """
-    with _naming(where), np.errstate(all="ignore"):
+    try:
         header, payload = split_frame(_view(data))
         sections = split_payload(payload) if payload else {}
         if PIECES not in sections:
             return None
-        pieces = pieces_section(sections[PIECES], header.rows, header.dtype)
+        with np.errstate(all="ignore"):
+            pieces = pieces_section(sections[PIECES], header.rows, header.dtype)
         if int(pieces.count.sum()) != header.statistics.count:
             raise CorruptBlockError("counts other rows in its pieces than in its header")
         return pieces
+    except CorruptBlockError as error:
+        raise _named(error, where) from error
 
 
 def describe(data: BlockData, *, why: bool = False) -> dict[str, Any]:
@@ -309,11 +313,13 @@ def describe(data: BlockData, *, why: bool = False) -> dict[str, Any]:
     CorruptBlockError
         As `decode_block`.
     """
-    with _naming(""):
+    try:
         header, payload = split_frame(_view(data))
         sections = split_payload(payload) if payload else {}
         sizes = {_NAMES.get(id, str(id)): section.left for id, section in sections.items()}
-        stages = _stages(header, sections) if payload else {}
+        stages = _stages(content_of(header, payload), sections) if payload else {}
+    except CorruptBlockError as error:
+        raise _named(error, "") from error
     total = header.size + header.payload_bytes
     reasons = {"considered": _considered(data)} if why else {}
     return {
@@ -348,29 +354,27 @@ def _considered(data: BlockData) -> dict[str, Any]:
     return told
 
 
-def _stages(header: BlockHeader, sections: dict[int, Cursor]) -> dict[str, Any]:
-    rows = stream_rows(header, sections)
+def _stages(content: Content, sections: dict[int, Cursor]) -> dict[str, Any]:
+    rows = stream_rows(content, sections)
     if not rows:
         return {}
     values = sections[VALUES]
-    transform = read_transform(header.transform, values, rows, header.dtype)
-    values = inherit(header, values)
-    series = describe_series(header.predictor, header.entropy & ~INHERITED, values, rows)
+    transform = read_transform(content.transform, values, rows, content.dtype)
+    values = inherit(content, values)
+    series = describe_series(content.predictor, content.entropy & ~INHERITED, values, rows)
     return {"transform": str(transform), **series}
 
 
 def _view(data: BlockData) -> memoryview:
+    if isinstance(data, bytes):
+        return memoryview(data)
     flat = np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data
-    return memoryview(flat).cast("B")
+    return memoryview(flat).cast("B").toreadonly()
 
 
-@contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """Name the chunk in the error of a corrupt block."""
-    try:
-        yield
-    except CorruptBlockError as error:
-        raise CorruptBlockError(
-            f"block {where or 'of unknown origin'} is corrupt: {error}; "
-            "restore it from a copy or an earlier snapshot"
-        ) from error
+def _named(error: CorruptBlockError, where: str) -> CorruptBlockError:
+    """Return the error of a corrupt block with the name of the chunk."""
+    return CorruptBlockError(
+        f"block {where or 'of unknown origin'} is corrupt: {error}; "
+        "restore it from a copy or an earlier snapshot"
+    )

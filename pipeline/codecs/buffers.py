@@ -41,7 +41,8 @@ _PATTERNED: Final = 0.97
 
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _STORED, _ZSTD, _REPEATED = 0, 1, 2
-_TINY: Final = 24  # a frame's own header and tables eat what so few bytes could save
+_SHORT: Final = 640  # up to here, 10 us to decompress must be worth half of the bytes
+_TINY: Final = 96  # a frame's own header and tables eat what so few bytes could save
 
 
 def write_buffer(buffer: NDArray[np.uint8]) -> bytes:
@@ -57,7 +58,7 @@ def write_buffer(buffer: NDArray[np.uint8]) -> bytes:
     if buffer.size >= _TINY:
         frame = _compress(buffer)
         size = len(frame) - len(_MAGIC)
-        if size < buffer.size:
+        if size < (buffer.size if buffer.size > _SHORT else buffer.size // 2):
             return varint(size << 2 | _ZSTD) + frame[len(_MAGIC) :]
     return varint(buffer.size << 2 | _STORED) + buffer.tobytes()
 
@@ -74,8 +75,17 @@ def _compress(buffer: NDArray[np.uint8]) -> bytes:
     return frame
 
 
-def read_buffer(cursor: Cursor, size: int) -> NDArray[np.uint8]:
+def read_buffer(
+    cursor: Cursor, size: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Return the next buffer, which must have `size` bytes.
+
+    Parameters
+    ----------
+    cursor : Cursor
+    size : int
+    out : ndarray of uint8, shape (size,), optional
+        Receives the bytes, and is returned.
 
     Raises
     ------
@@ -84,24 +94,25 @@ def read_buffer(cursor: Cursor, size: int) -> NDArray[np.uint8]:
     """
     tag = cursor.varint()
     mode, stored = tag & 3, cursor.take(tag >> 2)
-    if mode == _STORED and len(stored) == size:
-        return np.frombuffer(stored, np.uint8).copy()  # writable, as the others
-    if mode == _REPEATED and len(stored) == 1:
-        return np.full(size, stored[0], np.uint8)
-    if mode == _ZSTD and _content_size(stored) == size and size > 0:
-        return _decompress(stored, size)
-    raise CorruptBlockError(
-        f"a buffer of {size} bytes has mode {mode} and {len(stored)} stored bytes"
-    )
+    if len(stored) == (size if mode == _STORED else 1) and mode in (_STORED, _REPEATED):
+        given = np.frombuffer(stored, np.uint8)
+    elif mode == _ZSTD and _content_size(stored) == size and size > 0:
+        return _decompress(stored, np.empty(size, np.uint8) if out is None else out)
+    else:
+        raise CorruptBlockError(
+            f"a buffer of {size} bytes has mode {mode} and {len(stored)} stored bytes"
+        )
+    out = np.empty(size, np.uint8) if out is None else out
+    out[:] = given  # writable, as the others
+    return out
 
 
-def _decompress(stored: memoryview, size: int) -> NDArray[np.uint8]:
-    out = np.empty(size, np.uint8)
+def _decompress(stored: memoryview, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
     try:
         zstd.decompress(_MAGIC + stored, out)
     except (RuntimeError, ValueError) as error:
         raise CorruptBlockError(
-            f"a buffer of {size} bytes cannot be decompressed: {error}"
+            f"a buffer of {out.size} bytes cannot be decompressed: {error}"
         ) from error
     return out
 

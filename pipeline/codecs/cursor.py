@@ -58,14 +58,16 @@ class Cursor:
     ----------
     data : memoryview
         Bytes to read; not copied.
+    start, stop : int, optional
+        Where to begin, and where the bytes to read end.
     """
 
     __slots__ = ("_at", "_data", "_end")
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, start: int = 0, stop: int | None = None) -> None:
         self._data = data
-        self._at = 0
-        self._end = len(data)
+        self._at = start
+        self._end = len(data) if stop is None else stop
 
     @property
     def left(self) -> int:

@@ -35,6 +35,8 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import Cursor, varint
+from pipeline.codecs.packed import NO_NUMBERS, WORDS, Packed, unpack
+from pipeline.codecs.predictors import Predictor
 from pipeline.errors import CorruptBlockError, InvalidInputError
 
 __all__ = ["BIT_PLANES", "CODES", "CONSTANT", "ENTROPY", "RAW", "VARINTS", "Entropy", "is_constant"]
@@ -54,13 +56,25 @@ class Entropy:
     encode : callable
         ``encode(residuals, width)`` returns the parameters and buffers. `width` is in
         bytes (raw), bits (codes) or planes (bit planes), `level` is Zstandard's.
-    decode : callable
-        ``decode(cursor, count)`` returns `count` residuals or raises `CorruptBlockError`.
+    read : callable
+        ``read(cursor, count)`` returns `count` residuals as they are laid out, decompressed, or
+        raises `CorruptBlockError`.
     """
 
     name: str
     encode: Callable[[Residuals, int], bytes]
-    decode: Callable[[Cursor, int], Residuals]
+    read: Callable[[Cursor, int], Packed]
+
+    def decode(self, cursor: Cursor, count: int) -> Residuals:
+        """Return `count` residuals, at least one.
+
+        Raises
+        ------
+        CorruptBlockError
+            If they cannot be read.
+        """
+        packed = self.read(cursor, count)
+        return unpack(packed, Predictor(0), count, 1, 0, dtype=WORDS)
 
 
 def is_constant(residuals: Residuals) -> bool:
@@ -72,8 +86,8 @@ def _encode_constant(residuals: Residuals, width: int) -> bytes:  # noqa: ARG001
     return varint(int(residuals[0]) if residuals.size else 0)
 
 
-def _decode_constant(cursor: Cursor, count: int) -> Residuals:
-    return np.full(count, cursor.varint(), np.uint64)
+def _read_constant(cursor: Cursor, count: int) -> Packed:  # noqa: ARG001
+    return Packed(CONSTANT, constant=cursor.varint())
 
 
 def _encode_raw(residuals: Residuals, width: int) -> bytes:
@@ -82,11 +96,12 @@ def _encode_raw(residuals: Residuals, width: int) -> bytes:
     return bytes((width,)) + residuals.astype(f"<u{width}").tobytes()
 
 
-def _decode_raw(cursor: Cursor, count: int) -> Residuals:
+def _read_raw(cursor: Cursor, count: int) -> Packed:
     width = cursor.byte()
     if width not in (1, 2, 4, 8):
         raise CorruptBlockError(f"has raw values of {width} bytes")
-    return np.frombuffer(cursor.take(count * width), f"<u{width}").astype(np.uint64)
+    stored = np.frombuffer(cursor.take(count * width), f"<u{width}")
+    return Packed(RAW, larger=stored.astype(np.uint64))
 
 
 def _encode_codes(residuals: Residuals, width: int) -> bytes:
@@ -111,35 +126,18 @@ def _split(residuals: Residuals, width: int) -> NDArray[np.uint8]:
     return planes
 
 
-def _decode_codes(cursor: Cursor, count: int) -> Residuals:
+def _read_codes(cursor: Cursor, count: int) -> Packed:
     width = cursor.byte()
     if width not in (1, 2, 4, *range(8, 65, 8)):
         raise CorruptBlockError(f"has codes of {width} bits")
     escapes = cursor.varint(count)
-    larger = _decode_varints(cursor, escapes) if escapes else None
-    residuals = _join(cursor, count, width)
-    if larger is not None:
-        escape = np.uint64((1 << width) - 1)
-        beyond = np.flatnonzero(residuals == escape)
-        if beyond.size != escapes:
-            raise CorruptBlockError(f"marks {beyond.size} escapes where it lists {escapes}")
-        residuals[beyond] = larger + escape
-    return residuals
-
-
-def _join(cursor: Cursor, count: int, width: int) -> Residuals:
-    if width == 8:
-        return read_buffer(cursor, count).astype(np.uint64)
-    if width < 8:
-        out = np.empty(count, np.uint64)
-        kernel("block_layouts", "join_codes")(
-            read_buffer(cursor, -(-count * width // 8)), width, out
-        )
-        return out
-    out = np.zeros(count, np.uint64)
-    for shift in range(0, width, 8):
-        kernel("block_layouts", "join_bytes")(read_buffer(cursor, count), np.uint64(shift), out)
-    return out
+    larger = ENTROPY[VARINTS].decode(cursor, escapes) if escapes else NO_NUMBERS
+    if width <= 8:
+        return Packed(CODES, width, read_buffer(cursor, -(-count * width // 8)), larger=larger)
+    planes = np.empty((width // 8, count), np.uint8)
+    for plane in planes:
+        read_buffer(cursor, count, plane)
+    return Packed(CODES, width, planes.reshape(-1), larger=larger)
 
 
 def _encode_bit_planes(residuals: Residuals, width: int) -> bytes:
@@ -151,15 +149,11 @@ def _encode_bit_planes(residuals: Residuals, width: int) -> bytes:
     return bytes((width,)) + write_buffer(planes.ravel())
 
 
-def _decode_bit_planes(cursor: Cursor, count: int) -> Residuals:
+def _read_bit_planes(cursor: Cursor, count: int) -> Packed:
     width = cursor.byte()
     if not 1 <= width <= 64:
         raise CorruptBlockError(f"has {width} bit planes")
-    groups = -(-count // 8)
-    planes = read_buffer(cursor, width * groups).reshape(width, groups)
-    out = np.zeros(8 * groups, np.uint64)
-    kernel("block_layouts", "join_bit_planes")(planes, out)
-    return out[:count]
+    return Packed(BIT_PLANES, width, read_buffer(cursor, width * -(-count // 8)))
 
 
 def _encode_varints(residuals: Residuals, width: int) -> bytes:  # noqa: ARG001
@@ -169,19 +163,15 @@ def _encode_varints(residuals: Residuals, width: int) -> bytes:  # noqa: ARG001
     return varint(used) + write_buffer(out[:used])
 
 
-def _decode_varints(cursor: Cursor, count: int) -> Residuals:
-    data = read_buffer(cursor, cursor.varint(10 * count))
-    out = np.empty(count, np.uint64)
-    if kernel("block_layouts", "read_varints")(data, out) != data.size:
-        raise CorruptBlockError(f"{data.size} bytes do not hold exactly {count} numbers")
-    return out
+def _read_varints(cursor: Cursor, count: int) -> Packed:
+    return Packed(VARINTS, data=read_buffer(cursor, cursor.varint(10 * count)))
 
 
 ENTROPY: Final[dict[int, Entropy]] = {
-    CONSTANT: Entropy("constant", _encode_constant, _decode_constant),
-    RAW: Entropy("raw", _encode_raw, _decode_raw),
-    CODES: Entropy("codes", _encode_codes, _decode_codes),
-    BIT_PLANES: Entropy("bit planes", _encode_bit_planes, _decode_bit_planes),
-    VARINTS: Entropy("varints", _encode_varints, _decode_varints),
+    CONSTANT: Entropy("constant", _encode_constant, _read_constant),
+    RAW: Entropy("raw", _encode_raw, _read_raw),
+    CODES: Entropy("codes", _encode_codes, _read_codes),
+    BIT_PLANES: Entropy("bit planes", _encode_bit_planes, _read_bit_planes),
+    VARINTS: Entropy("varints", _encode_varints, _read_varints),
 }
 """Entropy stages by id."""

@@ -13,6 +13,7 @@ from pipeline.codecs.transforms import (
     Dictionary,
     Identity,
     MendedDictionary,
+    Multiples,
     Ordered,
     Transform,
 )
@@ -34,14 +35,17 @@ class Finish:
     mapping : Mapping or None
         What a kernel can do on its way; None if the transform has to do all.
     dtype : numpy.dtype
+    pointwise : bool
+        A number's value does not depend on the rows before it.
     """
 
-    __slots__ = ("_transform", "dtype", "mapping")
+    __slots__ = ("_transform", "dtype", "mapping", "pointwise")
 
     def __init__(self, transform: Transform, dtype: np.dtype[Any]) -> None:
         self._transform = transform
         self.dtype = dtype
         self.mapping = _mapping(transform, dtype)
+        self.pointwise = not isinstance(transform, Multiples)
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers, modulo 2**64, stand for."""

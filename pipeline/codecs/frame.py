@@ -50,6 +50,7 @@ __all__ = [
     "join_frame",
     "join_linear",
     "parse_header",
+    "payload_checksum",
     "split_frame",
 ]
 
@@ -166,12 +167,12 @@ def split_frame(data: memoryview) -> tuple[BlockHeader, memoryview]:
         raise CorruptBlockError(
             f"has {len(payload)} bytes of payload where the header says {header.payload_bytes}"
         )
-    if _crc32c(payload) != header.payload_crc32c:
+    if payload_checksum(payload) != header.payload_crc32c:
         raise CorruptBlockError("the payload fails its checksum")
     return header, payload
 
 
-def _crc32c(data: memoryview) -> int:
+def payload_checksum(data: memoryview) -> int:
     """Return the checksum of `data` without copying it."""
     if not data:
         return 0

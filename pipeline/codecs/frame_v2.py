@@ -29,7 +29,7 @@ With neither CONSTANT nor PAYLOAD no row has a value.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import google_crc32c
 
@@ -41,10 +41,20 @@ from pipeline.codecs.header_rows import LINEAR, constant_statistics, read_consta
 from pipeline.codecs.header_sums import read_sums, write_sums
 from pipeline.errors import CorruptBlockError
 
-__all__ = ["HEADER_BYTES_V2", "parse_header_v2", "write_bare_header", "write_header"]
+__all__ = [
+    "CHECKSUM",
+    "HEADER_BYTES_V2",
+    "Prefix",
+    "parse_header_v2",
+    "read_prefix",
+    "write_bare_header",
+    "write_header",
+]
 
 _CODE: Final = 31
-_CHECKSUM: Final = struct.Struct("<I")
+CHECKSUM: Final = struct.Struct("<I")
+"""A checksum's own bytes."""
+
 _FLAGS: Final = {code: REAL if code in FLOATS else POSSIBLE for code in DTYPES}
 
 HEADER_BYTES_V2: Final = 7 + 3 + 3 + 3 + 5 + 4 + 4 * 8 + 2 * 8 + 4
@@ -81,7 +91,7 @@ def write_header(
         put_number(fields, statistics.missing)
     fields += bytes(stages)
     put_number(fields, payload_bytes)
-    fields += _CHECKSUM.pack(payload_crc32c)
+    fields += CHECKSUM.pack(payload_crc32c)
     if statistics.count:
         values = (statistics.min, statistics.max, statistics.first, statistics.last)
         flag, exponent, scale, bounds = write_bounds(code, values, scale)  # type: ignore[arg-type]
@@ -103,7 +113,7 @@ def _sealed(code: int, flags: int, rows: int, fields: bytes | bytearray) -> byte
     out += bytes((2, code | flags >> 8 << 5, flags & 255))
     put_number(out, rows)
     out += fields
-    return bytes(out) + _CHECKSUM.pack(google_crc32c.value(bytes(out)))
+    return bytes(out) + CHECKSUM.pack(google_crc32c.value(bytes(out)))
 
 
 def parse_header_v2(data: bytes) -> BlockHeader:
@@ -125,12 +135,46 @@ def parse_header_v2(data: bytes) -> BlockHeader:
         raise CorruptBlockError(f"the header is cut short after {len(data)} bytes") from None
 
 
-def _parse(data: bytes) -> BlockHeader:
+class Prefix(NamedTuple):
+    """What a header says before its statistics.
+
+    Attributes
+    ----------
+    code, flags : int
+        Of the dtype; as the header has them.
+    rows, missing : int
+    stages : bytes
+        Ids of transform, predictor and entropy stage.
+    payload_bytes, payload_crc32c : int
+    end : int
+        Place of what follows.
+    """
+
+    code: int
+    flags: int
+    rows: int
+    missing: int
+    stages: bytes
+    payload_bytes: int
+    payload_crc32c: int
+    end: int
+
+
+def read_prefix(data: bytes) -> Prefix:
+    """Read what stands before the statistics; nothing tells yet whether it is undamaged.
+
+    Raises
+    ------
+    IndexError, struct.error
+        If `data` ends too early.
+    CorruptBlockError
+        If it cannot be.
+    """
     code, flags = data[5] & _CODE, data[6] | data[5] >> 5 << 8
     if code not in DTYPES or flags not in _FLAGS[code]:
         raise CorruptBlockError(f"has unknown dtype code {code} or flags {flags}")
     rows, at = take_number(data, 7)
-    missing, size, crc, stages, constant, step, scale = 0, 0, 0, b"\0\0\0", None, 0, 1
+    missing, size, crc, stages = 0, 0, 0, b"\0\0\0"
     if flags & MISSING:
         missing, at = take_number(data, at)
     if rows > MAX_ROWS or missing > rows or (flags & CONSTANT and not rows):
@@ -138,8 +182,14 @@ def _parse(data: bytes) -> BlockHeader:
     if flags & PAYLOAD:
         stages = data[at : at + 3]
         size, at = take_number(data, at + 3)
-        (crc,) = _CHECKSUM.unpack_from(data, at)
+        (crc,) = CHECKSUM.unpack_from(data, at)
         at += 4
+    return Prefix(code, flags, rows, missing, stages, size, crc, at)
+
+
+def _parse(data: bytes) -> BlockHeader:
+    code, flags, rows, missing, stages, size, crc, at = read_prefix(data)
+    constant, step, scale = None, 0, 1
     if flags & PAYLOAD and missing < rows:
         statistics, scale, at = _read_statistics(code, flags, rows - missing, missing, data, at)
     elif flags & LINEAR == LINEAR:
@@ -149,7 +199,7 @@ def _parse(data: bytes) -> BlockHeader:
         statistics = constant_statistics(value, rows)
     else:
         statistics = BlockStatistics(0, rows, None, None, 0.0, 0.0, None, None)
-    if _CHECKSUM.unpack_from(data, at)[0] != google_crc32c.value(data[:at]):
+    if CHECKSUM.unpack_from(data, at)[0] != google_crc32c.value(data[:at]):
         raise CorruptBlockError("the header fails its checksum")
     return build(
         BlockHeader,

@@ -96,6 +96,7 @@ __all__ = [
     "LanePredictor",
     "Lanes",
     "Mapping",
+    "decode_whole",
     "division",
     "read_lanes",
 ]  # fmt: skip
@@ -144,8 +145,10 @@ _WRONG: Final = {
     6: "too many outliers or groups",
     7: "a bit stream that is cut short",
 }
+_SIZES: Final = (HEAD, MOST_GROUPS - 1, MOST_OUTLIERS, SPARE_WORDS)
 _PARAMETERS: Final = (SMOOTHING, GRID)
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
+_NO_NUMBERS: Final = np.empty(0, np.int64)
 _NUMBER: Final = np.dtype(np.int64)
 _SURE: Final = 2.0**75
 
@@ -252,7 +255,6 @@ class Lanes:
 
     Attributes
     ----------
-    predictor : LanePredictor
     head : ndarray of int64, shape (HEAD,)
         What the kernels are told (`pipeline.codecs.kernels.bins_stream.read_head`).
     groups : ndarray of int64
@@ -263,12 +265,16 @@ class Lanes:
         The stream, with `SPARE_WORDS` words of zeros behind.
     """
 
-    predictor: LanePredictor
     head: NDArray[np.int64]
     groups: NDArray[np.int64]
     outlier_rows: NDArray[np.int64]
     outliers: NDArray[np.int64]
     words: NDArray[np.uint64]
+
+    @property
+    def predictor(self) -> LanePredictor:
+        """The predictor and its parameters."""
+        return LanePredictor(int(self.head[13]), int(self.head[2]), int(self.head[3]))
 
     @property
     def offset(self) -> int:
@@ -354,6 +360,30 @@ class Lanes:
         return out
 
 
+def decode_whole(
+    predictor: int, cursor: Cursor, rows: int, mapping: Mapping, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Decode the rest of `cursor` at once, as `read_lanes` and `Lanes.restore` do of all rows."""
+    data = np.frombuffer(cursor.rest(), np.uint8)
+    data.flags.writeable = False
+    out = np.empty(rows, dtype)
+    width = -4 if dtype == np.float32 else dtype.itemsize
+    wrong = kernel("bins_whole", "decode_whole")(
+        data, rows, predictor, _SIZES, *mapping, width, out.view(np.uint8)
+    )
+    if wrong:
+        _refuse(wrong, rows)
+    return out
+
+
+def _refuse(wrong: int, rows: int) -> None:
+    raise CorruptBlockError(
+        f"has a stream of {rows} rows with {_WRONG[wrong]}"
+        if wrong in _WRONG
+        else "holds an impossible bit stream"
+    )
+
+
 def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     """Read the rest of `cursor`: offset, scale, and a laned stream of `rows` numbers.
 
@@ -364,20 +394,17 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
     """
     data = np.frombuffer(cursor.rest(), np.uint8)
     data.flags.writeable = False  # one type of array to compile for
+    words = np.empty(data.size // 8 + 1 + SPARE_WORDS, np.uint64)
     head, groups = np.empty(HEAD, np.int64), np.empty(MOST_GROUPS - 1, np.int64)
     odd = np.empty((2, MOST_OUTLIERS), np.int64)
-    wrong = kernel("bins_stream", "read_head")(data, rows, predictor, head, odd, groups)
+    wrong = kernel("bins_stream", "read_head")(
+        data, rows, predictor, head, odd, groups, words.view(np.uint8)
+    )
     if wrong:
-        raise CorruptBlockError(f"has a stream of {rows} rows with {_WRONG[wrong]}")
-    shift, period, count, more, bits = head[[2, 3, 9, 10, 11]].tolist()
-    return Lanes(
-        LanePredictor(predictor, shift, period), head, groups[:more],
-        odd[0, :count], odd[1, :count], _words(data[data.size - bits // 8 :]),
-    )  # fmt: skip
-
-
-def _words(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    words = np.empty(data.size // 8 + 1 + SPARE_WORDS, np.uint64)
-    words[data.size // 8 :] = 0
-    words.view(np.uint8)[: data.size] = data
-    return words
+        _refuse(wrong, rows)
+    told = head.tolist()
+    count, more, bits = told[9:12]
+    words = words[: bits // 64 + 1 + SPARE_WORDS]  # what is cut short must not find zeros for long
+    if count == 0:
+        return Lanes(head, groups[:more], _NO_NUMBERS, _NO_NUMBERS, words)
+    return Lanes(head, groups[:more], odd[0, :count], odd[1, :count], words)

@@ -30,18 +30,28 @@ cannot be had without it, from 128 on if a decoder that does not know it may pas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs._load import kernel
+from pipeline.codecs.content import (
+    ABSENT,
+    CORRECTIONS,
+    DROPPED,
+    MISSING,
+    OPTIONAL,
+    REPEATED,
+    VALUES,
+    Content,
+)
 from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.finishing import Finish
-from pipeline.codecs.header import BlockHeader
-from pipeline.codecs.sections import apply_corrections, read_mask
+from pipeline.codecs.marks import Marks, read_marks
+from pipeline.codecs.sections import apply_corrections
 from pipeline.codecs.series import INHERITED, LIST, decode_series
-from pipeline.codecs.transforms import Identity, read_transform
+from pipeline.codecs.transforms import read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
 
@@ -51,45 +61,13 @@ __all__ = [
     "DROPPED",
     "MISSING",
     "REPEATED",
-    "SECTIONS",
     "VALUES",
     "decode_payload",
     "inherit",
-    "split_payload",
     "stream_rows",
 ]
 
-VALUES, MISSING, REPEATED, CORRECTIONS, ABSENT, DROPPED = range(1, 7)
-SECTIONS: Final = {
-    VALUES: "values",
-    MISSING: "missing",
-    REPEATED: "repeated",
-    CORRECTIONS: "corrections",
-    ABSENT: "absent",
-    DROPPED: "dropped",
-}
-"""Names of the sections by id that a decoder has to know."""
-
-_OPTIONAL: Final = 128
 _GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
-
-
-def split_payload(data: memoryview) -> dict[int, Cursor]:
-    """Return the sections of a payload by id.
-
-    Raises
-    ------
-    CorruptBlockError
-        If a section is unknown, comes twice or is cut short, or the values are absent.
-    """
-    cursor, sections = Cursor(data), {}
-    while True:
-        id = cursor.byte()
-        if (id not in SECTIONS and id < _OPTIONAL) or id in sections:
-            raise CorruptBlockError(f"has section {id}, unknown or for the second time")
-        sections[id] = Cursor(cursor.rest()) if id == VALUES else cursor.sized()
-        if id == VALUES:
-            return sections
 
 
 @dataclass(frozen=True)
@@ -106,32 +84,20 @@ class _Level:
     start: int
     stop: int
 
-    def below(self, out: NDArray[np.bool_] | None) -> _Level:
+    def below(self, out: Marks | None) -> _Level:
         """Return the same range among the rows that are not left out."""
         if out is None:
             return self
-        before = self.start - int(np.count_nonzero(out[: self.start]))
-        within = self.stop - self.start - int(np.count_nonzero(out[self.start : self.stop]))
-        return _Level(self.rows - int(np.count_nonzero(out)), before, before + within)
+        before = self.start - out.part(0, self.start).marked
+        within = self.stop - self.start - self.part(out).marked
+        return _Level(self.rows - out.marked, before, before + within)
 
-    def part(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the part of a mask of all rows that is wanted."""
-        return mask[self.start : self.stop]
-
-    def expand(
-        self, values: NDArray[Any], out: NDArray[np.bool_] | None, fill: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Put `fill` where rows are left out."""
-        if out is None:
-            return values
-        bits = f"u{values.dtype.itemsize}"
-        wide = np.empty(self.stop - self.start, bits)
-        one = np.uint64(np.full(1, fill, values.dtype).view(bits)[0])
-        kernel("block_rows", "put_back")(values.view(bits), self.part(out), one, wide)
-        return wide.view(values.dtype)
+    def part(self, marks: Marks) -> Marks:
+        """Return the part of the marks of all rows that is wanted."""
+        return marks.part(self.start, self.stop)
 
 
-def stream_rows(header: BlockHeader, sections: dict[int, Cursor]) -> int:
+def stream_rows(content: Content, sections: dict[int, Cursor]) -> int:
     """Return how many rows the stream of a block has, whose sections have not been read yet.
 
     Raises
@@ -139,16 +105,16 @@ def stream_rows(header: BlockHeader, sections: dict[int, Cursor]) -> int:
     CorruptBlockError
         If a mask of rows that are not in the stream is impossible.
     """
-    rows = header.rows
+    rows = content.rows
     if ABSENT in sections:
-        rows -= int(np.count_nonzero(read_mask(sections[ABSENT], rows)))
+        rows -= read_marks(sections[ABSENT], rows).marked
     if DROPPED in sections:
-        _one_value(sections[DROPPED], header.dtype)
-        rows -= int(np.count_nonzero(read_mask(sections[DROPPED], rows)))
+        _one_value(sections[DROPPED], content.dtype)
+        rows -= read_marks(sections[DROPPED], rows).marked
     return rows
 
 
-def inherit(header: BlockHeader, cursor: Cursor) -> Cursor:
+def inherit(content: Content, cursor: Cursor) -> Cursor:
     """Return the series at a cursor with the offset and scale that it may leave to the header.
 
     Raises
@@ -156,25 +122,24 @@ def inherit(header: BlockHeader, cursor: Cursor) -> Cursor:
     CorruptBlockError
         If the header has none.
     """
-    if not header.entropy & INHERITED:
+    if not content.entropy & INHERITED:
         return cursor
-    offset = header.statistics.min
-    if not isinstance(offset, int) or header.entropy & ~INHERITED == LIST:
+    if content.least is None or content.entropy & ~INHERITED == LIST:
         raise CorruptBlockError("leaves offset and scale to a header that has none")
-    head = signed_varint(offset) + varint(header.scale)
+    head = signed_varint(content.least) + varint(content.scale)
     return Cursor(memoryview(head + bytes(cursor.rest())))
 
 
 def decode_payload(
-    header: BlockHeader, data: memoryview, start: int, stop: int
+    content: Content, sections: dict[int, Cursor], start: int, stop: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Decode rows of a block.
 
     Parameters
     ----------
-    header : BlockHeader
-    data : memoryview
-        The verified payload.
+    content : Content
+    sections : dict
+        Its own, which are read up.
     start, stop : int
         The rows wanted, within those of the block.
 
@@ -190,51 +155,58 @@ def decode_payload(
     CorruptBlockError
         If the payload cannot be what an encoder wrote.
     """
-    dtype = header.dtype
-    if header.rows == 0:
-        Cursor(data).finish()
     if start == stop:
-        return np.empty(0, dtype), None
-    sections = split_payload(data)
+        return np.empty(0, content.dtype), None
     if sections.keys().isdisjoint(_GAPS):  # nearly every block
-        values = _decode_values(header, sections, header.rows, start, stop)
+        values = _decode_values(content, sections, content.rows, start, stop)
         return _finished(sections, values), None
-    missing = _mask(sections, MISSING, header.rows)
-    absent = _mask(sections, ABSENT, header.rows)
-    all_rows = _Level(header.rows, start, stop)
-    there = all_rows.below(absent)
+    return _decode_around_gaps(content, sections, _Level(content.rows, start, stop))
+
+
+def _decode_around_gaps(
+    content: Content, sections: dict[int, Cursor], wanted: _Level
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Decode a block some rows of which are left out of its stream, or held there."""
+    dtype = content.dtype
+    missing = _marks(sections, MISSING, wanted.rows)
+    absent = _marks(sections, ABSENT, wanted.rows)
+    there = wanted.below(absent)
     value = _read_value(sections, dtype)
-    repeated = _mask(sections, REPEATED, there.rows)
-    dropped = _mask(sections, DROPPED, there.rows)
+    repeated = _marks(sections, REPEATED, there.rows)
+    dropped = _marks(sections, DROPPED, there.rows)
     streamed = there.below(dropped)
-    values = _decode_values(header, sections, streamed.rows, streamed.start, streamed.stop)
+    values = _decode_values(content, sections, streamed.rows, streamed.start, streamed.stop)
     if repeated is not None:
-        values[there.part(repeated)] = value
-    values = there.expand(values, dropped, value)
-    fill = np.asarray(fill_value(dtype), dtype)
-    values = _finished(sections, all_rows.expand(values, absent, fill))
+        there.part(repeated).overwrite(values, value)
+    if dropped is not None:
+        values = there.part(dropped).expand(values, value)
     gaps = missing if absent is None else absent
-    if gaps is None or not all_rows.part(gaps).any():
-        return values, None
-    if missing is not None:
-        values[all_rows.part(missing)] = fill
-    return values, ~all_rows.part(gaps)
+    if gaps is None or not wanted.part(gaps).marked:
+        return _finished(sections, values), None
+    fill = _fill_bits(dtype)
+    valid = np.empty(wanted.stop - wanted.start, np.bool_)
+    if absent is not None:
+        values = wanted.part(absent).expand(values, fill, valid)
+    else:
+        valid.fill(True)
+        wanted.part(gaps).overwrite(values, fill, valid)
+    return _finished(sections, values), valid
 
 
 def _finished(sections: dict[int, Cursor], values: NDArray[Any]) -> NDArray[Any]:
     """Return the values when nothing is left in the sections that they were made of."""
     for id, section in sections.items():
-        if id < _OPTIONAL and section.left and (id != VALUES or values.size):
+        if id < OPTIONAL and section.left and (id != VALUES or values.size):
             section.finish()
     return values
 
 
-def _mask(sections: dict[int, Cursor], id: int, rows: int) -> NDArray[np.bool_] | None:
-    return read_mask(sections[id], rows) if id in sections else None
+def _marks(sections: dict[int, Cursor], id: int, rows: int) -> Marks | None:
+    return read_marks(sections[id], rows) if id in sections else None
 
 
-def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the value of the rows that are repeated or dropped, if any are."""
+def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> np.uint64:
+    """Return the bits of the value of the rows that are repeated or dropped, if any are."""
     if MISSING in sections and ABSENT in sections:
         raise CorruptBlockError("has rows without a value both in the stream and not in it")
     if REPEATED in sections and DROPPED in sections:
@@ -242,33 +214,38 @@ def _read_value(sections: dict[int, Cursor], dtype: np.dtype[Any]) -> NDArray[An
     for id in (REPEATED, DROPPED):
         if id in sections:
             return _one_value(sections[id], dtype)
-    return np.zeros(1, dtype)
+    return np.uint64(0)
 
 
-def _one_value(cursor: Cursor, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _one_value(cursor: Cursor, dtype: np.dtype[Any]) -> np.uint64:
     flag = cursor.byte()
     if flag > 1:
         raise CorruptBlockError(f"has a repeated value of kind {flag}")
     if flag == 0:
-        return np.full(1, fill_value(dtype), dtype)
-    bits = np.frombuffer(cursor.take(dtype.itemsize), f"<u{dtype.itemsize}").astype(np.uint64)
-    return Identity().inverse(bits, dtype)
+        return _fill_bits(dtype)
+    bits = int.from_bytes(cursor.take(dtype.itemsize), "little")
+    return np.uint64(bits != 0 if dtype.kind == "b" else bits)
+
+
+@cache
+def _fill_bits(dtype: np.dtype[Any]) -> np.uint64:
+    return np.uint64(np.full(1, fill_value(dtype), dtype).view(f"u{dtype.itemsize}")[0])
 
 
 def _decode_values(
-    header: BlockHeader, sections: dict[int, Cursor], rows: int, start: int, stop: int
+    content: Content, sections: dict[int, Cursor], rows: int, start: int, stop: int
 ) -> NDArray[Any]:
     """Decode the rows from `start` up to `stop` of the stream's `rows`."""
     if start == stop:
         if rows:  # what the stream holds is of other rows and need not be looked at
             for id in (VALUES, CORRECTIONS):
                 sections.pop(id, None)
-        return np.empty(0, header.dtype)
+        return np.empty(0, content.dtype)
     cursor = sections[VALUES]
-    finish = Finish(read_transform(header.transform, cursor, rows, header.dtype), header.dtype)
-    cursor = inherit(header, cursor)
-    entropy = header.entropy & ~INHERITED
-    values, first = decode_series(header.predictor, entropy, cursor, rows, finish, (start, stop))
+    finish = Finish(read_transform(content.transform, cursor, rows, content.dtype), content.dtype)
+    cursor = inherit(content, cursor)
+    entropy = content.entropy & ~INHERITED
+    values, first = decode_series(content.predictor, entropy, cursor, rows, finish, (start, stop))
     if values.size != stop - start:
         values = values[start - first : stop - first]
     if CORRECTIONS in sections:

@@ -17,6 +17,7 @@ from pipeline.codecs.entropy import ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
 from pipeline.codecs.mappings import Mapped
 from pipeline.codecs.memory import Memory, parts_of
+from pipeline.codecs.multiples import as_multiples
 from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED, VALUES
 from pipeline.codecs.pieces import PIECES, write_pieces
 from pipeline.codecs.predictors import Predictor
@@ -26,7 +27,7 @@ from pipeline.codecs.series import INHERITED, LIST
 from pipeline.codecs.series_encode import Series, encode_series, repeat_series
 from pipeline.codecs.statistics import Pieces
 from pipeline.codecs.streams import Scaled, encode_stream
-from pipeline.codecs.transforms import Identity
+from pipeline.codecs.transforms import Arithmetic, Identity
 from pipeline.model.dtypes import fill_value
 
 __all__ = ["Payload", "encode_payload"]
@@ -34,6 +35,9 @@ __all__ = ["Payload", "encode_payload"]
 _FEW_GAPS: Final = 32
 """Rows per row without a value from which on these are held in the stream: taking them out of
 it and putting them back costs more time than they do."""
+
+_MANY_MISFITS: Final = 8
+"""Rows per row that arithmetic does not bring back from which on multiples are tried."""
 
 _SHORT: Final = 512  # bytes that a few more would still make longer
 _PIECES_SHARE: Final = 100
@@ -177,14 +181,25 @@ def _mapped_series(
     quick = not recipe.computed
     before = memory.transform if memory is not None else None
     mapped, plan = recall_transform(values, estimate_bits, before, quick=quick)
+    mapped = _without_corrections(mapped, values)
     series = None
     if memory is not None and before is not None and plan.mapping is before.mapping:
         series = repeat_series(mapped.numbers, mapped.bounds, recipe, memory)
         if series is None and plan.left < before.left:
             mapped, plan = recall_transform(values, estimate_bits, quick=quick)
+            mapped = _without_corrections(mapped, values)
     if memory is not None:
         memory.transform = plan
     return mapped, series or encode_series(mapped.numbers, mapped.bounds, recipe, memory)
+
+
+def _without_corrections(mapped: Mapped, values: NDArray[Any]) -> Mapped:
+    """Return the column as multiples where arithmetic would have to be corrected in many rows."""
+    transform, few = mapped.transform, _MANY_MISFITS * mapped.misfits.size < values.size
+    if few or not isinstance(transform, Arithmetic) or values.dtype.itemsize != 8:
+        return mapped
+    found = as_multiples(values, transform, mapped.numbers)
+    return mapped if found is None else Mapped(*found, mapped.misfits[:0])
 
 
 def _encode_raw(values: NDArray[Any]) -> Payload:

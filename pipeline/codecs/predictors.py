@@ -12,8 +12,7 @@ id  name     parameters in the payload
 2   delta2   first number (LEB128), first difference (zigzag LEB128)
 ==  =======  ===========================================================================
 
-Undoing a predictor also scales: it returns ``number * scale + offset`` (`pipeline.codecs.streams`
-says why), because one pass over a block is cheaper than two.
+`pipeline.codecs.packed` undoes them.
 """
 
 from __future__ import annotations
@@ -101,26 +100,6 @@ class Predictor:
     def write(self) -> bytes:
         """Return the parameters as they stand in the payload."""
         return varint(self.first) + signed_varint(self.step) if self.order else b""
-
-    def restore(self, residuals: NDArray[np.uint64], scale: int, offset: int) -> NDArray[np.uint64]:
-        """Return ``number * scale + offset`` for every number; may reuse `residuals`.
-
-        Parameters
-        ----------
-        residuals : ndarray of uint64, shape (rows - order,)
-        scale, offset : int
-            Taken modulo 2**64.
-
-        Returns
-        -------
-        ndarray of uint64, shape (rows,)
-        """
-        if self.order == 0:
-            return scaled(residuals, scale, offset)
-        out = np.empty(residuals.size + self.order, np.uint64)
-        words = (np.uint64(number & WORD) for number in (self.first, self.step, scale, offset))
-        kernel("block_numbers", "integrate")(residuals, self.order, *words, out)
-        return out
 
 
 def scaled(numbers: NDArray[np.uint64], scale: int, offset: int) -> NDArray[np.uint64]:

@@ -28,24 +28,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
-from pipeline.codecs.buffers import read_buffer, write_buffer
+from pipeline.codecs.buffers import write_buffer
 from pipeline.codecs.cursor import Cursor, varint
 from pipeline.codecs.images import image
+from pipeline.codecs.marks import (
+    BITMAP,
+    FEW_STRETCHES,
+    MARKED,
+    MOST_STRETCHES,
+    STRETCHES,
+    UNMARKED,
+    read_marks,
+)
 from pipeline.codecs.series import read_part
 from pipeline.codecs.series_encode import write_part
 from pipeline.codecs.streams import lengths_of, write_nested
-from pipeline.errors import CorruptBlockError
 
-__all__ = ["apply_corrections", "read_mask", "write_corrections", "write_mask"]
+__all__ = ["apply_corrections", "write_corrections", "write_mask"]
 
-_BITMAP, _MARKED, _UNMARKED, _STRETCHES, _FEW_STRETCHES = range(5)
-_MOST_STRETCHES: Final = 64
 _DENSE: Final = 4  # with fewer misfits than a quarter, listing them was always shorter
 _SHORT: Final = 64
 _FEW_TURNS: Final = 3  # or fewer: no list was shorter
 _SMALL: Final = 256  # rows
 _SPARSE: Final = 64
-_NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def write_mask(mask: NDArray[np.bool_]) -> bytes:
@@ -57,89 +62,33 @@ def write_mask(mask: NDArray[np.bool_]) -> bytes:
         return varint(marked) + _few_stretches(mask, turns)
     if mask.size <= _SMALL:
         ways = [_bitmap(mask)]
-        ways += [_few_stretches(mask, turns)] if turns.size < _MOST_STRETCHES - 1 else []
+        ways += [_few_stretches(mask, turns)] if turns.size < MOST_STRETCHES - 1 else []
         ways += [_listed(mask, rarer, marked)] if 8 * rarer < mask.size else []
         return varint(marked) + min(ways, key=len)
-    if 2 * turns.size < min(_MOST_STRETCHES, marked + 4):
+    if 2 * turns.size < min(MOST_STRETCHES, marked + 4):
         return varint(marked) + _few_stretches(mask, turns)
     if rarer > _SHORT and _SPARSE * rarer > mask.size:
         starts = np.concatenate(([0, 0] if mask[0] else [0], turns))
         lengths = lengths_of(starts, mask.size)
-        parts = write_part(lengths[::2].copy()) + write_part(lengths[1::2].copy())
-        return varint(marked) + bytes((_STRETCHES,)) + varint(lengths.size) + parts
+        parts = b"".join(write_part(lengths[first::2].copy(), patterns=False) for first in range(2))
+        return varint(marked) + bytes((STRETCHES,)) + varint(lengths.size) + parts
     return varint(marked) + _listed(mask, rarer, marked)
 
 
 def _few_stretches(mask: NDArray[np.bool_], turns: NDArray[np.int64]) -> bytes:
     bounds = [0, *([0] if mask[0] else []), *turns.tolist()]
     rows = [varint(stop - start) for start, stop in pairwise(bounds)]
-    return bytes((_FEW_STRETCHES,)) + varint(len(bounds)) + b"".join(rows)
+    return bytes((FEW_STRETCHES,)) + varint(len(bounds)) + b"".join(rows)
 
 
 def _bitmap(mask: NDArray[np.bool_]) -> bytes:
-    return bytes((_BITMAP,)) + write_buffer(np.packbits(mask, bitorder="little"))
+    return bytes((BITMAP,)) + write_buffer(np.packbits(mask, bitorder="little"))
 
 
 def _listed(mask: NDArray[np.bool_], rarer: int, marked: int) -> bytes:
-    kind = _MARKED if marked == rarer else _UNMARKED
+    kind = MARKED if marked == rarer else UNMARKED
     listed = np.flatnonzero(mask if marked == rarer else ~mask)
     return bytes((kind,)) + (_write_list(listed, 1) if rarer else b"")
-
-
-def read_mask(cursor: Cursor, rows: int) -> NDArray[np.bool_]:
-    """Read the mask of a block of `rows` rows.
-
-    Raises
-    ------
-    CorruptBlockError
-        If it marks rows that do not exist, or another number of rows than it says.
-    """
-    count, kind = cursor.varint(rows), cursor.byte()
-    if kind == _BITMAP:
-        bitmap = read_buffer(cursor, -(-rows // 8))
-        mask = np.unpackbits(bitmap, count=rows, bitorder="little").astype(np.bool_)
-    elif kind in (_MARKED, _UNMARKED):
-        listed = _read_rows(cursor, count if kind == _MARKED else rows - count, rows)
-        mask = np.full(rows, kind == _UNMARKED)
-        mask[listed] = kind == _MARKED
-    elif kind in (_STRETCHES, _FEW_STRETCHES):
-        read = _read_stretches if kind == _STRETCHES else _read_few_stretches
-        mask = np.empty(rows, np.bool_)
-        kernel("block_rows", "mark_stretches")(read(cursor, rows), mask)
-    else:
-        raise CorruptBlockError(f"has a mask of kind {kind}")
-    if np.count_nonzero(mask) != count:
-        raise CorruptBlockError(f"marks {np.count_nonzero(mask)} rows where it says {count}")
-    return mask
-
-
-def _read_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:
-    count = cursor.varint(rows + 1)
-    if count < 2:
-        raise CorruptBlockError(f"has a mask of {count} stretches")
-    lengths = np.empty(count, np.uint64)
-    lengths[::2] = read_part(cursor, count - count // 2)
-    lengths[1::2] = read_part(cursor, count // 2)
-    if lengths.max() > rows or int(lengths.sum()) != rows:
-        raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
-    return lengths.view(np.int64)
-
-
-def _read_few_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:
-    count = cursor.varint(_MOST_STRETCHES)
-    lengths = [cursor.varint(rows) for _ in range(count - 1)]
-    if count == 0 or sum(lengths) > rows:
-        raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
-    return np.array([*lengths, rows - sum(lengths)], np.int64)
-
-
-def _read_rows(cursor: Cursor, count: int, rows: int) -> NDArray[np.int64]:
-    if count == 0:
-        return np.empty(0, np.int64)
-    listed = read_part(cursor, count)
-    if listed.max() >= rows:
-        raise CorruptBlockError(f"marks row {listed.max()} of {rows}")
-    return listed.view(np.int64)
 
 
 def write_corrections(
@@ -173,8 +122,10 @@ def write_corrections(
 
 
 def _write_list(numbers: NDArray[Any], order: int) -> bytes:
-    """Return a nested stream; what is short is not worth a choice."""
-    return write_nested(numbers, order) if numbers.size < _SHORT else write_part(numbers)
+    """Return a nested stream; what is short is not worth a choice, nor what takes long to read."""
+    if numbers.size < _SHORT:
+        return write_nested(numbers, order)
+    return write_part(numbers, patterns=False)
 
 
 def apply_corrections(
@@ -193,17 +144,15 @@ def apply_corrections(
     Raises
     ------
     CorruptBlockError
-        As `read_mask`, or if there are none.
+        As `read_marks`, or if there are none.
     """
-    mask = read_mask(cursor, values.size if rows is None else rows)
-    folded = read_part(cursor, int(np.count_nonzero(mask)))
-    before = int(np.count_nonzero(mask[:start]))
-    mask = mask[start : start + values.size]
-    whole = bool(mask.all())
-    found = _NO_ROWS if whole else np.flatnonzero(mask)
-    folded = folded[before : before + (mask.size if whole else found.size)]
-    if folded.size:
+    marks = read_marks(cursor, values.size if rows is None else rows)
+    folded = read_part(cursor, marks.marked)
+    before = marks.part(0, start).marked
+    part = marks.part(start, start + values.size)
+    if part.marked:
         bits = values.view(f"u{values.dtype.itemsize}")
-        kernel("block_rows", "mend")(bits, values.dtype.kind == "f", found, folded)
+        folded = folded[before : before + part.marked]
+        kernel("block_rows", "mend")(bits, values.dtype.kind == "f", part.lengths, folded)
         if values.dtype.kind == "b":
             np.not_equal(bits, 0, out=values)

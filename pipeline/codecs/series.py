@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import ENTROPY
-from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, read_lanes
+from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, decode_whole, read_lanes
 from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
@@ -60,11 +60,15 @@ NAMES: Final = {id: stage.name for id, stage in ENTROPY.items()} | {
 MOST_LISTED: Final = 64
 
 
+_WORDS: Final = np.dtype(np.uint64)
+
+
 class Finish(Protocol):
     """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
 
     mapping: Mapping | None
     dtype: np.dtype[Any]
+    pointwise: bool
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers stand for."""
@@ -75,7 +79,8 @@ class _Numbers:
     """Numbers stay what they are."""
 
     mapping: Mapping | None = NUMBERS
-    dtype = np.dtype(np.uint64)
+    dtype = _WORDS
+    pointwise = True
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         return numbers
@@ -123,42 +128,58 @@ def decode_series(
         return _decode_runs(predictor, cursor, rows, finish), 0
     if entropy == LIST:
         return finish.values(_decode_list(predictor, cursor, rows)), 0
-    return finish.values(decode_stream(predictor, entropy, cursor, rows)), 0
+    if finish.mapping is None:
+        return finish.values(decode_stream(predictor, entropy, cursor, rows).view(np.uint64)), 0
+    mapping, dtype = finish.mapping, finish.dtype
+    return decode_stream(predictor, entropy, cursor, rows, mapping, dtype), 0
 
 
 def _decode_lanes(
     predictor: int, cursor: Cursor, rows: int, finish: Finish, part: tuple[int, int] | None
 ) -> tuple[NDArray[Any], int]:
-    lanes = read_lanes(predictor, cursor, rows)
-    start, stop = lanes.span(*(part or (0, rows)))
-    if finish.mapping is None:
-        return finish.values(lanes.restore(start, stop, NUMBERS).view(np.uint64)), start
-    return lanes.restore(start, stop, finish.mapping, finish.dtype), start
+    mapping, dtype = finish.mapping or NUMBERS, finish.dtype if finish.mapping else _WORDS
+    start = 0
+    if part is None or part == (0, rows) or not finish.pointwise:
+        numbers = decode_whole(predictor, cursor, rows, mapping, dtype)
+    else:
+        lanes = read_lanes(predictor, cursor, rows)
+        start, stop = lanes.span(*part)
+        numbers = lanes.restore(start, stop, mapping, dtype)
+    return numbers if finish.mapping else finish.values(numbers), start
 
 
 def _decode_runs(predictor: int, cursor: Cursor, rows: int, finish: Finish) -> NDArray[Any]:
     offset, scale = cursor.signed_varint(), cursor.varint()
     numbers, lengths, first = _read_runs(predictor, cursor, rows)
     cursor.finish()
+    if predictor == 0 and not finish.pointwise:
+        return finish.values(_repeat(scaled(numbers, scale, offset), lengths, rows))
     if predictor == 0:
-        return np.repeat(finish.values(scaled(numbers, scale, offset)), lengths)
+        return _repeat(finish.values(scaled(numbers, scale, offset)), lengths, rows)
     out = np.empty(rows, np.uint64)
     start = np.uint64((first * scale + offset) & WORD)
-    kernel("block_numbers", "add_runs")(numbers * np.uint64(scale), lengths, start, out)
+    kernel("block_rows", "add_runs")(scaled(numbers, scale, 0), lengths, start, out)
     return finish.values(out)
+
+
+def _repeat(values: NDArray[Any], lengths: NDArray[np.uint64], rows: int) -> NDArray[Any]:
+    bits = f"u{values.dtype.itemsize}"
+    out = np.empty(rows, bits)
+    kernel("block_rows", "repeat")(values.view(bits), lengths, out)
+    return out.view(values.dtype)
 
 
 def _read_runs(
     predictor: int, cursor: Cursor, rows: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
-    """Return the number of every run, its rows, and the first multiple of all."""
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+    """Return the number of every run, its rows less one, and the first multiple of all."""
     first, count = _read_count(predictor, cursor, rows)
     rows -= predictor
     numbers = read_part(cursor, count)
     lengths = read_part(cursor, count)
     if lengths.max() >= rows or int(lengths.sum()) + count != rows:
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
-    return numbers, lengths.view(np.int64) + 1, first
+    return numbers, lengths, first
 
 
 def _read_count(predictor: int, cursor: Cursor, rows: int) -> tuple[int, int]:

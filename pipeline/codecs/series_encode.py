@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -40,12 +41,18 @@ _AUTO: Final = Recipe()
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
 _TINY: Final = 200  # bytes; the heads of the lanes of a whole block alone take as many
+_MORE_RUNS: Final = 4
+"""Rows per run from which runs are tried that must be so much shorter than bins, because they
+take longer to decode: """
+_MUCH_SHORTER: Final = 0.9
 _SHORT: Final = 32
 _JUDGED: Final = 16384
 _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
 _PATTERNED: Final = 0.93
+_PATTERNS_SHARE: Final = 0.86
+"""Of the bytes of bins, that a plain stream must stay below: it takes twice as long to decode."""
 _LEAST_PATTERN: Final = 256
 _WIDE: Final = 1 << 63
 _MOST_USES: Final = 16
@@ -117,13 +124,16 @@ def encode_series(
     if numbers.size < _SHORT:
         listed = numbers.tolist()
         return Series(encode_short(listed), *scale_of(listed))
-    runs = _runs(numbers, _likely_runs(numbers), _FEW_RUNS, memory)
+    runs = _runs(numbers, _likely_runs(numbers, _FEW_RUNS), _FEW_RUNS, memory)
     if runs and _size(runs[0].stream) <= _TINY:
         series, found = runs[0], _best([way.stream for way in runs])
     else:
         scaled = scale_down(numbers, bounds)
         found = _search(scaled, recipe, [way.stream for way in runs])
         series = Series(found.stream, scaled.offset, scaled.scale)
+        runs = [] if runs else _runs(numbers, _likely_runs(numbers, _MORE_RUNS), _MORE_RUNS, memory)
+        if runs and _size(runs[0].stream) < _MUCH_SHORTER * _size(found.stream):
+            series, found = runs[0], _best([*found.ways, runs[0].stream], None, found.ranked)
     if memory is not None:
         memory.series = found.plan(numbers.size)
     return series
@@ -140,7 +150,7 @@ def repeat_series(
     if plan is None or plan.uses >= _MOST_USES or rows < _SHORT or recipe.stage is not None:
         return None
     if plan.entropy in (RUNS, CONSTANT):
-        runs = _runs(numbers, (plan.predictor.id,), _FEW_RUNS, memory)
+        runs = _runs(numbers, (plan.predictor.id,), _MORE_RUNS, memory)
         series = runs[0] if runs and _as_good(runs[0].stream, rows, plan) else None
     else:
         scaled = scale_down(numbers, bounds)
@@ -151,28 +161,32 @@ def repeat_series(
     return series
 
 
-def write_part(numbers: NDArray[Any]) -> bytes:
-    """Return `numbers`, int64 or uint64, as a nested stream, which never is one of runs."""
-    return _part(numbers, *next_part())
+def write_part(numbers: NDArray[Any], *, patterns: bool | None = None) -> bytes:
+    """Return `numbers`, int64 or uint64, as a nested stream, which never is one of runs.
+
+    `patterns` is as in a recipe.
+    """
+    recipe = _AUTO if patterns is None else replace(_AUTO, patterns=patterns)
+    return _part(numbers, *next_part(), recipe)
 
 
-def _part(numbers: NDArray[Any], memory: Memory | None, key: str) -> bytes:
+def _part(numbers: NDArray[Any], memory: Memory | None, key: str, recipe: Recipe = _AUTO) -> bytes:
     stream = encode_short(numbers.tolist()) if numbers.size < _SHORT else None
     if stream is None and memory is not None:
-        stream = _remembering(scale_down(numbers), memory, key)
+        stream = _remembering(scale_down(numbers), memory, key, recipe)
     elif stream is None:
-        stream = _search(scale_down(numbers), _AUTO, []).stream
+        stream = _search(scale_down(numbers), recipe, []).stream
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
 
 
-def _remembering(scaled: Scaled, memory: Memory, key: str) -> EncodedStream:
+def _remembering(scaled: Scaled, memory: Memory, key: str, recipe: Recipe) -> EncodedStream:
     """Return a part in the stages of the block before, or in those that suit it best."""
     plan, rows = memory.parts.get(key), scaled.multiples.size
     stream = _again(scaled, plan) if plan is not None and plan.uses < _MOST_USES else None
     if stream is not None and plan is not None:
         memory.parts[key] = plan.used(8.0 * _size(stream) / rows)
         return stream
-    found = _search(scaled, _AUTO, [])
+    found = _search(scaled, recipe, [])
     memory.parts[key] = found.plan(rows)
     return found.stream
 
@@ -231,7 +245,9 @@ def _search(scaled: Scaled, recipe: Recipe, runs: list[EncodedStream]) -> _Found
     found = [*runs, _lanes(scaled, modelled)]
     suspected = largest < _FEW_STATES or _patterned(modelled)
     if recipe.patterns or (recipe.patterns is None and suspected):
-        found.extend(encode_plain(scaled, order) for order in _orders(ranked[0], recipe))
+        most = _size(found[-1]) * (1.0 if recipe.patterns else _PATTERNS_SHARE)
+        ways = [encode_plain(scaled, order) for order in _orders(ranked[0], recipe)]
+        found.extend(way for way in ways if _size(way) < most)
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
     return _best(found, modelled, ranked)
 
@@ -301,11 +317,11 @@ def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
     return (order if order <= DELTA2 else DELTA,)
 
 
-def _likely_runs(numbers: NDArray[Any]) -> list[int]:
-    """Return of which orders there may be few enough runs, judged from a few rows."""
+def _likely_runs(numbers: NDArray[Any], few: int) -> list[int]:
+    """Return of which orders one row in `few` may begin a run, judged from some rows."""
     sample = sample_runs(numbers.view(np.int64))
     changes = _changes(sample)
-    return [order for order in (0, 1) if _FEW_RUNS * changes[order] <= sample.size]
+    return [order for order in (0, 1) if few * changes[order] <= sample.size]
 
 
 def _changes(sample: NDArray[np.int64]) -> tuple[int, int]:

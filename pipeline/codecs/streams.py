@@ -32,6 +32,8 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor, signed_varint, sized, varint
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS, is_constant
+from pipeline.codecs.lanes import NUMBERS, Mapping
+from pipeline.codecs.packed import NUMBER, unpack
 from pipeline.codecs.predictors import Predictor
 from pipeline.errors import CorruptBlockError
 
@@ -42,7 +44,6 @@ __all__ = [
     "describe_stream",
     "encode_stream",
     "lengths_of",
-    "read_nested",
     "scale_down",
     "write_nested",
 ]
@@ -128,8 +129,20 @@ def encode_stream(
     return EncodedStream(predictor.order, entropy, head + residuals)
 
 
-def decode_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> NDArray[np.uint64]:
-    """Decode the rest of `cursor` as a stream of `rows` numbers, modulo 2**64.
+def decode_stream(
+    predictor: int,
+    entropy: int,
+    cursor: Cursor,
+    rows: int,
+    mapping: Mapping = NUMBERS,
+    dtype: np.dtype[Any] = NUMBER,
+) -> NDArray[Any]:
+    """Decode the rest of `cursor` as a stream of `rows` numbers.
+
+    Returns
+    -------
+    ndarray of `dtype`, shape (rows,)
+        What `mapping` makes of the numbers, modulo 2**64.
 
     Raises
     ------
@@ -140,9 +153,9 @@ def decode_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> ND
         raise CorruptBlockError(f"has unknown entropy stage {entropy}")
     offset, scale = cursor.signed_varint(), cursor.varint()
     stage = Predictor.read(predictor, cursor, rows)
-    residuals = ENTROPY[entropy].decode(cursor, rows - stage.order)
+    packed = ENTROPY[entropy].read(cursor, rows - stage.order)
     cursor.finish()
-    return stage.restore(residuals, scale, offset)
+    return unpack(packed, stage, rows, scale, offset, mapping, dtype)
 
 
 def describe_stream(predictor: int, entropy: int, cursor: Cursor, rows: int) -> dict[str, Any]:
@@ -188,15 +201,3 @@ def write_nested(numbers: NDArray[Any], order: int) -> bytes:
     body = ENTROPY[entropy].encode(residuals, 0)
     stream = encode_stream(scaled, predictor, entropy, body)
     return bytes((stream.predictor, stream.entropy)) + sized(stream.body)
-
-
-def read_nested(cursor: Cursor, rows: int) -> NDArray[np.uint64]:
-    """Read a nested stream of `rows` numbers.
-
-    Raises
-    ------
-    CorruptBlockError
-        As `decode_stream`.
-    """
-    predictor, entropy = cursor.byte(), cursor.byte()
-    return decode_stream(predictor, entropy, cursor.sized(), rows)

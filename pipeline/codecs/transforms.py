@@ -8,7 +8,7 @@ id  name         parameters in the payload, and the value a number stands for
                  when it is negative, so that numbers are in the order of the values
 2   decimal      exponent ``e`` (1 byte, 0 to 22), single (1 byte, 0 or 1); floats:
                  ``k / 10**e`` in float64, rounded to float32 if single or the column is
-3   dictionary   id and parameters of another transform (not 3 or 6), number of entries
+3   dictionary   id and parameters of another transform (not 3, 6 or 7), number of entries
                  (LEB128), the entries as a nested stream (`pipeline.codecs.series`); the
                  number is a position among the entries
 4   arithmetic   the operations that lead from ``k`` to a float
@@ -16,6 +16,8 @@ id  name         parameters in the payload, and the value a number stands for
 5   significant  significant digits, and those after the point (`pipeline.codecs.significant`)
 6   mended       as dictionary, then the length (LEB128) of corrections of the entries, and
                  the corrections (`pipeline.codecs.sections`)
+7   multiples    a factor, and how far values are from its multiples
+                 (`pipeline.codecs.multiples`)
 ==  ===========  ========================================================================
 
 The *image* of a value is what identity (whole numbers) or ordered (floats) makes of it; a
@@ -34,6 +36,7 @@ from numpy.typing import NDArray
 from pipeline.codecs.arithmetic import Arithmetic, Decimal
 from pipeline.codecs.cursor import Cursor, sized, varint
 from pipeline.codecs.images import Numbers, from_image, image, require_float
+from pipeline.codecs.multiples import Multiples
 from pipeline.codecs.sections import apply_corrections, write_corrections
 from pipeline.codecs.series import read_part
 from pipeline.codecs.series_encode import write_part
@@ -48,6 +51,7 @@ __all__ = [
     "Dictionary",
     "Identity",
     "MendedDictionary",
+    "Multiples",
     "Ordered",
     "Significant",
     "Transform",
@@ -215,23 +219,25 @@ def _look_up(distinct: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
 
 def _read_entries(cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> tuple[Transform, Numbers]:
     base = cursor.byte()
-    if base in (Dictionary.id, MendedDictionary.id):
-        raise CorruptBlockError("has a dictionary within a dictionary")
+    if base in (Dictionary.id, MendedDictionary.id, Multiples.id):
+        raise CorruptBlockError(f"has a dictionary within a dictionary, or transform {base} there")
     inner = read_transform(base, cursor, rows, dtype)
     return inner, read_part(cursor, cursor.varint(rows))
 
 
-TRANSFORMS: Final[dict[int, type[Transform]]] = {
-    kind.id: kind
-    for kind in (Identity, Ordered, Decimal, Dictionary, Arithmetic, Significant, MendedDictionary)
-}
+_KINDS: Final = (
+    Identity, Ordered, Decimal, Dictionary, Arithmetic, Significant, MendedDictionary, Multiples,
+)  # fmt: skip
+TRANSFORMS: Final[dict[int, type[Transform]]] = {kind.id: kind for kind in _KINDS}
 """Transforms by id."""
 
 
 def _write_entries(entries: Numbers) -> bytes:
     """Return ascending entries; few are not worth a choice of stages."""
     numbers = entries.view(np.int64)
-    return write_nested(numbers, 1) if numbers.size < _FEW_ENTRIES else write_part(numbers)
+    if numbers.size < _FEW_ENTRIES:
+        return write_nested(numbers, 1)
+    return write_part(numbers, patterns=False)
 
 
 def read_transform(id: int, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Transform:

@@ -52,6 +52,8 @@ def seed_blocks() -> dict[str, bytes]:
     busy = np.where(quiet, rng.integers(-1, 2, 3000), rng.integers(-30, 31, 3000))
     misfits = sensor(200)
     misfits[[20, 21, 90]], misfits[150:170] = (np.pi, -0.0, np.inf), np.nan
+    places = rng.integers(-90 * 3600, 90 * 3600, 400) / 3600 * np.pi / 180
+    places[::30] += 1e-8
     columns: dict[str, Any] = {
         "empty": np.empty(0), "one": np.array([21.5]), "constant": np.full(40, True),
         "sensor": sensor(300), "float32": sensor(300).astype(np.float32), "times": times(3, 20),
@@ -61,7 +63,7 @@ def seed_blocks() -> dict[str, bytes]:
         "bits": bits_column(40, "float64"), "misfits": misfits, "hard": hard_floats("float64"),
         "dictionary": rng.choice([0.123456789, 777.1, -3e9 / 7, 2.718281828459], 300),
         "runs": np.repeat(rng.integers(0, 2**20, 60), rng.integers(1, 60, 60)),
-        "list": np.array([71, -3, 800, 12]), "many": np.repeat(rng.integers(0, 9, 40), 100).astype("int8"),
+        "places": places, "list": np.array([71, -3, 800, 12]), "many": np.repeat(rng.integers(0, 9, 40), 100).astype("int8"),
     }  # fmt: skip
     if not config.DISABLE_JIT:  # type: ignore[attr-defined]
         columns["groups"] = np.cumsum(rng.integers(-3, 4, 33_000)).astype("int32")

@@ -15,9 +15,11 @@ from pipeline.codecs.block import decode_block
 from pipeline.codecs.buffers import read_buffer, write_buffer
 from pipeline.codecs.cursor import WORD, Cursor, as_signed, signed_varint, sized, varint
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS
+from pipeline.codecs.marks import read_marks
 from pipeline.codecs.predictors import Predictor
-from pipeline.codecs.sections import read_mask, write_mask
-from pipeline.codecs.streams import read_nested, scale_down, write_nested
+from pipeline.codecs.sections import write_mask
+from pipeline.codecs.series import read_part
+from pipeline.codecs.streams import decode_stream, scale_down, write_nested
 from pipeline.errors import CorruptBlockError, InvalidInputError
 from tests.codecs.block_columns import forced, hard_floats, same_bits, sensor, times, walk
 
@@ -74,9 +76,12 @@ def test_predictors_wrap_and_come_back(
         read = Predictor.read(order, Cursor(memoryview(predictor.write())), numbers.size)
         assert read == predictor
         assert residuals.size == numbers.size - order
-        restored = read.restore(residuals, scale, offset)
+        head = signed_varint(offset) + varint(scale) + predictor.write()
+        body = head + (ENTROPY[CODES].encode(residuals, 64) if residuals.size else b"\0")
+        stage = CODES if residuals.size else CONSTANT
+        restored = decode_stream(order, stage, Cursor(memoryview(body)), numbers.size)
         expected = numbers * np.uint64(scale) + np.uint64(offset & WORD)
-    assert np.array_equal(restored, expected)
+    assert np.array_equal(restored.view(np.uint64), expected)
 
 
 @given(st.integers(1, 2**40), st.lists(st.integers(0, 2**20), min_size=1, max_size=50),
@@ -129,12 +134,22 @@ def test_numbers_between_streams(number: int) -> None:
     assert len(varint(number)) == max(1, -(-number.bit_length() // 7))
 
 
+def marked(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.repeat(np.arange(lengths.size) % 2 == 1, lengths)
+
+
 @given(hnp.arrays(np.bool_, st.integers(1, 200)))
 def test_masks_come_back(mask: NDArray[np.bool_]) -> None:
     body = write_mask(mask)
     assert len(body) <= mask.size // 8 + 8
     cursor = Cursor(memoryview(body))
-    assert np.array_equal(read_mask(cursor, mask.size), mask)
+    marks = read_marks(cursor, mask.size)
+    assert np.array_equal(marked(marks.lengths), mask)
+    start, stop = mask.size // 3, mask.size - mask.size // 4
+    part = marks.part(start, stop)
+    assert np.array_equal(marked(part.lengths), mask[start:stop])
+    assert part.rows == stop - start
+    assert part.marked == int(mask[start:stop].sum())
     cursor.finish()
 
 
@@ -143,7 +158,7 @@ def test_masks_come_back(mask: NDArray[np.bool_]) -> None:
 def test_nested_streams(rows: int, order: int) -> None:
     numbers = np.arange(rows, dtype=np.int64) * 7 - 3
     cursor = Cursor(memoryview(write_nested(numbers, order)))
-    assert np.array_equal(read_nested(cursor, rows).view(np.int64), numbers)
+    assert np.array_equal(read_part(cursor, rows).view(np.int64), numbers)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +219,7 @@ def test_escapes_must_be_as_many_as_marked() -> None:
     one = ENTROPY[VARINTS].encode(np.array([45], np.uint64), 0)
     two = ENTROPY[VARINTS].encode(np.array([45, 0], np.uint64), 0)
     forged = body.replace(two, one).replace(b"\x08\x02", b"\x08\x01")
-    with pytest.raises(CorruptBlockError, match="marks 2 escapes where it lists 1"):
+    with pytest.raises(CorruptBlockError, match="marks other escapes than the 1 it lists"):
         ENTROPY[CODES].decode(Cursor(memoryview(forged)), 5)
 
 
@@ -225,4 +240,4 @@ def test_escapes_must_be_as_many_as_marked() -> None:
 )
 def test_masks_that_cannot_be(body: bytes) -> None:
     with pytest.raises(CorruptBlockError):
-        read_mask(Cursor(memoryview(body)), 10)
+        read_marks(Cursor(memoryview(body)), 10)

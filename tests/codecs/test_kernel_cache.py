@@ -16,10 +16,10 @@ import pipeline
 SCRIPT = """
 import numpy as np
 from pipeline.codecs.kernels import block_rows
-mask = np.zeros(3, np.bool_)
-block_rows.mark_stretches(np.array([1, 2]), mask)
-assert mask.tolist() == [False, True, True]
-print(sum(block_rows.mark_stretches.stats.cache_hits.values()))
+lengths = np.zeros(3, np.int64)
+assert block_rows.surround(np.array([1], np.uint64), np.uint64(3), lengths)
+assert lengths.tolist() == [1, 1, 1]
+print(sum(block_rows.surround.stats.cache_hits.values()))
 """
 
 

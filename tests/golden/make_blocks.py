@@ -29,6 +29,7 @@ from pipeline.codecs.arithmetic import (
 from pipeline.codecs.block import encode_block, read_header
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, RAW, VARINTS
 from pipeline.codecs.mappings import Mapped, map_decimal, map_dictionary
+from pipeline.codecs.multiples import as_multiples
 from pipeline.codecs.significant import Significant
 from pipeline.model.dtypes import fill_value
 from tests.codecs.block_columns import (
@@ -207,6 +208,13 @@ def _computed() -> dict[str, Case]:
         found[f"mended-{dtype}"] = (values, None, partial(forced, values, mended, 0, CODES, 8))
     seconds = np.arange(300) * 7919 % 324_000
     noisy = (seconds // 3600 + seconds // 60 % 60 / 60 + seconds % 60 / 3600) * np.pi / 180
+    corners = np.arange(3000) * 7919 % 324_000 - 160_000
+    places = corners / 3600 * np.pi / 180
+    places[::41] += 1e-9
+    multiples = as_multiples(places, Arithmetic(steps["radians"]), corners)
+    assert multiples is not None
+    one = Mapped(*multiples, NONE)
+    found["multiples"] = (places, None, partial(forced, places, one, 0, CODES, 32))
     found["dense-corrections"] = (noisy, None, partial(encode_block, noisy))
     return found
 

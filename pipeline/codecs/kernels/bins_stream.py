@@ -62,8 +62,9 @@ def read_head(
     head: NDArray[np.int64],
     odd: NDArray[np.int64],
     groups: NDArray[np.int64],
+    octets: NDArray[np.uint8],
 ) -> int:
-    """Read what stands before the bit stream; return 0, or what is wrong with it.
+    """Read what stands before the bit stream, and copy this; return 0, or what is wrong.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def read_head(
         of the stream, rows, predictor, low bits in planes, and the byte where planes begin.
     odd, groups
         Receive rows (first row) and residuals of outliers, and bits of the groups.
+    octets
+        Receives the bit stream and zeros behind it; not shorter than `data`.
     """
     place = np.zeros(2, np.int64)
     head[0] = _take_signed(data, place)
@@ -127,10 +130,10 @@ def read_head(
             return _OUTLIER
         odd[0, i] = row
         odd[1, i] = _take_signed(data, place)
-    size = np.uint64(8 * data.size)
+    most = np.uint64(8 * data.size)
     total = head[5]
     for i in range(head[10]):
-        groups[i] = np.int64(_take(data, place, size))
+        groups[i] = np.int64(_take(data, place, most))
         total += groups[i]
     head[11] = 8 * (data.size - place[0])
     head[12] = rows
@@ -140,4 +143,12 @@ def read_head(
     last = min(lane, rows - 4 * lane * head[10])
     planes = head[10] * plane_words(lane, head[14]) + plane_words(last, head[14])
     head[15] = head[11] // 8 - 8 * planes
-    return _GOOD if total + rows * head[4] + 64 * planes <= head[11] else _SHORT
+    if total + rows * head[4] + 64 * planes > head[11]:
+        return _SHORT
+    start = np.uint64(place[0])
+    size = np.uint64(data.size) - start
+    for j in range(size):
+        octets[j] = data[start + j]
+    for j in range(size, np.uint64(octets.size)):
+        octets[j] = 0
+    return _GOOD

@@ -14,6 +14,7 @@ from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
 __all__ = [
     "fit_arithmetic",
     "from_arithmetic",
+    "from_multiples",
     "from_significant",
     "to_arithmetic",
     "to_significant",
@@ -24,6 +25,8 @@ _TILE = 1024
 _EXACT = 9007199254740992.0
 """2**53: every whole number up to here is exact in float64."""
 
+_SIGN = np.int64(63)
+_ALL_BUT_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
 _LOWEST = -30
 """Exponent of the first entry of a table of powers of ten."""
 
@@ -138,6 +141,44 @@ def from_arithmetic(
         for i in range(tile.size):
             tile[i] = np.float64(numbers[start + i])
         _apply(tile, kinds, parameters, tens, powers)
+
+
+@loop
+def from_multiples(
+    numbers: NDArray[np.int64], factor: float, bits: int, exceptions: NDArray[np.uint64]
+) -> int:
+    """Replace `numbers` by the bits of the float64 that they stand for; return how many are far.
+
+    See `pipeline.codecs.multiples`. Where exceptions are is noted without a branch, which would
+    be taken for one row in seven of a column of coordinates, and guessed wrong as often.
+    """
+    products = np.empty(_TILE)
+    words = products.view(np.int64)
+    places = np.empty(_TILE, np.uint64)
+    shift, zero, one = np.int64(bits), np.uint64(0), np.uint64(1)
+    mask = (np.int64(1) << shift) - np.int64(1)
+    half = mask >> np.int64(1)
+    used = zero
+    for start in range(zero, np.uint64(numbers.size), np.uint64(_TILE)):
+        rows = min(np.uint64(_TILE), np.uint64(numbers.size) - start)
+        count = zero
+        for i in range(rows):
+            places[count] = i
+            count += one if numbers[start + i] & mask == mask else zero
+        for i in range(rows):
+            products[i] = np.float64(numbers[start + i] >> shift) * factor
+        for i in range(rows):
+            words[i] ^= (words[i] >> _SIGN) & _ALL_BUT_SIGN
+            word = words[i] + (numbers[start + i] & mask) - half
+            numbers[start + i] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
+        if count > np.uint64(exceptions.size) - used:
+            return -1
+        for j in range(count):
+            far = exceptions[used + j]
+            word = words[places[j]] + np.int64((far >> one) ^ (zero - (far & one)))
+            numbers[start + places[j]] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
+        used += count
+    return np.int64(used)  # type: ignore[return-value]
 
 
 @loop

@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = [
-    "join_bit_planes",
-    "join_bytes",
-    "join_codes",
-    "read_varints",
-    "split_bit_planes",
-    "split_bytes",
-    "split_codes",
-    "write_varints",
-]
+__all__ = ["split_bit_planes", "split_bytes", "split_codes", "transpose", "write_varints"]
 
 
 @loop
@@ -43,22 +34,6 @@ def split_codes(residuals: NDArray[np.uint64], width: int, out: NDArray[np.uint8
 
 
 @loop
-def join_codes(packed: NDArray[np.uint8], width: int, out: NDArray[np.uint64]) -> None:
-    """Undo `split_codes`."""
-    per_byte = 8 // width
-    whole = out.size // per_byte
-    mask = np.uint64((1 << width) - 1)
-    at = 0
-    for j in range(whole):
-        byte = np.uint64(packed[j])
-        for k in range(per_byte):
-            out[at] = (byte >> np.uint64(k * width)) & mask
-            at += 1
-    for k in range(out.size - at):
-        out[at + k] = (np.uint64(packed[whole]) >> np.uint64(k * width)) & mask
-
-
-@loop
 def split_bytes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
     """Write byte ``j`` of every residual to row ``j`` of `out`, shape (bytes, rows)."""
     for j in range(out.shape[0]):
@@ -67,15 +42,8 @@ def split_bytes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
             out[j, i] = (residuals[i] >> shift) & np.uint64(255)
 
 
-@loop
-def join_bytes(plane: NDArray[np.uint8], shift: np.uint64, out: NDArray[np.uint64]) -> None:
-    """Or the bytes of one plane, shifted left by `shift` bits, into `out`."""
-    for i in range(out.size):
-        out[i] |= np.uint64(plane[i]) << shift
-
-
 @part
-def _transpose(square: np.uint64) -> np.uint64:
+def transpose(square: np.uint64) -> np.uint64:
     """Transpose an 8 x 8 bit matrix (Hacker's Delight, section 7-3)."""
     swap = (square ^ (square >> np.uint64(7))) & np.uint64(0x00AA00AA00AA00AA)
     square ^= swap ^ (swap << np.uint64(7))
@@ -98,24 +66,9 @@ def split_bit_planes(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> N
             for k in range(8):
                 taken = (residuals[8 * group + k] >> np.uint64(low)) & byte
                 square |= taken << np.uint64(8 * k)
-            square = _transpose(square)
+            square = transpose(square)
             for k in range(min(8, out.shape[0] - low)):
                 out[low + k, group] = (square >> np.uint64(8 * k)) & byte
-
-
-@loop
-def join_bit_planes(planes: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
-    """Undo `split_bit_planes`."""
-    byte = np.uint64(255)
-    for group in range(planes.shape[1]):
-        for low in range(0, planes.shape[0], 8):
-            square = np.uint64(0)
-            for k in range(min(8, planes.shape[0] - low)):
-                square |= np.uint64(planes[low + k, group]) << np.uint64(8 * k)
-            square = _transpose(square)
-            for k in range(8):
-                taken = (square >> np.uint64(8 * k)) & byte
-                out[8 * group + k] |= taken << np.uint64(low)
 
 
 @loop
@@ -132,24 +85,4 @@ def write_varints(residuals: NDArray[np.uint64], out: NDArray[np.uint8]) -> int:
             at += 1
         out[at] = rest
         at += 1
-    return at
-
-
-@loop
-def read_varints(data: NDArray[np.uint8], out: NDArray[np.uint64]) -> int:
-    """Read exactly ``out.size`` LEB128 numbers; return the bytes used, or -1 if they run out."""
-    at = 0
-    for i in range(out.size):
-        number = np.uint64(0)
-        shift = np.uint64(0)
-        while True:
-            if at >= data.size or shift > np.uint64(63):
-                return -1
-            byte = np.uint64(data[at])
-            at += 1
-            number |= (byte & np.uint64(127)) << shift
-            shift += np.uint64(7)
-            if byte < np.uint64(128):
-                break
-        out[i] = number
     return at

@@ -1,4 +1,4 @@
-"""Loops over whole numbers: divisors, differences and their undoing.
+"""Loops over whole numbers: divisors and differences.
 
 Everything is `uint64` and wraps modulo 2**64 on purpose.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["add_runs", "common_divisor", "exact_quotients", "integrate", "residuals"]
+__all__ = ["common_divisor", "exact_quotients", "residuals"]
 
 
 @loop
@@ -75,57 +75,3 @@ def residuals(
         for i in range(out.size):
             left = (numbers[i + 2] - numbers[i + 1]) - (numbers[i + 1] - numbers[i])
             out[i] = (left << one) ^ (zero - (left >> top))
-
-
-@loop
-def integrate(
-    folded: NDArray[np.uint64],
-    order: int,
-    first: np.uint64,
-    step: np.uint64,
-    scale: np.uint64,
-    offset: np.uint64,
-    out: NDArray[np.uint64],
-) -> None:
-    """Undo `residuals`, then write ``number * scale + offset``.
-
-    `first` is the first number; `step` is what every difference is less (order 1), or the
-    first difference (order 2).
-    """
-    one = np.uint64(1)
-    zero = np.uint64(0)
-    stride = step * scale
-    number = first * scale + offset
-    out[0] = number
-    if order == 1:
-        for i in range(folded.size):
-            left = (folded[i] >> one) ^ (zero - (folded[i] & one))
-            number += left * scale + stride
-            out[i + 1] = number
-    else:
-        number += stride
-        out[1] = number
-        for i in range(folded.size):
-            left = (folded[i] >> one) ^ (zero - (folded[i] & one))
-            stride += left * scale
-            number += stride
-            out[i + 2] = number
-
-
-@loop
-def add_runs(
-    steps: NDArray[np.uint64],
-    lengths: NDArray[np.int64],
-    start: np.uint64,
-    out: NDArray[np.uint64],
-) -> None:
-    """Write `start`, and behind it add each step as often as its length says."""
-    number = start
-    out[0] = number
-    at = 1
-    for k in range(steps.size):
-        step = steps[k]
-        for _ in range(lengths[k]):
-            number += step
-            out[at] = number
-            at += 1

@@ -1,4 +1,8 @@
-"""Loops over rows that are left out of a stream, and put back."""
+"""Loops over rows that are marked: left out of a stream and put back, repeated, mended.
+
+Marked rows come as `lengths`: rows of stretches that are not marked and that are, in turn. They
+are not negative, and add up to the rows there are. All values are unsigned bits.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,67 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["hold", "mark_stretches", "mend", "put_back"]
+__all__ = [
+    "add_runs",
+    "count_up",
+    "expand",
+    "hold",
+    "interleave",
+    "mend",
+    "overwrite",
+    "repeat",
+    "surround",
+]
+
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_TWO = np.uint64(2)
 
 
 @loop
-def mark_stretches(lengths: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
-    """Write stretches of rows that are not marked and rows that are, in turn.
+def count_up(first: np.uint64, step: np.uint64, values: NDArray[Any]) -> None:
+    """Write ``first + i * step``, modulo the width of the values."""
+    for i in range(np.uint64(values.size)):
+        values[i] = first + i * step
 
-    `lengths` are not negative and add up to the rows of `mask`.
-    """
-    start = np.uint64(0)
-    marked = False
-    for i in range(lengths.size):
-        stop = start + np.uint64(lengths[i])
-        for j in range(start, stop):
-            mask[j] = marked
-        start = stop
-        marked = not marked
+
+@loop
+def repeat(numbers: NDArray[Any], more: NDArray[np.uint64], values: NDArray[Any]) -> None:
+    """Write each number once and `more` times; that adds up to the rows there are."""
+    at = _ZERO
+    for k in range(np.uint64(numbers.size)):
+        number = numbers[k]
+        stop = at + more[k] + _ONE
+        for i in range(at, stop):
+            values[i] = number
+        at = stop
+
+
+@loop
+def add_runs(
+    steps: NDArray[np.uint64],
+    more: NDArray[np.uint64],
+    start: np.uint64,
+    values: NDArray[np.uint64],
+) -> None:
+    """Write `start`, and behind it add each step once and `more` times."""
+    values[0] = start
+    number = start
+    at = _ONE
+    for k in range(np.uint64(steps.size)):
+        step = steps[k]
+        rows = more[k] + _ONE
+        for i in range(rows):
+            values[at + i] = number + (i + _ONE) * step
+        number += rows * step
+        at += rows
 
 
 @loop
 def hold(values: NDArray[Any], keep: NDArray[np.bool_], held: NDArray[Any]) -> None:
     """Write to every row the value of the last row that is kept, up to there of the first one.
 
-    Values are unsigned bits; at least one row is kept.
+    At least one row is kept.
     """
     first = np.uint64(0)
     while not keep[first]:
@@ -45,52 +86,124 @@ def hold(values: NDArray[Any], keep: NDArray[np.bool_], held: NDArray[Any]) -> N
 
 
 @loop
-def put_back(
-    values: NDArray[Any], out: NDArray[np.bool_], fill: np.uint64, all_rows: NDArray[Any]
-) -> None:
-    """Write `values` to the rows that are not marked in `out`, and `fill` to the others.
+def surround(listed: NDArray[np.uint64], rows: np.uint64, lengths: NDArray[np.int64]) -> bool:
+    """Write the rows of stretches around single `listed` rows; False if these do not ascend.
 
-    Values are unsigned bits; there are exactly as many as rows that are not marked. Choosing by
-    masks of bits takes as long for any pattern of rows.
+    `lengths` begins with the rows before the first, and has one for each listed row and one for
+    the rows behind it.
     """
-    zero = np.uint64(0)
-    one = np.uint64(1)
-    rows = np.uint64(out.size)
-    while rows > zero and out[rows - one]:
-        rows -= one
-        all_rows[rows] = fill
-    at = zero
-    for i in range(rows):
-        left_out = zero - np.uint64(out[i])
-        all_rows[i] = (np.uint64(values[at]) & ~left_out) | (fill & left_out)
-        at += one + left_out
+    lengths[0] = rows
+    before = _ZERO
+    for k in range(np.uint64(listed.size)):
+        row = listed[k]
+        if row < before or row >= rows:
+            return False
+        lengths[_TWO * k] = row - before
+        lengths[_TWO * k + _ONE] = 1
+        before = row + _ONE
+        lengths[_TWO * k + _TWO] = rows - before
+    return True
+
+
+@loop
+def interleave(
+    others: NDArray[np.uint64],
+    marked: NDArray[np.uint64],
+    rows: np.uint64,
+    lengths: NDArray[np.int64],
+) -> bool:
+    """Write lengths of stretches in turn, first of the `others`; False if they are not `rows`."""
+    left = rows
+    for k in range(np.uint64(lengths.size)):
+        length = marked[k >> _ONE] if k & _ONE else others[k >> _ONE]
+        if length > left:
+            return False
+        left -= length
+        lengths[k] = length
+    return left == _ZERO
+
+
+@loop
+def expand(
+    values: NDArray[Any],
+    lengths: NDArray[np.int64],
+    fill: np.uint64,
+    all_rows: NDArray[Any],
+    valid: NDArray[np.bool_],
+) -> None:
+    """Write `values` to the rows that are not marked, and `fill` to the others.
+
+    There are exactly as many values as rows that are not marked. `valid` receives which rows
+    these are, unless it is empty.
+    """
+    told = valid.size > 0
+    taken = _ZERO
+    at = _ZERO
+    marked = False
+    for k in range(np.uint64(lengths.size)):
+        stop = at + np.uint64(lengths[k])
+        if marked:
+            for i in range(at, stop):
+                all_rows[i] = fill
+        else:
+            behind = taken - at
+            for i in range(at, stop):
+                all_rows[i] = values[i + behind]
+            taken += stop - at
+        if told:
+            for i in range(at, stop):
+                valid[i] = not marked
+        at = stop
+        marked = not marked
+
+
+@loop
+def overwrite(
+    lengths: NDArray[np.int64], fill: np.uint64, values: NDArray[Any], valid: NDArray[np.bool_]
+) -> None:
+    """Write `fill` to the rows that are marked, and False to `valid`, unless it is empty."""
+    told = valid.size > 0
+    at = _ZERO
+    for k in range(np.uint64(lengths.size)):
+        stop = at + np.uint64(lengths[k])
+        if k & _ONE:
+            for i in range(at, stop):
+                values[i] = fill
+            if told:
+                for i in range(at, stop):
+                    valid[i] = False
+        at = stop
 
 
 @loop
 def mend(
-    bits: NDArray[Any], floats: bool, rows: NDArray[np.int64], steps: NDArray[np.uint64]
+    bits: NDArray[Any], floats: bool, lengths: NDArray[np.int64], steps: NDArray[np.uint64]
 ) -> None:
-    """Add zigzagged `steps` to the images of values, given as unsigned `bits`, in place.
+    """Add zigzagged `steps` to the images of the values that are marked, in place.
 
     Parameters
     ----------
     bits
         Of a width; images of `floats` are in the order of the values.
-    rows
-        Which values; all, from the first on, if there are none.
+    lengths
     steps
-        One for each of them, taken modulo the width.
+        One for each row that is marked, taken modulo the width.
     """
-    one = np.uint64(1)
-    zero = np.uint64(0)
     top = np.uint64(8 * bits.itemsize - 1)
-    sign = one << top
-    for i in range(steps.size):
-        at = np.uint64(rows[i]) if rows.size else np.uint64(i)
-        number = np.uint64(bits[at])
-        if floats and number & sign:
-            number ^= sign - one
-        number += (steps[i] >> one) ^ (zero - (steps[i] & one))
-        if floats and number & sign:
-            number ^= sign - one
-        bits[at] = number
+    sign = _ONE << top
+    flip = sign - _ONE if floats else _ZERO
+    at = _ZERO
+    taken = _ZERO
+    for k in range(np.uint64(lengths.size)):
+        stop = at + np.uint64(lengths[k])
+        if k & _ONE:
+            behind = taken - at
+            for i in range(at, stop):
+                number = np.uint64(bits[i])
+                number ^= (_ZERO - (number >> top)) & flip
+                step = steps[i + behind]
+                number += (step >> _ONE) ^ (_ZERO - (step & _ONE))
+                number ^= (_ZERO - ((number >> top) & _ONE)) & flip
+                bits[i] = number
+            taken += stop - at
+        at = stop

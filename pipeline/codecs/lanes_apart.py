@@ -23,12 +23,11 @@ _BIN_BITS: Final = 13.0
 """What a bin takes in a table."""
 _MAY_COST: Final = 1.008
 """Times what bins would take that suit the residuals exactly."""
-_COUNTED: Final = 1 << 12
+_COUNTED_BITS: Final = 12
 _PAIR_BITS: Final = 6
 _MOST_PAIRS: Final = 250
 _LIKELY_PAIRS: Final = 3.2
 """Entropy of a number from which on two of them make more pairs than there are bins."""
-_LEAST_PAIRED: Final = 8192
 _ROWS_PER_DROPPED: Final = 256
 
 
@@ -57,8 +56,8 @@ class Apart:
     counts: NDArray[np.int64]
 
 
-def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int) -> Apart | None:
-    """Look how many low bits may be set apart; None if the residuals are none to do it with.
+def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int) -> Apart:
+    """Look how many low bits may be set apart.
 
     Parameters
     ----------
@@ -66,14 +65,12 @@ def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int) -> Apa
     smallest, largest : int
         Of the residuals.
     """
-    if residuals.size < _LEAST_PAIRED:
-        return None
-    first = max(0, (largest - smallest).bit_length() - 12)
+    first = max(0, (largest - smallest).bit_length() - _COUNTED_BITS)
     begin = smallest >> first
     counts = np.zeros((largest >> first) - begin + 1, np.int64)
     kernel("bins_apart", "count_high")(residuals, first, np.int64(begin), counts)
     low, pair_low, best, least = -1, -1, math.inf, math.inf
-    for bits in range(first, first + 13):
+    for bits in range(first, first + _COUNTED_BITS + 1):
         entropy, bins = _entropy(_merged(counts, begin, bits - first))
         if bits == first:
             least = (entropy + bits) * residuals.size

@@ -79,6 +79,7 @@ _OFTEN: Final = 32
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
 _PAIRS_MAY_COST: Final = 1.015
+_LEAST_IN_PLANES: Final = 8192
 _EACH_MAY_COST: Final = 1.009
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
@@ -171,6 +172,7 @@ class Modelled:
     _low: int
     _low_bits: NDArray[np.uint64]
     _model: _Model
+    _whole: NDArray[np.int64]
 
     @property
     def contexts(self) -> int:
@@ -226,8 +228,8 @@ class Modelled:
         low, rest = self._model.planes, self._residuals
         if not low:
             return b""
-        words = np.zeros((rest.values.size // 64 + 64 * rest.begins.shape[0]) * low, np.uint64)
-        used = kernel("bins_apart", "pack_planes")(rest.values, low, rest.lane, words)
+        words = np.zeros((rest.values.size // 64 + rest.begins.shape[0]) * low, np.uint64)
+        used = kernel("bins_apart", "pack_planes")(self._whole, low, rest.lane, words)
         return words[:used].tobytes()
 
 
@@ -279,26 +281,38 @@ def model_lanes(
         low_bits = (noise << np.uint64(low)) | low_bits if low else noise
         low += more
         np.right_shift(rest.values, more, out=rest.values)
-    if low:
-        model = _single(rest, rest.smallest >> more, rest.largest >> more, contexts, known)
-    else:
+        rest = replace(rest, smallest=rest.smallest >> more, largest=rest.largest >> more)
+    whole = rest.values
+    if _in_planes(rest):
+        if low:
+            whole = (rest.values << low) | low_bits.view(np.int64)
         model = _shortest(rest, contexts, known)
-        rest = _with_dropped(rest, model.dropped)
-    apart = rows * low + _OUTLIER_BITS * rest.outliers.size + 40.0 * rest.begins.shape[0]
-    return Modelled(predictor, model.bits + apart, rest, low, low_bits, model)
+        bits = model.bits + rows * low
+        rest = _with_dropped(rest, model.dropped, whole)
+        model, low, low_bits = replace(model, planes=model.planes + low), 0, _NO_BITS
+    else:
+        model = _single(rest, rest.smallest, rest.largest, contexts, known)
+        bits = model.bits + rows * low
+    bits += _OUTLIER_BITS * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    return Modelled(predictor, bits, rest, low, low_bits, model, whole)
+
+
+def _in_planes(rest: _Residuals) -> bool:
+    """Tell whether low bits may lie in planes: four lanes have to be long enough."""
+    return rest.values.size >= _LEAST_IN_PLANES and rest.lane % 2 == 0
 
 
 def _shortest(rest: _Residuals, contexts: int, known: Known) -> _Model:
     """Return the bins that take least, or a little more if they are faster to decode."""
     if known.layout == BINS_OF_ROWS:
         return _single(rest, rest.smallest, rest.largest, contexts, known)
-    apart = look_apart(rest.values, rest.smallest, rest.largest) if rest.lane % 2 == 0 else None
+    apart = look_apart(rest.values, rest.smallest, rest.largest)
     pairs = each = None
-    if apart is not None and known.layout != BINS_OF_NUMBERS:
+    if known.layout != BINS_OF_NUMBERS:
         pairs = _pairs(rest, contexts, apart, known)
         if pairs is not None and known.layout == BINS_OF_PAIRS:
             return pairs
-    if apart is not None and apart.low >= 0:
+    if apart.low >= 0:
         each = _each(rest, contexts, apart, known)
         if known.layout == BINS_OF_NUMBERS:
             return each
@@ -308,13 +322,15 @@ def _shortest(rest: _Residuals, contexts: int, known: Known) -> _Model:
     return each if each is not None and each.bits < _EACH_MAY_COST * best.bits else best
 
 
-def _with_dropped(rest: _Residuals, dropped: NDArray[np.int64] | None) -> _Residuals:
-    """Return the residuals with more outliers; those there were stay what they are."""
+def _with_dropped(
+    rest: _Residuals, dropped: NDArray[np.int64] | None, whole: NDArray[np.int64]
+) -> _Residuals:
+    """Return the residuals with more outliers, whole ones; those there were stay what they are."""
     if dropped is None or not dropped.size:
         return rest
     more = np.setdiff1d(dropped, rest.outlier_rows)
     rows = np.concatenate((rest.outlier_rows, more))
-    outliers = np.concatenate((rest.outliers, rest.values[more]))
+    outliers = np.concatenate((rest.outliers, whole[more]))
     order = np.argsort(rows)
     return replace(rest, outlier_rows=rows[order], outliers=outliers[order])
 

@@ -181,12 +181,14 @@ def _mapped_series(
     quick = not recipe.computed
     before = memory.transform if memory is not None else None
     mapped, plan = recall_transform(values, estimate_bits, before, quick=quick)
+    mapped = _without_corrections(mapped, values)
     series = None
     if memory is not None and before is not None and plan.mapping is before.mapping:
         mapped = _without_corrections(mapped, values)
         series = repeat_series(mapped.numbers, mapped.bounds, recipe, memory)
         if series is None and plan.left < before.left:
             mapped, plan = recall_transform(values, estimate_bits, quick=quick)
+            mapped = _without_corrections(mapped, values)
     if memory is not None:
         memory.transform = plan
     if series is None:

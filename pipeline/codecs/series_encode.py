@@ -40,11 +40,11 @@ _AUTO: Final = Recipe()
 
 _FEW_RUNS: Final = 12
 """Rows per run from which runs are tried."""
-_MORE_RUNS: Final = 4
-"""Rows per run from which runs are tried that take longer to decode than bins do …"""
-_MUCH_SHORTER: Final = 0.9
-"""… and must be so much shorter than what else was found."""
 _TINY: Final = 200  # bytes; the heads of the lanes of a whole block alone take as many
+_MORE_RUNS: Final = 4
+"""Rows per run from which runs are tried that must be so much shorter than bins, because they
+take longer to decode: """
+_MUCH_SHORTER: Final = 0.9
 _SHORT: Final = 32
 _JUDGED: Final = 16384
 _STATES: Final = 128
@@ -131,9 +131,9 @@ def encode_series(
         scaled = scale_down(numbers, bounds)
         found = _search(scaled, recipe, [way.stream for way in runs])
         series = Series(found.stream, scaled.offset, scaled.scale)
-        more = [] if runs else _runs(numbers, _likely_runs(numbers, _MORE_RUNS), _MORE_RUNS, memory)
-        if more and _size(more[0].stream) < _MUCH_SHORTER * _size(found.stream):
-            series, found = more[0], found._replace(stream=more[0].stream)
+        runs = [] if runs else _runs(numbers, _likely_runs(numbers, _MORE_RUNS), _MORE_RUNS, memory)
+        if runs and _size(runs[0].stream) < _MUCH_SHORTER * _size(found.stream):
+            series, found = runs[0], _best([*found.ways, runs[0].stream], None, found.ranked)
     if memory is not None:
         memory.series = found.plan(numbers.size)
     return series
@@ -318,7 +318,7 @@ def _orders(prediction: Prediction, recipe: Recipe) -> tuple[int, ...]:
 
 
 def _likely_runs(numbers: NDArray[Any], few: int) -> list[int]:
-    """Return of which orders there may be few enough runs, judged from a few rows."""
+    """Return of which orders one row in `few` may begin a run, judged from some rows."""
     sample = sample_runs(numbers.view(np.int64))
     changes = _changes(sample)
     return [order for order in (0, 1) if few * changes[order] <= sample.size]

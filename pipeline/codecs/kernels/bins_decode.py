@@ -20,7 +20,7 @@ from pipeline.codecs.kernels.bins_planes import (
 from pipeline.codecs.kernels.bins_residuals import patch, restore
 from pipeline.codecs.kernels.bins_rows import decode_tile, one_by_one
 from pipeline.codecs.kernels.bins_table import ENTRY_WORDS, lay_out, read_table
-from pipeline.codecs.kernels.bins_values import map_tile, write_quotients, write_tile
+from pipeline.codecs.kernels.bins_values import map_tile, write_floats, write_tile
 from pipeline.codecs.kernels.bits import fits, take_number, window
 from pipeline.codecs.kernels.block_loop import part, wide_loop
 
@@ -111,7 +111,7 @@ def decode_lanes(
     low_at = np.uint64(head[11] - rows * head[4])
     limit = low_at if low else np.uint64(8 * head[15])
     plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
-    quick_quotients = mapping == 1 and scale == 1 and inverse != 0.0 and width == 8
+    at_once = scale == 1 and (mapping == 5 or (mapping == 1 and inverse != 0.0))
     states = np.empty(4, np.uint64)
     begins = np.zeros((4, 2), np.int64)
     tile = np.zeros(4 * TILE, np.int64)
@@ -162,9 +162,9 @@ def decode_lanes(
                 _fill_up(tile, steps, lane, total - done)
             goal = out if whole else apart
             if not (
-                quick_quotients
-                and write_quotients(
-                    tile, steps, offset, power, inverse, rest, goal.view(np.float64), starts
+                at_once
+                and write_floats(
+                    tile, steps, mapping, offset, power, inverse, rest, width, goal, starts
                 )
             ):
                 if not map_tile(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["map_tile", "write_quotients", "write_tile"]
+__all__ = ["map_tile", "write_floats", "write_tile"]
 
 intrinsic: Any = _intrinsic
 
@@ -67,6 +67,11 @@ def _by_bits(number: np.int64) -> float:
 
 def _divided(number: float, power: float, _inverse: float, _rest: float) -> float:
     return number / power
+
+
+@part
+def _product(number: float, power: float, _inverse: float, _rest: float) -> float:
+    return number * power
 
 
 _compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
@@ -148,37 +153,70 @@ def map_tile(
     return True
 
 
+def _make_writer(compute: Any) -> Any:
+    """Return a loop that writes floats computed of small numbers, in one pass."""
+
+    @part
+    def write(
+        tile: NDArray[np.int64],
+        steps: int,
+        offset: np.int64,
+        power: float,
+        inverse: float,
+        rest: float,
+        out: NDArray[Any],
+        starts: NDArray[np.uint64],
+    ) -> bool:
+        a = starts[0]
+        b = starts[1]
+        c = starts[2]
+        d = starts[3]
+        outside = np.int64(0)
+        for i in range(np.uint64(steps)):
+            one = tile[_FOUR * i] + offset
+            two = tile[_FOUR * i + _ONE] + offset
+            three = tile[_FOUR * i + _TWO] + offset
+            four = tile[_FOUR * i + _THREE] + offset
+            outside |= (one - _LEAST) >> _FAR_SHIFT
+            outside |= (two - _LEAST) >> _FAR_SHIFT
+            outside |= (three - _LEAST) >> _FAR_SHIFT
+            outside |= (four - _LEAST) >> _FAR_SHIFT
+            out[a + i] = compute(_small_float(one), power, inverse, rest)
+            out[b + i] = compute(_small_float(two), power, inverse, rest)
+            out[c + i] = compute(_small_float(three), power, inverse, rest)
+            out[d + i] = compute(_small_float(four), power, inverse, rest)
+        return outside == 0
+
+    return write
+
+
+_write_quotients = _make_writer(_quotient)
+_write_products = _make_writer(_product)
+
+
 @part
-def write_quotients(
+def write_floats(
     tile: NDArray[np.int64],
     steps: int,
+    mapping: int,
     offset: np.int64,
     power: float,
     inverse: float,
     rest: float,
-    out: NDArray[Any],
+    width: int,
+    out: NDArray[np.uint8],
     starts: NDArray[np.uint64],
 ) -> bool:
-    """Write the quotients of small numbers, in one pass; False if one is too large for it."""
-    a = starts[0]
-    b = starts[1]
-    c = starts[2]
-    d = starts[3]
-    outside = np.int64(0)
-    for i in range(np.uint64(steps)):
-        one = tile[_FOUR * i] + offset
-        two = tile[_FOUR * i + _ONE] + offset
-        three = tile[_FOUR * i + _TWO] + offset
-        four = tile[_FOUR * i + _THREE] + offset
-        outside |= (one - _LEAST) >> _FAR_SHIFT
-        outside |= (two - _LEAST) >> _FAR_SHIFT
-        outside |= (three - _LEAST) >> _FAR_SHIFT
-        outside |= (four - _LEAST) >> _FAR_SHIFT
-        out[a + i] = _quotient(_small_float(one), power, inverse, rest)
-        out[b + i] = _quotient(_small_float(two), power, inverse, rest)
-        out[c + i] = _quotient(_small_float(three), power, inverse, rest)
-        out[d + i] = _quotient(_small_float(four), power, inverse, rest)
-    return outside == 0
+    """Write quotients or products of numbers in one pass; False if one is too large for it."""
+    if width == 8:
+        doubles = out.view(np.float64)
+        if mapping == 5:
+            return _write_products(tile, steps, offset, power, inverse, rest, doubles, starts)
+        return _write_quotients(tile, steps, offset, power, inverse, rest, doubles, starts)
+    singles = out.view(np.float32)
+    if mapping == 5:
+        return _write_products(tile, steps, offset, power, inverse, rest, singles, starts)
+    return _write_quotients(tile, steps, offset, power, inverse, rest, singles, starts)
 
 
 @part

@@ -184,15 +184,12 @@ def _mapped_series(
     mapped = _without_corrections(mapped, values)
     series = None
     if memory is not None and before is not None and plan.mapping is before.mapping:
-        mapped = _without_corrections(mapped, values)
         series = repeat_series(mapped.numbers, mapped.bounds, recipe, memory)
         if series is None and plan.left < before.left:
             mapped, plan = recall_transform(values, estimate_bits, quick=quick)
             mapped = _without_corrections(mapped, values)
     if memory is not None:
         memory.transform = plan
-    if series is None:
-        mapped = _without_corrections(mapped, values)
     return mapped, series or encode_series(mapped.numbers, mapped.bounds, recipe, memory)
 
 

@@ -20,7 +20,7 @@ from pipeline.codecs.kernels.bins_planes import (
 from pipeline.codecs.kernels.bins_residuals import patch, restore
 from pipeline.codecs.kernels.bins_rows import decode_tile, one_by_one
 from pipeline.codecs.kernels.bins_table import ENTRY_WORDS, lay_out, read_table
-from pipeline.codecs.kernels.bins_values import map_tile, write_floats, write_tile
+from pipeline.codecs.kernels.bins_values import write_values
 from pipeline.codecs.kernels.bits import fits, take_number, window
 from pipeline.codecs.kernels.block_loop import part, wide_loop
 
@@ -111,7 +111,6 @@ def decode_lanes(
     low_at = np.uint64(head[11] - rows * head[4])
     limit = low_at if low else np.uint64(8 * head[15])
     plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
-    at_once = scale == 1 and (mapping == 5 or (mapping == 1 and inverse != 0.0))
     states = np.empty(4, np.uint64)
     begins = np.zeros((4, 2), np.int64)
     tile = np.zeros(4 * TILE, np.int64)
@@ -161,17 +160,11 @@ def decode_lanes(
             if not whole:
                 _fill_up(tile, steps, lane, total - done)
             goal = out if whole else apart
-            if not (
-                at_once
-                and write_floats(
-                    tile, steps, mapping, offset, power, inverse, rest, width, goal, starts
-                )
-            ):
-                if not map_tile(
-                    tile, floats, steps, mapping, scale, offset, power, inverse, rest, lookup
-                ):
-                    return False
-                write_tile(tile, floats, steps, width, goal, starts)
+            if not write_values(
+                tile, floats, steps, mapping, scale, offset, power, inverse, rest, lookup, width,
+                goal, starts,
+            ):  # fmt: skip
+                return False
             for k in range(4):
                 size = min(steps, total - k * lane - done)
                 if not whole:

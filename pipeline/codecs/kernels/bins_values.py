@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["map_tile", "write_floats", "write_tile"]
+__all__ = ["map_tile", "write_values"]
 
 intrinsic: Any = _intrinsic
 
@@ -94,16 +94,12 @@ def _make_floats(tile: NDArray[np.int64], floats: NDArray[np.float64], count: np
 
 
 @part
-def _look_up(tile: NDArray[np.int64], count: np.uint64, lookup: NDArray[np.int64]) -> bool:
-    """Replace numbers by their entries in `lookup`; False if one has none."""
+def _in_range(tile: NDArray[np.int64], count: np.uint64, size: int) -> bool:
+    """Tell whether all numbers are places in a look-up."""
     farthest = np.uint64(0)
     for i in range(count):
         farthest = max(farthest, np.uint64(tile[i]))
-    if farthest >= np.uint64(lookup.size):
-        return False
-    for i in range(count):
-        tile[i] = lookup[np.uint64(tile[i])]
-    return True
+    return bool(farthest < np.uint64(size))
 
 
 @part
@@ -149,7 +145,10 @@ def map_tile(
         for i in range(count):
             tile[i] ^= (tile[i] >> _SIGN) & _ALL_BUT_SIGN
     elif mapping == 4:
-        return _look_up(tile, count, lookup)
+        if not _in_range(tile, count, lookup.size):
+            return False
+        for i in range(count):
+            tile[i] = lookup[np.uint64(tile[i])]
     return True
 
 
@@ -195,7 +194,7 @@ _write_products = _make_writer(_product)
 
 
 @part
-def write_floats(
+def _write_floats(
     tile: NDArray[np.int64],
     steps: int,
     mapping: int,
@@ -220,39 +219,116 @@ def write_floats(
 
 
 @part
+def _write_found(
+    tile: NDArray[np.int64],
+    steps: int,
+    lookup: NDArray[np.int64],
+    out: NDArray[np.int64],
+    starts: NDArray[np.uint64],
+) -> bool:
+    """Write what a look-up has for the numbers; False if it has nothing for one of them."""
+    if not _in_range(tile, np.uint64(4 * steps), lookup.size):
+        return False
+    a = starts[0]
+    b = starts[1]
+    c = starts[2]
+    d = starts[3]
+    for i in range(np.uint64(steps)):
+        out[a + i] = lookup[np.uint64(tile[_FOUR * i])]
+        out[b + i] = lookup[np.uint64(tile[_FOUR * i + _ONE])]
+        out[c + i] = lookup[np.uint64(tile[_FOUR * i + _TWO])]
+        out[d + i] = lookup[np.uint64(tile[_FOUR * i + _THREE])]
+    return True
+
+
+@part
 def _write(
-    tile: NDArray[Any], steps: np.uint64, out: NDArray[Any], starts: NDArray[np.uint64]
+    tile: NDArray[np.int64],
+    steps: np.uint64,
+    offset: np.int64,
+    out: NDArray[Any],
+    starts: NDArray[np.uint64],
 ) -> None:
-    """Write the values of all four lanes."""
+    """Write the numbers of all four lanes."""
     a = starts[0]
     b = starts[1]
     c = starts[2]
     d = starts[3]
     for i in range(steps):
-        out[a + i] = tile[_FOUR * i]
-        out[b + i] = tile[_FOUR * i + _ONE]
-        out[c + i] = tile[_FOUR * i + _TWO]
-        out[d + i] = tile[_FOUR * i + _THREE]
+        out[a + i] = tile[_FOUR * i] + offset
+        out[b + i] = tile[_FOUR * i + _ONE] + offset
+        out[c + i] = tile[_FOUR * i + _TWO] + offset
+        out[d + i] = tile[_FOUR * i + _THREE] + offset
 
 
 @part
-def write_tile(
+def _write_singles(
+    floats: NDArray[np.float64],
+    steps: np.uint64,
+    out: NDArray[np.float32],
+    starts: NDArray[np.uint64],
+) -> None:
+    for k in range(4):
+        at = np.uint64(k)
+        for i in range(steps):
+            out[starts[k] + i] = floats[at]
+            at += _FOUR
+
+
+@part
+def _write_tile(
     tile: NDArray[np.int64],
     floats: NDArray[np.float64],
     steps: int,
+    offset: np.int64,
     width: int,
     out: NDArray[np.uint8],
     starts: NDArray[np.uint64],
 ) -> None:
-    """Write the values of a tile, each lane from its row in `starts` on."""
+    """Write a tile, each lane from its row in `starts` on; numbers get `offset` on top."""
     rows = np.uint64(steps)
     if width == 8:
-        _write(tile, rows, out.view(np.int64), starts)
+        _write(tile, rows, offset, out.view(np.int64), starts)
     elif width == -4:
-        _write(floats, rows, out.view(np.float32), starts)
+        _write_singles(floats, rows, out.view(np.float32), starts)
     elif width == 4:
-        _write(tile, rows, out.view(np.int32), starts)
+        _write(tile, rows, offset, out.view(np.int32), starts)
     elif width == 2:
-        _write(tile, rows, out.view(np.int16), starts)
+        _write(tile, rows, offset, out.view(np.int16), starts)
     else:
-        _write(tile, rows, out, starts)
+        _write(tile, rows, offset, out, starts)
+
+
+@part
+def write_values(
+    tile: NDArray[np.int64],
+    floats: NDArray[np.float64],
+    steps: int,
+    mapping: int,
+    scale: np.int64,
+    offset: np.int64,
+    power: float,
+    inverse: float,
+    rest: float,
+    lookup: NDArray[np.int64],
+    width: int,
+    out: NDArray[np.uint8],
+    starts: NDArray[np.uint64],
+) -> bool:
+    """Write what becomes of a tile's numbers, in one pass where there is a way for that.
+
+    Numbers are multiples of `scale` above `offset`, and `floats` is the memory of `tile`; see
+    `pipeline.codecs.kernels.bins_decode.decode_lanes`. False if a look-up lacks a number.
+    """
+    if scale == 1 and (mapping == 5 or (mapping == 1 and inverse != 0.0)):
+        if _write_floats(tile, steps, mapping, offset, power, inverse, rest, width, out, starts):
+            return True
+    elif scale == 1 and mapping == 0:
+        _write_tile(tile, floats, steps, offset, width, out, starts)
+        return True
+    elif scale == 1 and mapping == 4 and offset == 0 and width == 8:
+        return _write_found(tile, steps, lookup, out.view(np.int64), starts)
+    if not map_tile(tile, floats, steps, mapping, scale, offset, power, inverse, rest, lookup):
+        return False
+    _write_tile(tile, floats, steps, np.int64(0), width, out, starts)
+    return True

@@ -196,9 +196,12 @@ def _read_count(predictor: int, cursor: Cursor, rows: int) -> tuple[int, int]:
 def _decode_list(predictor: int, cursor: Cursor, rows: int) -> NDArray[np.uint64]:
     if predictor or rows > MOST_LISTED:
         raise CorruptBlockError(f"lists {rows} numbers behind predictor {predictor}")
-    numbers = [cursor.signed_varint() & WORD for _ in range(rows)]
-    cursor.finish()
-    return np.array(numbers, np.uint64)
+    data = np.frombuffer(cursor.rest(), np.uint8)
+    data.flags.writeable = False
+    numbers = np.empty(rows, np.uint64)
+    if not kernel("plain_decode", "read_list")(data, numbers):
+        raise CorruptBlockError(f"{data.size} bytes do not list exactly {rows} numbers")
+    return numbers
 
 
 def _read_stages(cursor: Cursor, runs: bool) -> tuple[int, int]:

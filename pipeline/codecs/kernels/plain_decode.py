@@ -15,7 +15,7 @@ from pipeline.codecs.kernels.bins_values import map_tile
 from pipeline.codecs.kernels.block_layouts import transpose
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["decode_plain"]
+__all__ = ["decode_plain", "read_list"]
 
 _TILE = np.uint64(512)
 _ZERO = np.uint64(0)
@@ -334,3 +334,14 @@ def decode_plain(
     if stage == _VARINTS and at != np.uint64(data.size):
         return _LENGTH
     return _GOOD
+
+
+@loop
+def read_list(data: NDArray[np.uint8], numbers: NDArray[np.uint64]) -> bool:
+    """Read zigzagged LEB128 numbers; False if they are not as many as there are bytes for."""
+    rows = np.uint64(numbers.size)
+    if _read_varints(data, _ZERO, rows, numbers) != np.uint64(data.size):
+        return False
+    for i in range(rows):
+        numbers[i] = (numbers[i] >> _ONE) ^ (_ZERO - (numbers[i] & _ONE))
+    return True

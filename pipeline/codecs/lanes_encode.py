@@ -83,7 +83,7 @@ _LEAST_IN_PLANES: Final = 8192
 _EACH_MAY_COST: Final = 1.009
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
-_LEAST_SPLIT: Final = 2048
+_LEAST_SPLIT: Final = 1024
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
 _TABLE_WORDS: Final = 2048

@@ -7,14 +7,15 @@ but those that were not computed like the others. Its parameters are
 ==========  ===========================================================================
 factor      float64, little-endian, finite and not zero
 bits        ``b``, 1 byte, 2 to 24
-exceptions  LEB128: how many rows are farther from their multiple; if there are any, a
-            nested stream (`pipeline.codecs.series`) of how far, zigzagged
+exceptions  LEB128: how many rows are farther from their multiple; and their values,
+            float64, little-endian
 ==========  ===========================================================================
 
 A number is ``k * 2**b + c`` with ``c`` below ``2**b``. The value's image
 (`pipeline.codecs.transforms`) is ``c - (2**(b - 1) - 1)`` more, modulo 2**64, than that of the
-float64 nearest to ``k`` times the factor, rounded once; or as much more as the next exception
-says, if ``c`` is ``2**b - 1``.
+float64 nearest to ``k`` times the factor, rounded once; but if ``c`` is ``2**b - 1``, the value
+is the next exception. These are as random as they are few, and not worth an entropy stage: its
+loop took as long for them as for all other rows.
 """
 
 from __future__ import annotations
@@ -31,15 +32,12 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.arithmetic import OVER, TIMES, Arithmetic
 from pipeline.codecs.cursor import Cursor, varint
 from pipeline.codecs.images import Numbers, image, require_float
-from pipeline.codecs.packed import NO_NUMBERS
-from pipeline.codecs.series import read_part
-from pipeline.codecs.series_encode import write_part
 from pipeline.errors import CorruptBlockError
 
 __all__ = ["Multiples", "as_multiples"]
 
 _LEAST_BITS, _MOST_BITS = 2, 24
-_EXCEPTION_BITS: Final = 36.0
+_EXCEPTION_BITS: Final = 64.0
 _MOST_EXCEPTIONS: Final = 4  # one row in
 _WIDEST: Final = 1 << 50
 """Numbers up to here suit every predictor."""
@@ -54,13 +52,13 @@ class Multiples:
     factor : float
     bits : int
         Of the distance from the multiple.
-    exceptions : ndarray of uint64
-        Zigzagged distances of the rows that are farther away.
+    exceptions : ndarray of int64
+        Bits of the values that are farther away.
     """
 
     factor: float
     bits: int
-    exceptions: Numbers
+    exceptions: NDArray[np.int64]
     id: ClassVar[int] = 7
     name: ClassVar[str] = "multiples"
 
@@ -73,12 +71,12 @@ class Multiples:
         possible = dtype.itemsize == 8 and math.isfinite(factor) and factor != 0.0
         if not possible or not _LEAST_BITS <= bits <= _MOST_BITS:
             raise CorruptBlockError(f"has multiples of {factor} with {bits} bits in {dtype}")
-        return cls(factor, bits, read_part(cursor, count) if count else NO_NUMBERS)
+        return cls(factor, bits, np.frombuffer(cursor.take(8 * count), "<i8").astype(np.int64))
 
     def write(self) -> bytes:
         """Return factor, bits and exceptions as they stand in the payload."""
         head = struct.pack("<dB", self.factor, self.bits) + varint(self.exceptions.size)
-        return head + (write_part(self.exceptions, patterns=False) if self.exceptions.size else b"")
+        return head + self.exceptions.astype("<i8").tobytes()
 
     def __str__(self) -> str:
         """Name the factor, the bits and the number of exceptions; they may be thousands."""
@@ -126,13 +124,12 @@ def as_multiples(
     bits = _bits(apart)
     half = (1 << (bits - 1)) - 1
     near = (apart >= -half) & (apart <= half)
-    far = apart[~near]
+    far = values.view(np.int64)[~near]
     largest = max(abs(int(numbers.min())), abs(int(numbers.max())))
     if _MOST_EXCEPTIONS * far.size > apart.size or largest << bits >= _WIDEST:
         return None
-    folded = ((far << 1) ^ (far >> 63)).view(np.uint64)
     whole = (numbers << bits) + np.where(near, apart + half, 2 * half + 1)
-    return Multiples(factor, bits, folded), whole
+    return Multiples(factor, bits, far), whole
 
 
 def _bits(apart: NDArray[np.int64]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.kernels.bits import bit_length
 from pipeline.codecs.kernels.block_loop import loop, part
 from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
 
@@ -27,6 +28,9 @@ _EXACT = 9007199254740992.0
 
 _SIGN = np.int64(63)
 _ALL_BUT_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
+_GATHER = np.uint64(0x0102040810204080)
+"""Times eight bytes of 0 or 1: their bits in the highest byte."""
+
 _LOWEST = -30
 """Exponent of the first entry of a table of powers of ten."""
 
@@ -145,39 +149,47 @@ def from_arithmetic(
 
 @loop
 def from_multiples(
-    numbers: NDArray[np.int64], factor: float, bits: int, exceptions: NDArray[np.uint64]
+    numbers: NDArray[np.int64], factor: float, bits: int, exceptions: NDArray[np.int64]
 ) -> int:
     """Replace `numbers` by the bits of the float64 that they stand for; return how many are far.
 
-    See `pipeline.codecs.multiples`. Where exceptions are is noted without a branch, which would
-    be taken for one row in seven of a column of coordinates, and guessed wrong as often.
+    See `pipeline.codecs.multiples`. Exceptions are found 64 rows at a time: a branch for each
+    row would be taken for one in seven of a column of coordinates, and guessed wrong as often.
     """
     products = np.empty(_TILE)
     words = products.view(np.int64)
-    places = np.empty(_TILE, np.uint64)
-    shift, zero, one = np.int64(bits), np.uint64(0), np.uint64(1)
+    apart = np.empty(_TILE, np.int64)
+    far = np.zeros(_TILE, np.uint8)
+    eights = far.view(np.uint64)
+    shift, zero, one, eight = np.int64(bits), np.uint64(0), np.uint64(1), np.uint64(8)
     mask = (np.int64(1) << shift) - np.int64(1)
     half = mask >> np.int64(1)
     used = zero
     for start in range(zero, np.uint64(numbers.size), np.uint64(_TILE)):
         rows = min(np.uint64(_TILE), np.uint64(numbers.size) - start)
-        count = zero
+        for i in range(rows, np.uint64(_TILE)):
+            far[i] = 0
         for i in range(rows):
-            places[count] = i
-            count += one if numbers[start + i] & mask == mask else zero
+            apart[i] = numbers[start + i] & mask
+            far[i] = np.uint8(apart[i] == mask)
         for i in range(rows):
             products[i] = np.float64(numbers[start + i] >> shift) * factor
         for i in range(rows):
-            words[i] ^= (words[i] >> _SIGN) & _ALL_BUT_SIGN
-            word = words[i] + (numbers[start + i] & mask) - half
+            word = (words[i] ^ ((words[i] >> _SIGN) & _ALL_BUT_SIGN)) + apart[i] - half
             numbers[start + i] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
-        if count > np.uint64(exceptions.size) - used:
-            return -1
-        for j in range(count):
-            far = exceptions[used + j]
-            word = words[places[j]] + np.int64((far >> one) ^ (zero - (far & one)))
-            numbers[start + places[j]] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
-        used += count
+        for group in range(zero, np.uint64(_TILE) // np.uint64(64)):
+            marked = zero
+            for k in range(eight):
+                flags = (eights[group * eight + k] * _GATHER) >> np.uint64(56)
+                marked |= flags << (k * eight)
+            row = start + group * np.uint64(64)
+            while marked:
+                if used >= np.uint64(exceptions.size):
+                    return -1
+                lowest = marked & (zero - marked)
+                numbers[row + np.uint64(bit_length(lowest)) - one] = exceptions[used]
+                used += one
+                marked ^= lowest
     return np.int64(used)  # type: ignore[return-value]
 
 

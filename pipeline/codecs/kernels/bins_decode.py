@@ -81,35 +81,16 @@ def decode_lanes(
     width, out
         Bytes of a value, negative for float32, and what receives the values of the groups.
     """
-    sizes = np.empty(3, np.int64)
-    bases = np.empty(256, np.int64)
-    extras = np.empty(256, np.int64)
-    kinds = np.empty(256, np.int64)
-    moves = np.empty((8, 8), np.int64)
-    frequencies = np.empty((8, 256), np.int64)
-    at = read_table(words, np.uint64(head[5]), sizes, bases, extras, kinds, moves, frequencies)
+    entries = np.empty(ENTRY_WORDS, np.uint64)
+    at, bits, most, plain = _open_table(words, head, entries)
     if at == _WRONG:
         return False
-    plain = True
-    for i in range(sizes[2]):
-        plain = plain and extras[i] == 0
-    paired = head[6] > 0
-    if paired and not (plain and _pair_up(bases, sizes[2], head[6], head[7])):
-        return False
-    entries = np.empty(ENTRY_WORDS, np.uint64)
-    most = lay_out(sizes, bases, extras, kinds, moves, frequencies, entries)
     for group in range(first_group):
         at += np.uint64(groups[group])
-    offset = head[0]
-    scale = head[1]
-    low = np.uint64(head[4])
     planes = head[14]
     lane = head[8]
     rows = head[12]
-    predictor = head[13]
-    end = np.uint64(head[11])
-    low_at = np.uint64(head[11] - rows * head[4])
-    limit = low_at if low else np.uint64(8 * head[15])
+    limit = np.uint64(head[11] - rows * head[4]) if head[4] else np.uint64(8 * head[15])
     plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
     states = np.empty(4, np.uint64)
     begins = np.zeros((4, 2), np.int64)
@@ -124,55 +105,122 @@ def decode_lanes(
         start = group * 4 * lane
         total = min(4 * lane, rows - start)
         length = min(lane, total)
-        at = _read_begins(words, at, np.uint64(sizes[0]), predictor, lane, total, states, begins)
+        at = _read_begins(words, at, bits, head[13], lane, total, states, begins)
         if at == _WRONG:
             return False
-        common = max(0, total - 3 * lane)
         done = np.int64(0)
         while done < length:
             steps = min(TILE, length - done)
-            quick = 0
-            if most <= _MOST_BITS:
-                quick = max(0, min(steps, common - done))
-            if quick > 0:
-                at = decode_tile(words, at, end, entries, states, tile, quick, most, plain, paired)
-            if quick < steps and at != _WRONG:
-                at = one_by_one(
-                    words, at, entries, states, tile, lane, total, done + quick, done + steps,
-                    quick, paired,
-                )  # fmt: skip
+            at = _decode_rows(
+                words, at, head, entries, states, tile, total, done, steps, most, plain
+            )
             if at == _WRONG:
                 return False
             if planes:
                 add_planes(words, plane_at, np.uint64(planes), steps, raw)
                 plane_at += np.uint64(8 * tile_words(steps, planes))
-            for k in range(4):
-                begin = k * lane + done
-                size = min(steps, total - begin)
-                if low and size > 0:
-                    add_low(words, low_at + np.uint64(start + begin) * low, low, size, tile, k)
-                if odd_rows.size and size > 0:
-                    patch(odd_rows, odd_residuals, start + begin, start + begin + size, tile, k)
-            restore(tile, steps, predictor, head[2], head[3], begins, spare)
-            whole = done + steps <= common
+            _mend(words, head, tile, start, total, done, steps, odd_rows, odd_residuals)
+            restore(tile, steps, head[13], head[2], head[3], begins, spare)
+            whole = done + steps <= total - 3 * lane
             for k in range(4):
                 starts[k] = start - first + k * lane + done if whole else k * TILE
             if not whole:
                 _fill_up(tile, steps, lane, total - done)
-            goal = out if whole else apart
             if not write_values(
-                tile, floats, steps, mapping, scale, offset, power, inverse, rest, lookup, width,
-                goal, starts,
+                tile, floats, steps, mapping, head[1], head[0], power, inverse, rest, lookup,
+                width, out if whole else apart, starts,
             ):  # fmt: skip
                 return False
-            for k in range(4):
-                size = min(steps, total - k * lane - done)
-                if not whole:
+            if not whole:
+                for k in range(4):
+                    size = min(steps, total - k * lane - done)
                     _copy(apart, k * TILE, size, abs(width), out, start - first + k * lane + done)
             done += steps
         if at > limit:
             return False
     return True
+
+
+@part
+def _open_table(
+    words: NDArray[np.uint64], head: NDArray[np.int64], entries: NDArray[np.uint64]
+) -> tuple[np.uint64, np.uint64, np.uint64, bool]:
+    """Lay out the table; return the position behind it, and what its entries take.
+
+    That is the bits of a state, the most bits of a row, and whether no bin has plain bits. The
+    position is all ones if the table is impossible.
+    """
+    sizes = np.empty(3, np.int64)
+    bases = np.empty(256, np.int64)
+    extras = np.empty(256, np.int64)
+    kinds = np.empty(256, np.int64)
+    moves = np.empty((8, 8), np.int64)
+    frequencies = np.empty((8, 256), np.int64)
+    at = read_table(words, np.uint64(head[5]), sizes, bases, extras, kinds, moves, frequencies)
+    if at == _WRONG:
+        return at, _ZERO, _ZERO, False
+    plain = True
+    for i in range(sizes[2]):
+        plain = plain and extras[i] == 0
+    if head[6] and not (plain and _pair_up(bases, sizes[2], head[6], head[7])):
+        return _WRONG, _ZERO, _ZERO, False
+    most = lay_out(sizes, bases, extras, kinds, moves, frequencies, entries)
+    return at, np.uint64(sizes[0]), most, plain
+
+
+@part
+def _decode_rows(
+    words: NDArray[np.uint64],
+    at: np.uint64,
+    head: NDArray[np.int64],
+    entries: NDArray[np.uint64],
+    states: NDArray[np.uint64],
+    tile: NDArray[np.int64],
+    total: int,
+    done: int,
+    steps: int,
+    most: np.uint64,
+    plain: bool,
+) -> np.uint64:
+    """Decode a tile of a group of `total` rows; return the position behind it, or all ones."""
+    lane = head[8]
+    paired = head[6] > 0
+    quick = 0
+    if most <= _MOST_BITS:
+        quick = max(0, min(steps, total - 3 * lane - done))
+    if quick > 0:
+        end = np.uint64(head[11])
+        at = decode_tile(words, at, end, entries, states, tile, quick, most, plain, paired)
+    if quick < steps and at != _WRONG:
+        at = one_by_one(
+            words, at, entries, states, tile, lane, total, done + quick, done + steps, quick, paired
+        )
+    return at
+
+
+@part
+def _mend(
+    words: NDArray[np.uint64],
+    head: NDArray[np.int64],
+    tile: NDArray[np.int64],
+    start: int,
+    total: int,
+    done: int,
+    steps: int,
+    odd_rows: NDArray[np.int64],
+    odd_residuals: NDArray[np.int64],
+) -> None:
+    """Put low bits that stand row by row under the residuals of a tile, and outliers in place."""
+    lane = head[8]
+    low = np.uint64(head[4])
+    for k in range(4):
+        size = min(steps, total - k * lane - done)
+        row = start + k * lane + done
+        if low and size > 0:
+            first = np.uint64(head[11] - head[12] * head[4]) + np.uint64(row) * low
+            add_low(words, first, low, size, tile, k)
+        if odd_rows.size and size > 0:
+            patch(odd_rows, odd_residuals, row, row + size, tile, k)
 
 
 @part

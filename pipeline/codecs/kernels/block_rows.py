@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop
 
-__all__ = ["hold", "mark_stretches", "mend", "put_back"]
+__all__ = ["hold", "mark_stretches", "mend", "pick", "put_back"]
 
 
 @loop
@@ -42,6 +42,15 @@ def hold(values: NDArray[Any], keep: NDArray[np.bool_], held: NDArray[Any]) -> N
         left_out = np.uint64(keep[i]) - np.uint64(1)
         last = (np.uint64(values[i]) & ~left_out) | (last & left_out)
         held[i] = last
+
+
+@loop
+def pick(values: NDArray[Any], keep: NDArray[np.bool_], picked: NDArray[Any]) -> None:
+    """Write the values that are kept, one after the other; `picked` has room for one more."""
+    at = np.uint64(0)
+    for i in range(np.uint64(values.size)):
+        picked[at] = values[i]
+        at += np.uint64(keep[i])
 
 
 @loop

@@ -16,7 +16,7 @@ from pipeline.archive.appending import (
 )
 from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.preparing import Prepared, prepare
+from pipeline.archive.preparing import Memories, Prepared, prepare
 from pipeline.archive.transactions import Repository
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
@@ -41,6 +41,7 @@ class FleetStore:
         self.repository = repository
         self.name = name
         self._registry: DeviceRegistry | None = None
+        self._memories: Memories = {}
 
     def view(self, at: str | datetime | None = None) -> FleetView:
         """Return the fleet at the newest snapshot, at one by id, or as of a time."""
@@ -85,7 +86,7 @@ class FleetStore:
         return self.append_prepared(
             batch.devices,
             {name: column.categories or () for name, column in batch.columns.items() if column.categories is not None},
-            lambda plan: [prepare_planned(batch, plan)],
+            lambda plan: [prepare_planned(batch, plan, self._memories)],
             [] if rejects is None else [rejects],
             tags=tags,
             positions=positions,
@@ -134,12 +135,14 @@ class FleetStore:
         return {"fleet": self.name, "kind": "append", **counts, "positions": dict(positions)}
 
 
-def prepare_planned(batch: RecordBatch, plan: AppendPlan) -> Prepared:
-    """Prepare a batch with the codes of a plan."""
+def prepare_planned(
+    batch: RecordBatch, plan: AppendPlan, memories: Memories | None = None
+) -> Prepared:
+    """Prepare a batch with the codes of a plan; see `pipeline.archive.preparing.prepare`."""
     texts = {
         name: column.categories
         for name, column in batch.columns.items()
         if column.categories is not None
     }
     codes = plan.device_codes(batch.devices)
-    return prepare(batch, plan.meta, codes, plan.category_codes(texts))
+    return prepare(batch, plan.meta, codes, plan.category_codes(texts), memories)

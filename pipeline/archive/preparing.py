@@ -27,7 +27,10 @@ from pipeline.partitioning.ordering import gather
 from pipeline.partitioning.windows import WindowLength
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["PeriodStatistics", "Prepared", "prepare", "summarise"]
+__all__ = ["Memories", "PeriodStatistics", "Prepared", "prepare", "summarise"]
+
+type Memories = dict[tuple[str, int], Memory]
+"""By column and version of the schema, which may change what the column is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +124,7 @@ def prepare(
     meta: FleetMeta,
     codes: NDArray[np.int32],
     category_codes: Mapping[str, NDArray[np.int32]],
+    memories: Memories | None = None,
 ) -> Prepared:
     """Order a batch, apply the duplicate policy inside it, and encode its blocks.
 
@@ -134,6 +138,9 @@ def prepare(
         ``int32``, the fleet's device code of each of ``batch.devices``.
     category_codes
         For each category channel, the fleet's code of each of the column's categories.
+    memories
+        What earlier batches of the fleet tell about encoding it, and this one adds to; without
+        it, what suits a column is looked for in every batch.
 
     Raises
     ------
@@ -148,11 +155,13 @@ def prepare(
         for part in assignment.partitions
         for start, stop in split_evenly(part.start, part.stop, BLOCK_ROWS)
     ]
-    memories = {name: Memory() for name in ("device_index", "time", *meta.schema.names)}
+    known = {} if memories is None else memories
+    names = ("device_index", "time", *meta.schema.names)
+    columns = {name: known.setdefault((name, meta.schema.version), Memory()) for name in names}
     # A task is a whole block: its columns are gathered, summarised and encoded in the cache. Over
     # whole columns, the memory of every step was new: the summaries alone took 18 times as long.
     blocks = in_threads(
-        lambda piece: _prepare_block(batch, meta, assignment, category_codes, memories, *piece),
+        lambda piece: _prepare_block(batch, meta, assignment, category_codes, columns, *piece),
         pieces,
     )
     rows = len(assignment.order)

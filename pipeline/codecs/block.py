@@ -347,7 +347,7 @@ def _considered(data: BlockData) -> dict[str, Any]:
         "chosen": {key: again[key] for key in ("transform", "predictor", "entropy") if key in again}
     }
     if memory.transform is not None:
-        told["transforms"] = {str(way): bits for way, bits in memory.transform.considered}
+        told["transforms"] = dict(memory.transform.considered)
     if memory.series is not None:
         told["predictors"] = {str(way): bits for way, bits in memory.series.predictors}
         told["stages"] = dict(memory.series.stages)

@@ -116,7 +116,7 @@ class Remembered:
     share : float
         Share of misfits among the rows.
     considered : tuple
-        Transforms that were looked at, and the bits per row that they promised.
+        Names of the transforms that were looked at, and the bits per row that they promised.
     entries : float
         Of a dictionary, a row; else 0.
     left : int
@@ -125,7 +125,7 @@ class Remembered:
 
     mapping: Callable[..., Mapped | None]
     share: float
-    considered: tuple[tuple[Any, float], ...] = ()
+    considered: tuple[tuple[str, float], ...] = ()
     entries: float = 0.0
     left: int = _USES
 
@@ -187,7 +187,7 @@ def recall_transform(
             return again, replace(previous, left=previous.left - 1)
     runs = sample(values, _RUN_ROWS)
     mapped, found, ranked = _choose(values, runs, cost, quick)
-    considered = tuple((way.mapped.transform, way.bits) for way in ranked)
+    considered = tuple((str(way.mapped.transform), way.bits) for way in ranked)
     entries = len(getattr(mapped.transform, "entries", ())) / values.size
     share = max(_share(found), mapped.misfits.size / values.size)
     return mapped, Remembered(found.mapping, share, considered, entries)

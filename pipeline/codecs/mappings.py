@@ -247,8 +247,11 @@ def list_distinct(values: NDArray[Any], most: int) -> Distinct | None:
     if count < 0:
         return None
     entries = distinct[:count].astype(f"u{values.dtype.itemsize}").view(values.dtype)
-    order = np.argsort(image(entries))
-    ranks = np.empty(count, np.int64)
+    order, ranks = np.empty(count, np.int64), np.empty(count, np.int64)
+    keys = image(entries).view(np.int64)
+    if entries.dtype == np.uint64:
+        keys = keys ^ _START[3]
+    kernel("block_values", "sort_places")(keys, order)
     ranks[order] = np.arange(count)
     kernel("block_values", "place_codes")(ranks, codes)
     return Distinct(entries[order], codes)

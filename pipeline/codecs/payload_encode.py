@@ -125,16 +125,23 @@ def _without(
     others = keep.size - int(np.count_nonzero(keep))
     if _FEW_GAPS * others < keep.size:
         return held, _hold(values, keep)
-    return left_out, values.compress(keep, out=scratch.empty(keep.size - others, values.dtype))
+    bits, kept = f"u{values.dtype.itemsize}", keep.size - others
+    picked = scratch.empty(kept + 1, bits)
+    kernel("block_rows", "pick")(values.view(bits), _owned(keep), picked)
+    return left_out, picked[:kept].view(values.dtype)
 
 
 def _hold(values: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     """Replace rows that are not kept by the kept row before them (or the first one)."""
     bits = f"u{values.dtype.itemsize}"
     held = scratch.empty(values.size, bits)
-    owned = keep if keep.flags.carray else keep.copy()
-    kernel("block_rows", "hold")(values.view(bits), owned, held)
+    kernel("block_rows", "hold")(values.view(bits), _owned(keep), held)
     return held.view(values.dtype)
+
+
+def _owned(keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return an array of the one layout that kernels are compiled for."""
+    return keep if keep.flags.carray else keep.copy()
 
 
 def _encode_values(

@@ -63,6 +63,7 @@ _AS_GOOD: Final = (0.7, 1.05)
 may be better; much fewer, and the column has become simple enough for others."""
 _ALIKE: Final = 1.6
 """Up to here a few rows tell whether the predictor still is the best: blocks of a column differ."""
+_STILL_PLAIN: Final = 0.4
 _DOUBT: Final = 4  # one in so many runs of the sample
 _SLACK_BITS: Final = 256.0
 
@@ -201,7 +202,7 @@ def _again(scaled: Scaled, plan: SeriesPlan) -> EncodedStream | None:
     rows = scaled.multiples.size
     if plan.entropy in PLAIN:
         stream = encode_plain(scaled, plan.predictor.id, plan.entropy, plan.width)
-        enough = 8 * _size(stream) + _SLACK_BITS > _AS_GOOD[0] * plan.bits * rows
+        enough = 8 * _size(stream) + _SLACK_BITS > _STILL_PLAIN * plan.bits * rows
         return stream if enough and _as_good(stream, rows, plan) else None
     if plan.entropy != BINS or int(scaled.multiples.max()) >> _SAFE_BITS:
         return None

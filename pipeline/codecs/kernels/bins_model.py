@@ -148,81 +148,84 @@ def _count_pairs(
 @part
 def _choose_contexts(
     tokens: NDArray[np.uint8],
-    bins: int,
-    most: int,
-    kinds: NDArray[np.int64],
-    moves: NDArray[np.int64],
-) -> int:
-    """Return the scheme of contexts that suits runs from all over the rows, or -1 for none.
-
-    All but two schemes look at the bin before, so that pairs of bins, counted once, tell of them.
-    """
-    counts = _sample_counts(tokens)
-    hot = 0
-    for i in range(bins):
-        if counts[i] > counts[hot]:
-            hot = i
-    pairs = np.zeros((bins, bins), np.int32)
-    streaks = np.zeros((2, 8, 256), np.int32)
-    counted = _count_pairs(tokens, hot, pairs, streaks)
-    scale = tokens.size / max(1, counted)
-    seen = np.zeros((8, 256), np.int64)
-    for before in range(bins):
-        for i in range(bins):
-            seen[0, i] += pairs[before, i]
-    kept = _LEARNT * _entropy(seen[0, :bins]) * scale
-    chosen = _NO_SCHEME
-    for scheme in range(_SCHEMES):
-        contexts = _propose(scheme, counts[:bins], kinds, moves)
-        if contexts > most or (scheme == 5 and contexts < 3):
-            continue
-        for context in range(contexts):
-            for i in range(bins):
-                seen[context, i] = streaks[scheme - 6, context, i] if scheme > 5 else 0
-        if scheme < 6:
-            for before in range(bins):
-                row = seen[kinds[before]]
-                for i in range(bins):
-                    row[i] += pairs[before, i]
-        bits = 0.0
-        used = 0
-        for context in range(contexts):
-            bits += _entropy(seen[context, :bins])
-            for i in range(bins):
-                used += 1 if seen[context, i] else 0
-        # Rare pairs of a sample promise more than they keep: each costs its place in the table
-        # and half a bit for every doubling of what it was learnt from.
-        bits = bits * scale + (used - bins) * (_TABLE_BITS + 2.0) + 3.0 * bins
-        if bits < kept:
-            kept = bits
-            chosen = np.int64(scheme)
-    return chosen
-
-
-@part
-def _settle_contexts(
-    tokens: NDArray[np.uint8],
     sizes: NDArray[np.int64],
     kinds: NDArray[np.int64],
     moves: NDArray[np.int64],
 ) -> None:
-    """Settle the scheme: the one that `sizes` name if it can be, else the one that suits."""
+    """Settle the scheme: the one that `sizes` name, or the one that suits runs of the rows best.
+
+    All but two schemes look at the bin before, so that pairs of bins, counted once, tell of them.
+    """
     bins = sizes[2]
-    scheme = sizes[3]
-    if scheme == _LOOK or (scheme == 5 and bins > 8):
-        scheme = _NO_SCHEME
-        if bins > 1 and sizes[1] > 1:
-            scheme = _choose_contexts(tokens, bins, sizes[1], kinds, moves)
-    sizes[1] = 1
-    if scheme >= 0:
-        sizes[1] = _propose(scheme, _sample_counts(tokens)[:bins], kinds, moves)
-    else:
+    known = sizes[3]
+    counts = _sample_counts(tokens)
+    look = known == _LOOK and sizes[1] > 1
+    pairs = np.zeros((bins, bins), np.int32)
+    streaks = np.zeros((2, 8, 256), np.int32)
+    seen = np.zeros((8, 256), np.int64)
+    kept = np.inf
+    scale = 1.0
+    if look:
+        hot = 0
         for i in range(bins):
-            kinds[i] = 0
-        for context in range(8):
-            for kind in range(8):
-                moves[context, kind] = 0
-    sizes[3] = scheme
+            if counts[i] > counts[hot]:
+                hot = i
+        scale = tokens.size / max(1, _count_pairs(tokens, hot, pairs, streaks))
+        kept = _LEARNT * _entropy(counts[:bins]) * scale
+    proposed = np.zeros(256, np.int64)
+    proposed_moves = np.zeros((8, 8), np.int64)
+    chosen = _NO_SCHEME
+    sizes[1] = sizes[1] if look else 8
+    most = np.int64(1)
+    for scheme in range(_SCHEMES):
+        if not look and scheme != known:
+            continue
+        contexts = _propose(scheme, counts[:bins], proposed, proposed_moves)
+        if contexts > sizes[1] or (scheme == 5 and contexts < 3):
+            continue
+        bits = 0.0
+        if look:
+            bits = _context_bits(scheme, contexts, proposed, pairs, streaks, scale, seen)
+        if bits < kept:
+            kept = bits
+            chosen = np.int64(scheme)
+            most = np.int64(contexts)
+            for i in range(256):
+                kinds[i] = proposed[i]
+            for i in range(64):
+                moves[i >> 3, i & 7] = proposed_moves[i >> 3, i & 7]
+    sizes[1] = most
+    sizes[3] = chosen
+
+
+@part
+def _context_bits(
+    scheme: int,
+    contexts: int,
+    kinds: NDArray[np.int64],
+    pairs: NDArray[np.int32],
+    streaks: NDArray[np.int32],
+    scale: float,
+    seen: NDArray[np.int64],
+) -> float:
+    """Return the bits that all rows take in the contexts of a scheme, `scale` for a sampled bit."""
+    bins = pairs.shape[0]
+    for context in range(contexts):
+        for i in range(bins):
+            seen[context, i] = streaks[scheme - 6, context, i] if scheme > 5 else 0
+    if scheme < 6:
+        for before in range(bins):
+            for i in range(bins):
+                seen[kinds[before], i] += pairs[before, i]
+    bits = 0.0
+    used = 0
+    for context in range(contexts):
+        bits += _entropy(seen[context, :bins])
+        for i in range(bins):
+            used += 1 if seen[context, i] else 0
+    # Rare pairs of a sample promise more than they keep: each costs its place in the table
+    # and half a bit for every doubling of what it was learnt from.
+    return bits * scale + (used - bins) * (_TABLE_BITS + 2.0) + 3.0 * bins
 
 
 @part
@@ -235,39 +238,36 @@ def _count_bins(
     counts: NDArray[np.int64],
     contexts: NDArray[np.uint8],
 ) -> None:
-    """Count every bin in every one of the `most` contexts and write those of the rows.
+    """Count every bin in every one of the `most` contexts, and write those of the rows.
 
-    Lanes begin in context 0. Four lanes take turns, each with its own counts: one alone waits for every context it looks
-    up, and for every count that comes twice in a row.
+    Lanes begin in context 0. Four lanes take turns, each with its own counts: one alone waits for
+    every context it looks up, and for every count that comes twice in a row.
     """
-    rows = np.uint64(tokens.size)
-    after = np.zeros((8, 256), np.uint8)
-    for context in range(8):
-        for i in range(256):
-            after[context, i] = moves[context, kinds[i]]
-    seen = np.zeros((4, 8, 256), np.int32)
-    states = np.empty(4, np.uint64)
+    after = np.zeros(2048, np.uint8)
+    for i in range(2048):
+        after[i] = moves[i >> 8, kinds[i & 255]] if i >> 8 < most else 0
+    seen = np.zeros((4, 2048), np.int32)
+    states = np.zeros(4, np.uint64)
+    eight = np.uint64(8)
     if most == 1:
-        for place in range(rows):
+        for place in range(np.uint64(tokens.size)):
             contexts[place] = 0
-            seen[place & np.uint64(3), 0, tokens[place]] += 1
+            seen[place & np.uint64(3), tokens[place]] += 1
     for start in range(0, tokens.size if most > 1 else 0, 4 * lane):
         for k in range(4):
             states[k] = np.uint64(0)
         for row in range(min(lane, tokens.size - start)):
             for k in range(4):
                 at = np.uint64(start + k * lane + row)
-                if at >= rows:
+                if at >= np.uint64(tokens.size):
                     break
-                token = np.uint64(tokens[at])
-                state = states[k]
-                contexts[at] = state
-                seen[k, state, token] += 1
-                states[k] = after[state, token]
+                contexts[at] = states[k]
+                pair = (states[k] << eight) | np.uint64(tokens[at])
+                seen[k, pair] += 1
+                states[k] = after[pair]
     for k in range(4):
-        for context in range(8):
-            for i in range(256):
-                counts[context, i] += seen[k, context, i]
+        for i in range(2048):
+            counts[i >> 8, i & 255] += seen[k, i]
 
 
 @part
@@ -359,27 +359,32 @@ def model_bins(
         Receives the context of every row.
     """
     bins = sizes[2]
-    _settle_contexts(tokens, sizes, kinds, moves)
+    _choose_contexts(tokens, sizes, kinds, moves)
     _count_bins(tokens, lane, sizes[1], kinds, moves, counts, contexts)
     needed = bit_length(np.uint64(bins - 1)) + np.int64(1)
-    known = sizes[4] >= needed and sizes[4] <= sizes[0]
-    chosen = sizes[4] if known else sizes[0]
+    settled = sizes[4] >= needed and sizes[4] <= sizes[0]
+    bits = sizes[4] if settled else sizes[0]
+    chosen = bits
     least = np.inf
-    bits = chosen
-    while not known and (bits == chosen or (bits >= _LEAST_BITS and bits >= needed)):
-        states = sizes[1] << bits
-        cost = _STATE_COST * states + _FAR_STATE_COST * max(0, states - _NEAR_STATES)
+    while True:
+        cost = 0.0
         for context in range(sizes[1]):
             cost += _normalise(counts[context], bins, bits, frequencies[context])
-        if cost >= least:
+        if settled:
             break
-        least = cost
-        chosen = bits
+        states = sizes[1] << bits
+        time = _STATE_COST * states + _FAR_STATE_COST * max(0, states - _NEAR_STATES)
+        worse = cost + time >= least
+        if not worse:
+            least = cost + time
+            chosen = bits
         bits -= 1
+        settled = worse or bits < _LEAST_BITS or bits < needed
+        if settled:
+            bits = chosen
     sizes[0] = chosen
-    cost = 4.0 * bins
+    cost += 4.0 * bins
     for context in range(sizes[1]):
-        cost += _normalise(counts[context], bins, chosen, frequencies[context])
         for i in range(bins):
             cost += counts[context, i] * extras[i]
     return cost

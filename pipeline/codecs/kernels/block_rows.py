@@ -21,6 +21,7 @@ __all__ = [
     "interleave",
     "mend",
     "overwrite",
+    "pick",
     "repeat",
     "surround",
 ]
@@ -83,6 +84,15 @@ def hold(values: NDArray[Any], keep: NDArray[np.bool_], held: NDArray[Any]) -> N
         left_out = np.uint64(keep[i]) - np.uint64(1)
         last = (np.uint64(values[i]) & ~left_out) | (last & left_out)
         held[i] = last
+
+
+@loop
+def pick(values: NDArray[Any], keep: NDArray[np.bool_], picked: NDArray[Any]) -> None:
+    """Write the values that are kept, one after the other; `picked` has room for one more."""
+    at = np.uint64(0)
+    for i in range(np.uint64(values.size)):
+        picked[at] = values[i]
+        at += np.uint64(keep[i])
 
 
 @loop

@@ -204,8 +204,7 @@ def decode_block(
         start, stop = _range(rows, content.rows)
         if content.sections is None:
             return _fill(content, start, stop)
-        with np.errstate(all="ignore"):
-            return DecodedBlock(*decode_payload(content, content.sections, start, stop))
+        return DecodedBlock(*decode_payload(content, content.sections, start, stop))
     except CorruptBlockError as error:
         raise _named(error, where) from error
 

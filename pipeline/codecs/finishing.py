@@ -49,7 +49,8 @@ class Finish:
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
         """Return the values that numbers, modulo 2**64, stand for."""
-        return self._transform.inverse(numbers, self.dtype)
+        with np.errstate(all="ignore"):  # what was stored may overflow, or be a signalling NaN
+            return self._transform.inverse(numbers, self.dtype)
 
 
 def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
@@ -64,9 +65,11 @@ def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
     if dtype.itemsize == 8 and isinstance(transform, Ordered):
         return Mapping(3)
     if isinstance(transform, Dictionary):
-        return _dictionary(transform.base.inverse(transform.entries, dtype))
+        with np.errstate(all="ignore"):
+            return _dictionary(transform.base.inverse(transform.entries, dtype))
     if isinstance(transform, MendedDictionary):
-        return _dictionary(transform.distinct)
+        with np.errstate(all="ignore"):
+            return _dictionary(transform.distinct)
     return None
 
 

@@ -190,7 +190,9 @@ class MendedDictionary:
     def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:
         """Read entries and corrections, or raise `CorruptBlockError`."""
         base, entries = _read_entries(cursor, rows, dtype)
-        distinct, corrections = base.inverse(entries, dtype), cursor.sized()
+        with np.errstate(all="ignore"):
+            distinct = base.inverse(entries, dtype)
+        corrections = cursor.sized()
         apply_corrections(corrections, distinct)
         corrections.finish()
         return cls(base, entries, distinct)

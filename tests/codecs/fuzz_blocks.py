@@ -52,7 +52,8 @@ def seed_blocks() -> dict[str, bytes]:
     busy = np.where(quiet, rng.integers(-1, 2, 3000), rng.integers(-30, 31, 3000))
     misfits = sensor(200)
     misfits[[20, 21, 90]], misfits[150:170] = (np.pi, -0.0, np.inf), np.nan
-    places = rng.integers(-90 * 3600, 90 * 3600, 400) / 3600 * np.pi / 180
+    degrees, minutes, seconds = rng.integers((0, 0, 0), (80, 60, 60), (600, 3)).T
+    places = (degrees + minutes / 60 + seconds / 3600) * np.pi / 180
     places[::30] += 1e-8
     columns: dict[str, Any] = {
         "empty": np.empty(0), "one": np.array([21.5]), "constant": np.full(40, True),

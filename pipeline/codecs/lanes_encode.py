@@ -79,6 +79,8 @@ _OFTEN: Final = 32
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
 _PAIRS_MAY_COST: Final = 1.015
+_FEW_PAIRS: Final = 48
+"""Tables of more bins in several contexts take as long to lay out as they save in the stream."""
 _LEAST_IN_PLANES: Final = 8192
 _EACH_MAY_COST: Final = 1.009
 """Times what takes least that a layout may, because it is faster to decode."""
@@ -313,7 +315,7 @@ def _shortest(rest: _Residuals, contexts: int, known: Known) -> _Model:
         if pairs is not None and known.layout == BINS_OF_PAIRS:
             return pairs
     if apart.low >= 0:
-        each = _each(rest, contexts, apart, known)
+        each = _each(rest, apart, known)
         if known.layout == BINS_OF_NUMBERS:
             return each
     best = _single(rest, rest.smallest, rest.largest, contexts, known)
@@ -335,14 +337,12 @@ def _with_dropped(
     return replace(rest, outlier_rows=rows[order], outliers=outliers[order])
 
 
-def _each(rest: _Residuals, contexts: int, apart: Apart, known: Known) -> _Model:
+def _each(rest: _Residuals, apart: Apart, known: Known) -> _Model:
     """Return a bin for every number that is left without the low bits set apart."""
     tokens, numbers = tokens_apart(rest.values, apart)
     bases, extras = np.zeros(256, np.int64), np.zeros(256, np.int64)
     bases[: numbers.size] = numbers
-    model = _model(
-        tokens, rest.lane, numbers.size, bases, extras, contexts, known.of(BINS_OF_NUMBERS)
-    )
+    model = _model(tokens, rest.lane, numbers.size, bases, extras, 1, known.of(BINS_OF_NUMBERS))
     bits = model.bits + apart.low * rest.values.size
     return replace(model, layout=BINS_OF_NUMBERS, planes=apart.low, bits=bits)
 
@@ -378,6 +378,7 @@ def _pairs(rest: _Residuals, contexts: int, apart: Apart, known: Known) -> _Mode
     bases[: pairs.bases.size] = pairs.bases
     extras = np.zeros(256, np.int64)
     known = known.of(BINS_OF_PAIRS)
+    contexts = contexts if pairs.bases.size <= _FEW_PAIRS else 1
     model = _model(pairs.tokens, rest.lane // 2, pairs.bases.size, bases, extras, contexts, known)
     bits = model.bits + pairs.low * rest.values.size + _OUTLIER_BITS * pairs.dropped.size
     return replace(

@@ -37,7 +37,12 @@ def _count_leading_zeros(number: np.uint64) -> np.uint64:
     return np.uint64(64 - int(number).bit_length())
 
 
+def _count_trailing_zeros(number: np.uint64) -> np.uint64:
+    return np.uint64((int(number) & -int(number)).bit_length() - 1)
+
+
 _compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
+_trailing_zeros: Any = numbers.trailing_zeros if _compiled else _count_trailing_zeros
 _leading_zeros: Any = numbers.leading_zeros if _compiled else _count_leading_zeros
 
 
@@ -106,16 +111,20 @@ def take_gamma(
 
     Behind the end of the stream, and for codes that are longer, the number is all ones.
     """
-    zeros = np.uint64(0)
-    while zeros < _LONGEST and take(words, at, _ONE) != _ONE:
-        zeros += _ONE
-        at += _ONE
+    bits = window(words, at) if fits(words, at) else np.uint64(0)
+    if bits == np.uint64(0):
+        return _WRONG, at + _LONGEST
+    zeros = np.uint64(_trailing_zeros(bits))
+    at += zeros + _ONE
     if zeros + low > _LONGEST:
         return _WRONG, at
-    at += _ONE
-    high = take(words, at, zeros) + (_ONE << zeros) - _ONE
-    at += zeros
-    return (high << low) | take(words, at, low), at + low
+    length = zeros + low
+    if zeros + length < _SIXTY_THREE:  # nearly every number
+        bits >>= zeros + _ONE
+    else:
+        bits = take(words, at, length)
+    high = (bits & ((_ONE << zeros) - _ONE)) + (_ONE << zeros) - _ONE
+    return (high << low) | ((bits >> zeros) & ((_ONE << low) - _ONE)), at + length
 
 
 @part

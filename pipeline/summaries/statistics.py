@@ -94,13 +94,16 @@ class Statistics:
     def _of_present(cls, values: NDArray[Any], starts: NDArray[np.int64]) -> Statistics:
         stops = np.append(starts[1:], len(values))
         count = stops - starts
-        numbers = values.astype(np.float64)
+        numbers = values.astype(np.float64, copy=False)
         with np.errstate(invalid="ignore", over="ignore"):
             rough = np.add.reduceat(numbers, starts) / count
-            deviations = numbers - np.repeat(rough, count)
+            # One array for all steps: new memory takes longer than what is computed in it.
+            deviations = np.repeat(rough, count)
+            np.subtract(numbers, deviations, out=deviations)
             drift = np.add.reduceat(deviations, starts)
             total = _corrected(rough * count, drift)
-            m2 = np.add.reduceat(np.square(deviations), starts) - np.square(drift) / count
+            np.square(deviations, out=deviations)
+            m2 = np.add.reduceat(deviations, starts) - np.square(drift) / count
         return cls(
             count,
             np.minimum.reduceat(values, starts),

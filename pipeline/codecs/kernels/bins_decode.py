@@ -82,6 +82,10 @@ def decode_lanes(
         Bytes of a value, negative for float32, and what receives the values of the groups.
     """
     entries = np.empty(ENTRY_WORDS, np.uint64)
+    # Made once: every view counts another reference, which takes as long as some rows.
+    halves = entries.view(np.int32)
+    nexts = entries.view(np.uint16)
+    widths = entries.view(np.uint8)
     at, bits, most, plain = _open_table(words, head, entries)
     if at == _WRONG:
         return False
@@ -100,6 +104,8 @@ def decode_lanes(
     spare = np.empty(4 * TILE, np.int64)
     starts = np.empty(4, np.uint64)
     apart = np.empty(8 * 4 * TILE, np.uint8)
+    outs = _as_all(out)
+    aparts = _as_all(apart)
     first = first_group * 4 * lane
     for group in range(first_group, groups.size + 1):
         start = group * 4 * lane
@@ -112,14 +118,28 @@ def decode_lanes(
         while done < length:
             steps = min(TILE, length - done)
             at = _decode_rows(
-                words, at, head, entries, states, tile, total, done, steps, most, plain
+                words,
+                at,
+                head,
+                entries,
+                halves,
+                nexts,
+                widths,
+                states,
+                tile,
+                total,
+                done,
+                steps,
+                most,
+                plain,
             )
             if at == _WRONG:
                 return False
             if planes:
                 add_planes(words, plane_at, np.uint64(planes), steps, raw)
                 plane_at += np.uint64(8 * tile_words(steps, planes))
-            _mend(words, head, tile, start, total, done, steps, odd_rows, odd_residuals)
+            if head[4] or odd_rows.size:
+                _mend(words, head, tile, start, total, done, steps, odd_rows, odd_residuals)
             restore(tile, steps, head[13], head[2], head[3], begins, spare)
             whole = done + steps <= total - 3 * lane
             for k in range(4):
@@ -128,7 +148,7 @@ def decode_lanes(
                 _fill_up(tile, steps, lane, total - done)
             if not write_values(
                 tile, floats, steps, mapping, head[1], head[0], power, inverse, rest, lookup,
-                width, out if whole else apart, starts,
+                width, outs if whole else aparts, starts,
             ):  # fmt: skip
                 return False
             if not whole:
@@ -139,6 +159,31 @@ def decode_lanes(
         if at > limit:
             return False
     return True
+
+
+@part
+def _as_all(
+    out: NDArray[np.uint8],
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float32],
+    NDArray[np.int32],
+    NDArray[np.int16],
+    NDArray[np.uint8],
+]:
+    """Return the same memory as every type of values that there is."""
+    whole = out[: out.size & -8]
+    half = out[: out.size & -4]
+    quarter = out[: out.size & -2]
+    return (
+        whole.view(np.int64),
+        whole.view(np.float64),
+        half.view(np.float32),
+        half.view(np.int32),
+        quarter.view(np.int16),
+        out,
+    )
 
 
 @part
@@ -174,6 +219,9 @@ def _decode_rows(
     at: np.uint64,
     head: NDArray[np.int64],
     entries: NDArray[np.uint64],
+    halves: NDArray[np.int32],
+    nexts: NDArray[np.uint16],
+    widths: NDArray[np.uint8],
     states: NDArray[np.uint64],
     tile: NDArray[np.int64],
     total: int,
@@ -190,10 +238,25 @@ def _decode_rows(
         quick = max(0, min(steps, total - 3 * lane - done))
     if quick > 0:
         end = np.uint64(head[11])
-        at = decode_tile(words, at, end, entries, states, tile, quick, most, plain, paired)
+        at = decode_tile(
+            words, at, end, entries, halves, nexts, widths, states, tile, quick, most, plain, paired
+        )
     if quick < steps and at != _WRONG:
         at = one_by_one(
-            words, at, entries, states, tile, lane, total, done + quick, done + steps, quick, paired
+            words,
+            at,
+            entries,
+            halves,
+            nexts,
+            widths,
+            states,
+            tile,
+            lane,
+            total,
+            done + quick,
+            done + steps,
+            quick,
+            paired,
         )
     return at
 

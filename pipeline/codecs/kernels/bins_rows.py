@@ -99,13 +99,13 @@ def _make_four(fills: int, row: Callable[..., Any], step: np.uint64) -> Callable
         words: NDArray[np.uint64],
         at: np.uint64,
         entries: NDArray[np.uint64],
+        halves: NDArray[np.int32],
+        nexts: NDArray[np.uint16],
+        widths: NDArray[np.uint8],
         states: NDArray[np.uint64],
         tile: NDArray[np.int64],
         rows: int,
     ) -> np.uint64:
-        halves = entries.view(np.int32)
-        nexts = entries.view(np.uint16)
-        widths = entries.view(np.uint8)
         a = states[0]
         b = states[1]
         c = states[2]
@@ -157,6 +157,9 @@ def decode_tile(
     at: np.uint64,
     end: np.uint64,
     entries: NDArray[np.uint64],
+    halves: NDArray[np.int32],
+    nexts: NDArray[np.uint16],
+    widths: NDArray[np.uint8],
     states: NDArray[np.uint64],
     tile: NDArray[np.int64],
     rows: int,
@@ -172,12 +175,12 @@ def decode_tile(
     if at > end:
         return _WRONG
     if paired:
-        return _four_pairs(words, at, entries, states, tile, rows >> 1)
+        return _four_pairs(words, at, entries, halves, nexts, widths, states, tile, rows >> 1)
     if plain:
-        return _four_plain(words, at, entries, states, tile, rows)
+        return _four_plain(words, at, entries, halves, nexts, widths, states, tile, rows)
     if most <= _ONE_FILL:
-        return _four_of_one(words, at, entries, states, tile, rows)
-    return _four_of_two(words, at, entries, states, tile, rows)
+        return _four_of_one(words, at, entries, halves, nexts, widths, states, tile, rows)
+    return _four_of_two(words, at, entries, halves, nexts, widths, states, tile, rows)
 
 
 @part
@@ -185,6 +188,9 @@ def one_by_one(
     words: NDArray[np.uint64],
     at: np.uint64,
     entries: NDArray[np.uint64],
+    halves: NDArray[np.int32],
+    nexts: NDArray[np.uint16],
+    widths: NDArray[np.uint8],
     states: NDArray[np.uint64],
     tile: NDArray[np.int64],
     lane: int,
@@ -198,9 +204,6 @@ def one_by_one(
 
     They come into the tile from its step `first` on.
     """
-    halves = entries.view(np.int32)
-    nexts = entries.view(np.uint16)
-    widths = entries.view(np.uint8)
     row = begin
     while row < end:
         for k in range(4):

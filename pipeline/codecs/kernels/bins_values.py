@@ -203,16 +203,16 @@ def _write_floats(
     inverse: float,
     rest: float,
     width: int,
-    out: NDArray[np.uint8],
+    outs: Any,
     starts: NDArray[np.uint64],
 ) -> bool:
     """Write quotients or products of numbers in one pass; False if one is too large for it."""
     if width == 8:
-        doubles = out.view(np.float64)
+        doubles = outs[1]
         if mapping == 5:
             return _write_products(tile, steps, offset, power, inverse, rest, doubles, starts)
         return _write_quotients(tile, steps, offset, power, inverse, rest, doubles, starts)
-    singles = out.view(np.float32)
+    singles = outs[2]
     if mapping == 5:
         return _write_products(tile, steps, offset, power, inverse, rest, singles, starts)
     return _write_quotients(tile, steps, offset, power, inverse, rest, singles, starts)
@@ -282,21 +282,21 @@ def _write_tile(
     steps: int,
     offset: np.int64,
     width: int,
-    out: NDArray[np.uint8],
+    outs: Any,
     starts: NDArray[np.uint64],
 ) -> None:
     """Write a tile, each lane from its row in `starts` on; numbers get `offset` on top."""
     rows = np.uint64(steps)
     if width == 8:
-        _write(tile, rows, offset, out.view(np.int64), starts)
+        _write(tile, rows, offset, outs[0], starts)
     elif width == -4:
-        _write_singles(floats, rows, out.view(np.float32), starts)
+        _write_singles(floats, rows, outs[2], starts)
     elif width == 4:
-        _write(tile, rows, offset, out.view(np.int32), starts)
+        _write(tile, rows, offset, outs[3], starts)
     elif width == 2:
-        _write(tile, rows, offset, out.view(np.int16), starts)
+        _write(tile, rows, offset, outs[4], starts)
     else:
-        _write(tile, rows, offset, out, starts)
+        _write(tile, rows, offset, outs[5], starts)
 
 
 @part
@@ -312,7 +312,7 @@ def write_values(
     rest: float,
     lookup: NDArray[np.int64],
     width: int,
-    out: NDArray[np.uint8],
+    outs: Any,
     starts: NDArray[np.uint64],
 ) -> bool:
     """Write what becomes of a tile's numbers, in one pass where there is a way for that.
@@ -321,14 +321,14 @@ def write_values(
     `pipeline.codecs.kernels.bins_decode.decode_lanes`. False if a look-up lacks a number.
     """
     if scale == 1 and (mapping == 5 or (mapping == 1 and inverse != 0.0)):
-        if _write_floats(tile, steps, mapping, offset, power, inverse, rest, width, out, starts):
+        if _write_floats(tile, steps, mapping, offset, power, inverse, rest, width, outs, starts):
             return True
     elif scale == 1 and mapping == 0:
-        _write_tile(tile, floats, steps, offset, width, out, starts)
+        _write_tile(tile, floats, steps, offset, width, outs, starts)
         return True
     elif scale == 1 and mapping == 4 and offset == 0 and width == 8:
-        return _write_found(tile, steps, lookup, out.view(np.int64), starts)
+        return _write_found(tile, steps, lookup, outs[0], starts)
     if not map_tile(tile, floats, steps, mapping, scale, offset, power, inverse, rest, lookup):
         return False
-    _write_tile(tile, floats, steps, np.int64(0), width, out, starts)
+    _write_tile(tile, floats, steps, np.int64(0), width, outs, starts)
     return True

@@ -108,7 +108,7 @@ MOST_OUTLIERS: Final = 1024
 HEAD: Final = 16
 """Numbers that the kernels are told of a stream."""
 
-SPARE_WORDS: Final = 452
+SPARE_WORDS: Final = 1794
 """Words behind a stream: what four lanes of a tile take at most, 28 bits a row, and two more."""
 
 LEAST_LANE: Final = 256

@@ -98,12 +98,13 @@ def decode_lanes(
     plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
     states = np.empty(4, np.uint64)
     begins = np.zeros((4, 2), np.int64)
-    tile = np.zeros(4 * TILE, np.int64)
+    room = min(TILE, (lane + 15) & -16)
+    tile = np.zeros(4 * room, np.int64)
     raw = tile.view(np.uint64)
     floats = tile.view(np.float64)
-    spare = np.empty(4 * TILE, np.int64)
+    spare = np.empty(4 * room, np.int64)
     starts = np.empty(4, np.uint64)
-    apart = np.empty(8 * 4 * TILE, np.uint8)
+    apart = np.empty(8 * 4 * room, np.uint8)
     outs = _as_all(out)
     aparts = _as_all(apart)
     first = first_group * 4 * lane
@@ -143,7 +144,7 @@ def decode_lanes(
             restore(tile, steps, head[13], head[2], head[3], begins, spare)
             whole = done + steps <= total - 3 * lane
             for k in range(4):
-                starts[k] = start - first + k * lane + done if whole else k * TILE
+                starts[k] = start - first + k * lane + done if whole else k * room
             if not whole:
                 _fill_up(tile, steps, lane, total - done)
             if not write_values(
@@ -154,7 +155,7 @@ def decode_lanes(
             if not whole:
                 for k in range(4):
                     size = min(steps, total - k * lane - done)
-                    _copy(apart, k * TILE, size, abs(width), out, start - first + k * lane + done)
+                    _copy(apart, k * room, size, abs(width), out, start - first + k * lane + done)
             done += steps
         if at > limit:
             return False

@@ -1,7 +1,7 @@
 """Loops over bits that stand apart from the bins, under the residuals of a tile.
 
 In *planes* the low bits of a tile are packed so that wide registers handle many rows at once. A
-tile has up to 256 steps of four lanes, step after step, padded to a multiple of 64 numbers. The
+tile has up to 1,024 steps of four lanes, step after step, padded to a multiple of 64 numbers. The
 low bits are cut, from the lowest on, into pieces of 16 bits as long as there are so many, then of
 8, 4, 2 and 1 as the rest needs; a piece of b bits of n numbers takes ``n * b / 64`` words. The
 first so many numbers are in the lowest b bits of these words, a number in each, the next ones in
@@ -18,8 +18,9 @@ from pipeline.codecs.kernels.block_loop import part
 
 __all__ = ["TILE", "add_low", "add_planes", "piece_bits", "plane_words", "tile_words"]
 
-TILE = 256
-"""Steps of a tile, which has a row of each of four lanes in every step."""
+TILE = 1024
+"""Steps of a tile, which has a row of each of four lanes in every step: what it takes to begin one
+weighs more than that it just does not fit the nearest cache."""
 
 _ONE = np.uint64(1)
 _FOUR = np.uint64(4)

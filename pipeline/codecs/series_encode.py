@@ -287,6 +287,9 @@ def _model(
 ) -> Modelled:
     """Model lanes under the most promising predictors, and return the shortest."""
     tried = [way.predictor for way in ranked[: recipe.predictors]]
+    if tried[0].id == GRID:  # short runs do not show how a clock drifts off that follows no row
+        others = (way.predictor for way in ranked[1:] if way.predictor.id == GRID)
+        tried += [way for way in others if way not in tried][:1]
     if largest < _STATES and recipe.contexts > 1 and all(predictor.id for predictor in tried):
         tried.append(LanePredictor(NONE))
     wide, known = largest >= _WIDE, LOOK

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from tests.benchmarks.codec_columns import Block
 from tests.benchmarks.codec_sides import Side
 
 __all__ = ["Pace", "Speeds", "compare_speeds", "pace"]
+
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+"""Names of parameters in glibc's malloc.h."""
+
+_MOST_KEPT: Final = 1 << 25
 
 type Work = Callable[[], None]
 type Pair = tuple[float, float]
@@ -77,6 +84,7 @@ def compare_speeds(
     list of Speeds or None
         One per column; None for one without blocks.
     """
+    _keep_freed_memory()
     races = [_Race.of(ours, theirs, blocks) for blocks in columns]
     with _no_garbage_collection():
         for _ in range(turns):
@@ -147,6 +155,18 @@ def _seconds(work: Work) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator keep what is freed, for the rest of the process.
+
+    Whether a buffer is given back to the system and faulted in again depends on what was freed
+    before, by either side: it slowed pcodec's encoder by up to a half.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # of glibc
+        library.mallopt(_TRIM_THRESHOLD, _MOST_KEPT)
+        library.mallopt(_MMAP_THRESHOLD, _MOST_KEPT)
 
 
 @contextmanager

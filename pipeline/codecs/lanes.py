@@ -262,7 +262,8 @@ class Lanes:
     outlier_rows, outliers : ndarray of int64
         Rows, ascending, and their residuals.
     words : ndarray of uint64
-        The stream, with `SPARE_WORDS` words of zeros behind.
+        The stream up to the planes, with `SPARE_WORDS` words of zeros behind.
+    planes : ndarray of uint8
     """
 
     head: NDArray[np.int64]
@@ -270,6 +271,7 @@ class Lanes:
     outlier_rows: NDArray[np.int64]
     outliers: NDArray[np.int64]
     words: NDArray[np.uint64]
+    planes: NDArray[np.uint8]
 
     @property
     def predictor(self) -> LanePredictor:
@@ -352,7 +354,7 @@ class Lanes:
         group = LANES * self.lane
         width = -4 if dtype == np.float32 else dtype.itemsize
         good = kernel("bins_decode", "decode_lanes")(
-            self.words, self.head, self.groups[: (stop - 1) // group], start // group,
+            self.words, self.planes, self.head, self.groups[: (stop - 1) // group], start // group,
             self.outlier_rows, self.outliers, *mapping, width, out.view(np.uint8),
         )  # fmt: skip
         if not good:
@@ -404,7 +406,8 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
         _refuse(wrong, rows)
     told = head.tolist()
     count, more, bits = told[9:12]
-    words = words[: bits // 64 + 1 + SPARE_WORDS]  # what is cut short must not find zeros for long
+    words = words[: told[15] // 8 + 1 + SPARE_WORDS]  # what is cut short must not go on for long
+    planes = data[data.size - bits // 8 + told[15] :]
     if count == 0:
-        return Lanes(head, groups[:more], _NO_NUMBERS, _NO_NUMBERS, words)
-    return Lanes(head, groups[:more], odd[0, :count], odd[1, :count], words)
+        return Lanes(head, groups[:more], _NO_NUMBERS, _NO_NUMBERS, words, planes)
+    return Lanes(head, groups[:more], odd[0, :count], odd[1, :count], words, planes)

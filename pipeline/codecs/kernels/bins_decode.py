@@ -40,6 +40,7 @@ _WRONG = ~np.uint64(0)
 @wide_loop
 def decode_lanes(
     words: NDArray[np.uint64],
+    low_bits: NDArray[np.uint8],
     head: NDArray[np.int64],
     groups: NDArray[np.int64],
     first_group: int,
@@ -60,6 +61,8 @@ def decode_lanes(
     words
         The bit stream: the table, the groups right behind it, and at the end the low bits of all
         rows; and behind it `pipeline.codecs.lanes.SPARE_WORDS` of anything.
+    low_bits
+        The planes.
     head
         Offset, scale (a number is ``multiple * scale + offset``), shift, period, low bits, bits
         before the table, bits of a pair, smallest of a pair, rows of a lane, two that do not
@@ -95,7 +98,7 @@ def decode_lanes(
     lane = head[8]
     rows = head[12]
     limit = np.uint64(head[11] - rows * head[4]) if head[4] else np.uint64(8 * head[15])
-    plane_at = np.uint64(head[15] + 8 * first_group * plane_words(lane, planes))
+    plane_at = np.uint64(8 * first_group * plane_words(lane, planes))
     states = np.empty(4, np.uint64)
     begins = np.zeros((4, 2), np.int64)
     room = min(TILE, (lane + 15) & -16)
@@ -137,7 +140,7 @@ def decode_lanes(
             if at == _WRONG:
                 return False
             if planes:
-                add_planes(words, plane_at, np.uint64(planes), steps, raw)
+                add_planes(low_bits, plane_at, np.uint64(planes), steps, raw)
                 plane_at += np.uint64(8 * tile_words(steps, planes))
             if head[4] or odd_rows.size:
                 _mend(words, head, tile, start, total, done, steps, odd_rows, odd_residuals)
@@ -238,7 +241,7 @@ def _decode_rows(
     if most <= _MOST_BITS:
         quick = max(0, min(steps, total - 3 * lane - done))
     if quick > 0:
-        end = np.uint64(head[11])
+        end = np.uint64(8 * head[15])
         at = decode_tile(
             words, at, end, entries, halves, nexts, widths, states, tile, quick, most, plain, paired
         )

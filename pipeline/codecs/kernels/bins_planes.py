@@ -71,7 +71,7 @@ def piece_bits(left: np.uint64) -> np.uint64:
 
 @part
 def add_planes(
-    words: NDArray[np.uint64], byte: np.uint64, low: np.uint64, steps: int, tile: NDArray[np.uint64]
+    octets: NDArray[np.uint8], byte: np.uint64, low: np.uint64, steps: int, tile: NDArray[np.uint64]
 ) -> None:
     """Put low bits in planes, which begin at a byte, under the residuals of a tile."""
     lines = np.uint64((steps + 15) // 16)
@@ -82,7 +82,7 @@ def add_planes(
         size = lines * bits
         if bits == _ONE:
             for line in range(lines):
-                word = load(words, byte + _EIGHT * line)
+                word = load(octets, byte + _EIGHT * line)
                 to = _SIXTY_FOUR * line
                 for j in range(_SIXTY_FOUR):
                     tile[to + j] = (tile[to + j] << left) | (((word >> j) & _ONE) << place)
@@ -92,7 +92,7 @@ def add_planes(
                 shift = row * bits
                 to = row * size
                 for j in range(size):
-                    piece = (load(words, byte + _EIGHT * j) >> shift) & mask
+                    piece = (load(octets, byte + _EIGHT * j) >> shift) & mask
                     tile[to + j] = (tile[to + j] << left) | (piece << place)
         byte += _EIGHT * size
         place += bits

@@ -72,26 +72,37 @@ def _sum_up(tile: NDArray[np.int64], steps: int, begins: NDArray[np.int64]) -> N
 @part
 def _sum_up_slopes(tile: NDArray[np.int64], steps: int, begins: NDArray[np.int64]) -> None:
     """Undo differences of differences."""
-    a = begins[0, 1]
-    b = begins[1, 1]
-    c = begins[2, 1]
-    d = begins[3, 1]
+    a = begins[0, 0]
+    b = begins[1, 0]
+    c = begins[2, 0]
+    d = begins[3, 0]
+    slope_a = begins[0, 1]
+    slope_b = begins[1, 1]
+    slope_c = begins[2, 1]
+    slope_d = begins[3, 1]
     at = np.uint64(0)
     for _ in range(steps):
-        a += tile[at]
-        b += tile[at + _ONE]
-        c += tile[at + _TWO]
-        d += tile[at + _THREE]
+        slope_a += tile[at]
+        slope_b += tile[at + _ONE]
+        slope_c += tile[at + _TWO]
+        slope_d += tile[at + _THREE]
+        a += slope_a
+        b += slope_b
+        c += slope_c
+        d += slope_d
         tile[at] = a
         tile[at + _ONE] = b
         tile[at + _TWO] = c
         tile[at + _THREE] = d
         at += _FOUR
-    begins[0, 1] = a
-    begins[1, 1] = b
-    begins[2, 1] = c
-    begins[3, 1] = d
-    _sum_up(tile, steps, begins)
+    begins[0, 0] = a
+    begins[1, 0] = b
+    begins[2, 0] = c
+    begins[3, 0] = d
+    begins[0, 1] = slope_a
+    begins[1, 1] = slope_b
+    begins[2, 1] = slope_c
+    begins[3, 1] = slope_d
 
 
 @part

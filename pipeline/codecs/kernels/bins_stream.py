@@ -79,7 +79,8 @@ def read_head(
     odd, groups
         Receive rows (first row) and residuals of outliers, and bits of the groups.
     octets
-        Receives the bit stream and zeros behind it; not shorter than `data`.
+        Receives the bit stream up to the planes, and behind it zeros, as many as `octets` is
+        longer than `data`.
     """
     place = np.zeros(2, np.int64)
     head[0] = _take_signed(data, place)
@@ -146,9 +147,9 @@ def read_head(
     if total + rows * head[4] + 64 * planes > head[11]:
         return _SHORT
     start = np.uint64(place[0])
-    size = np.uint64(data.size) - start
+    size = np.uint64(head[15])
     for j in range(size):
         octets[j] = data[start + j]
-    for j in range(size, np.uint64(octets.size)):
+    for j in range(size, size + np.uint64(octets.size - data.size)):
         octets[j] = 0
     return _GOOD

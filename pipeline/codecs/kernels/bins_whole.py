@@ -53,7 +53,7 @@ def decode_whole(
         return wrong
     count = head[9]
     good = decode_lanes(
-        words[: head[11] // 64 + 1 + spare], head, groups[: head[10]], 0,
+        words[: head[15] // 8 + 1 + spare], data[data.size - head[11] // 8 + head[15] :], head, groups[: head[10]], 0,
         odd[0, :count], odd[1, :count], mapping, power, inverse, rest, lookup, width, out,
     )  # fmt: skip
     return 0 if good else IMPOSSIBLE

@@ -21,7 +21,6 @@ from pipeline.codecs.kernels.block_loop import part
 __all__ = ["bit_length", "fits", "fold", "load", "take", "take_gamma", "take_number", "window"]
 
 _ONE = np.uint64(1)
-_THREE = np.uint64(3)
 _SIX = np.uint64(6)
 _SEVEN = np.uint64(7)
 _HALF = np.uint64(32)
@@ -66,12 +65,13 @@ def window(words: NDArray[np.uint64], at: np.uint64) -> np.uint64:
     return (words[word] >> shift) | ((words[word + _ONE] << _ONE) << (_SIXTY_THREE - shift))
 
 
-def _window_at(words: NDArray[np.uint64], byte: np.uint64) -> np.uint64:
-    return np.uint64(window(words, byte << _THREE))
+def _window_at(memory: NDArray[Any], byte: np.uint64) -> np.uint64:
+    place = int(byte)
+    return np.uint64(int.from_bytes(memory.view(np.uint8)[place : place + 8].tobytes(), "little"))
 
 
 @intrinsic
-def _load_unaligned(_: Any, words: Any, byte: Any) -> Any:
+def _load_unaligned(_: Any, memory: Any, byte: Any) -> Any:
     """Load a little-endian word at any byte: one instruction where `window` takes eight."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -82,11 +82,11 @@ def _load_unaligned(_: Any, words: Any, byte: Any) -> Any:
         word.align = 1
         return word
 
-    return types.uint64(words, byte), generate
+    return types.uint64(memory, byte), generate
 
 
 load: Any = _load_unaligned if _compiled else _window_at
-"""Returns the 64 bits at a byte of `words`; nine bytes must be there, which nothing checks."""
+"""Returns the 64 bits at a byte of an array; eight bytes must be there, which nothing checks."""
 
 
 @part

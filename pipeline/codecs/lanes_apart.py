@@ -21,7 +21,7 @@ __all__ = ["Apart", "Pairs", "look_apart", "pair_up", "tokens_apart"]
 _MOST_BINS: Final = 250
 _BIN_BITS: Final = 13.0
 """What a bin takes in a table."""
-_MAY_COST: Final = 1.008
+_MAY_COST: Final = 1.03
 """Times what bins would take that suit the residuals exactly."""
 _PIECE_COST: Final = 0.003
 """Share of a stream that may be spent to save a piece: it takes a twelfth of the time to decode."""

@@ -78,11 +78,11 @@ _OFTEN: Final = 32
 """Few distinct residuals, and up to `_STATES` if the rarest comes this often, have a bin each:
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
-_PAIRS_MAY_COST: Final = 1.015
+_PAIRS_MAY_COST: Final = 1.02
 _FEW_PAIRS: Final = 48
 """Tables of more bins in several contexts take as long to lay out as they save in the stream."""
 _LEAST_IN_PLANES: Final = 8192
-_EACH_MAY_COST: Final = 1.009
+_EACH_MAY_COST: Final = 1.016
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
 _LEAST_SPLIT: Final = 1024

@@ -7,6 +7,8 @@ lanes at a time, whose states do not wait for each other (`bins_rows`), then the
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ from pipeline.codecs.kernels.bins_planes import (
     tile_words,
 )
 from pipeline.codecs.kernels.bins_residuals import patch, restore
-from pipeline.codecs.kernels.bins_rows import decode_tile, one_by_one
+from pipeline.codecs.kernels.bins_rows import decode_lane, decode_tile, one_by_one
 from pipeline.codecs.kernels.bins_table import ENTRY_WORDS, lay_out, read_table
 from pipeline.codecs.kernels.bins_values import write_values
 from pipeline.codecs.kernels.bits import fits, take_number, window
@@ -34,6 +36,7 @@ _HALF = np.int64(32)
 _LOW_HALF = np.int64((1 << 32) - 1)
 _MAX_PAIR = np.int64(1 << 18)
 _MOST_BITS = 28
+_MOST_OF_ONE = 56
 _WRONG = ~np.uint64(0)
 
 
@@ -156,9 +159,7 @@ def decode_lanes(
             ):  # fmt: skip
                 return False
             if not whole:
-                for k in range(4):
-                    size = min(steps, total - k * lane - done)
-                    _copy(apart, k * room, size, abs(width), out, start - first + k * lane + done)
+                _copy(aparts, room, outs, start - first + done, lane, steps, total - done, width)
             done += steps
         if at > limit:
             return False
@@ -237,11 +238,13 @@ def _decode_rows(
     """Decode a tile of a group of `total` rows; return the position behind it, or all ones."""
     lane = head[8]
     paired = head[6] > 0
+    end = np.uint64(8 * head[15])
+    if total <= lane and not paired and most <= _MOST_OF_ONE:
+        return decode_lane(words, at, end, entries, halves, nexts, widths, states, tile, steps)
     quick = 0
     if most <= _MOST_BITS:
         quick = max(0, min(steps, total - 3 * lane - done))
     if quick > 0:
-        end = np.uint64(8 * head[15])
         at = decode_tile(
             words, at, end, entries, halves, nexts, widths, states, tile, quick, most, plain, paired
         )
@@ -299,12 +302,30 @@ def _fill_up(tile: NDArray[np.int64], steps: int, lane: int, left: int) -> None:
 
 
 @part
-def _copy(
-    values: NDArray[np.uint8], begin: int, rows: int, width: int, out: NDArray[np.uint8], to: int
+def _copy_lanes(
+    values: NDArray[Any], room: int, out: NDArray[Any], to: int, lane: int, steps: int, left: int
 ) -> None:
-    """Copy rows of so many bytes."""
-    for i in range(rows * width):
-        out[to * width + i] = values[begin * width + i]
+    """Copy of every lane what it has; `left` rows are left of a group, and `room` is for each."""
+    for k in range(4):
+        begin = np.uint64(k * room)
+        goal = np.uint64(to + k * lane)
+        for i in range(np.uint64(max(0, min(steps, left - k * lane)))):
+            out[goal + i] = values[begin + i]
+
+
+@part
+def _copy(
+    values: Any, room: int, outs: Any, to: int, lane: int, steps: int, left: int, width: int
+) -> None:
+    """Copy values of so many bytes."""
+    if width == 8:
+        _copy_lanes(values[0], room, outs[0], to, lane, steps, left)
+    elif abs(width) == 4:
+        _copy_lanes(values[3], room, outs[3], to, lane, steps, left)
+    elif width == 2:
+        _copy_lanes(values[4], room, outs[4], to, lane, steps, left)
+    else:
+        _copy_lanes(values[5], room, outs[5], to, lane, steps, left)
 
 
 @part

@@ -19,7 +19,7 @@ from pipeline.codecs.kernels.bins_table import MOST_ENTRIES
 from pipeline.codecs.kernels.bits import fits, load, window
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["decode_tile", "one_by_one"]
+__all__ = ["decode_lane", "decode_tile", "one_by_one"]
 
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
@@ -181,6 +181,36 @@ def decode_tile(
     if most <= _ONE_FILL:
         return _four_of_one(words, at, entries, halves, nexts, widths, states, tile, rows)
     return _four_of_two(words, at, entries, halves, nexts, widths, states, tile, rows)
+
+
+@part
+def decode_lane(
+    words: NDArray[np.uint64],
+    at: np.uint64,
+    end: np.uint64,
+    entries: NDArray[np.uint64],
+    halves: NDArray[np.int32],
+    nexts: NDArray[np.uint16],
+    widths: NDArray[np.uint8],
+    states: NDArray[np.uint64],
+    tile: NDArray[np.int64],
+    rows: int,
+) -> np.uint64:
+    """Decode so many rows of the first lane, which is the only one; see `decode_tile`.
+
+    Rows may take up to 56 bits, because they are four times fewer.
+    """
+    if at > end:
+        return _WRONG
+    state = states[0]
+    to = np.uint64(0)
+    for _ in range(rows):
+        bits = load(words, at >> _THREE) >> (at & _SEVEN)
+        state, taken = _row(entries, halves, nexts, widths, state, bits, tile, to)
+        at += taken
+        to += _FOUR
+    states[0] = state
+    return at
 
 
 @part

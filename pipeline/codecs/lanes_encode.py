@@ -79,7 +79,7 @@ _OFTEN: Final = 32
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
 _PAIRS_MAY_COST: Final = 1.02
-_FEW_PAIRS: Final = 48
+_FEW_PAIRS: Final = 64
 """Tables of more bins in several contexts take as long to lay out as they save in the stream."""
 _LEAST_IN_PLANES: Final = 8192
 _EACH_MAY_COST: Final = 1.016

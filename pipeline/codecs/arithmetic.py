@@ -37,6 +37,8 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -75,6 +77,8 @@ TENS: Final = np.array([float(f"1e{d}") for d in range(-30, 41)])
 """The float64 nearest to ``10**d``, from ``d`` = -30 to 40."""
 
 _NAMES: Final = {1: "times", 2: "over", 3: "plus", 4: "decimals", 5: "significant", 6: "single"}
+_SURE: Final = 2.0**75
+_ODDEST: Final = 1 << 49
 _DIGITS: Final = {DECIMALS: range(23), SIGNIFICANT: range(1, 18)}
 
 
@@ -187,11 +191,13 @@ class Arithmetic:
         """List the steps."""
         return f"Arithmetic({', '.join(str(step) for step in self.steps)})"
 
-    def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return what the steps make of `numbers`, rounded to `dtype`."""
-        values = np.empty(numbers.size)
+    def inverse(
+        self, numbers: Numbers, dtype: np.dtype[Any], *, in_place: bool = False
+    ) -> NDArray[Any]:
+        """Return what the steps make of `numbers`, rounded to `dtype`, perhaps in their place."""
+        values = numbers.view(np.float64) if in_place else np.empty(numbers.size)
         kernel("block_arithmetic", "from_arithmetic")(
-            numbers.view(np.int64), *self._columns(), TENS, POWERS, values
+            numbers.view(np.int64), *self._columns(), self._inverses(), TENS, POWERS, values
         )
         with np.errstate(all="ignore"):
             return values.astype(dtype, copy=False)
@@ -216,7 +222,7 @@ class Arithmetic:
         """
         numbers, wide = scratch.empty(values.size, np.int64), values.astype(np.float64, copy=False)
         fits = kernel("block_arithmetic", "fit_arithmetic")(
-            wide, wide.view(np.int64), *self._columns(), TENS, POWERS,
+            wide, wide.view(np.int64), *self._columns(), self._inverses(), TENS, POWERS,
             values.dtype.itemsize == 4, tolerance, numbers, misfits, state,
         )  # fmt: skip
         return numbers if fits else None
@@ -225,3 +231,31 @@ class Arithmetic:
         """Return kinds and parameters of the steps, as kernels take them."""
         kinds = np.array([step.kind for step in self.steps], np.int64)
         return kinds, np.array([step.parameter for step in self.steps], np.float64)
+
+    def _inverses(self) -> NDArray[np.float64]:
+        """Return inverses of what whole numbers are divided by, each with what it lacks."""
+        pairs = np.zeros((len(self.steps), 2))
+        for at, step in enumerate(self.steps):
+            if step.kind == DECIMALS:
+                pairs[at] = _inverse(float(POWERS[int(step.parameter)]))
+            elif step.kind == OVER and at == 0:
+                pairs[at] = _inverse(step.parameter)
+        return pairs.reshape(-1)
+
+
+@lru_cache(maxsize=256)
+def _inverse(power: float) -> tuple[float, float]:
+    """Return the inverse of `power` rounded down, and the rest, 0 and 0 if they are no use.
+
+    They are as good as those of `pipeline.codecs.lanes.division`, but neither is negative, so
+    that infinities and negative zeros come out as divided, too.
+    """
+    if not 1.0 <= power < _SURE or power != int(power):
+        return 0.0, 0.0
+    odd = int(power) >> ((int(power) & -int(power)).bit_length() - 1)
+    if odd == 1 or odd >= _ODDEST:  # without a rest, infinity times it would not be a number
+        return 0.0, 0.0
+    inverse = 1.0 / power
+    if Fraction(inverse) * int(power) > 1:
+        inverse = math.nextafter(inverse, 0.0)
+    return inverse, float(Fraction(1, int(power)) - Fraction(inverse))

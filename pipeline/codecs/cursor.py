@@ -88,6 +88,10 @@ class Cursor:
         self._at = start + size
         return self._data[start : self._at]
 
+    def ahead(self) -> memoryview:
+        """Return all bytes that are left, and stay before them."""
+        return self._data[self._at : self._end]
+
     def rest(self) -> memoryview:
         """Return all bytes that are left."""
         return self.take(self._end - self._at)

@@ -48,7 +48,9 @@ class Finish:
         self.pointwise = not isinstance(transform, Multiples)
 
     def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
-        """Return the values that numbers, modulo 2**64, stand for."""
+        """Return the values that numbers, modulo 2**64, stand for, perhaps in their place."""
+        if isinstance(self._transform, Arithmetic):
+            return self._transform.inverse(numbers, self.dtype, in_place=True)
         with np.errstate(all="ignore"):  # what was stored may overflow, or be a signalling NaN
             return self._transform.inverse(numbers, self.dtype)
 

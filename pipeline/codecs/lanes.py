@@ -91,6 +91,7 @@ __all__ = [
     "NUMBERS",
     "PLANES",
     "PREDICTORS",
+    "SIZES",
     "SMOOTHING",
     "SPARE_WORDS",
     "LanePredictor",
@@ -110,6 +111,9 @@ HEAD: Final = 16
 
 SPARE_WORDS: Final = 1794
 """Words behind a stream: what four lanes of a tile take at most, 28 bits a row, and two more."""
+
+SIZES: Final = (HEAD, MOST_GROUPS - 1, MOST_OUTLIERS, SPARE_WORDS)
+"""What the kernels that read a whole stream make room for."""
 
 LEAST_LANE: Final = 256
 """Fewest rows of a lane, unless one lane holds them all."""
@@ -145,7 +149,6 @@ _WRONG: Final = {
     6: "too many outliers or groups",
     7: "a bit stream that is cut short",
 }
-_SIZES: Final = (HEAD, MOST_GROUPS - 1, MOST_OUTLIERS, SPARE_WORDS)
 _PARAMETERS: Final = (SMOOTHING, GRID)
 _NO_LOOKUP: Final = np.zeros(1, np.int64)
 _NO_NUMBERS: Final = np.empty(0, np.int64)
@@ -371,7 +374,7 @@ def decode_whole(
     out = np.empty(rows, dtype)
     width = -4 if dtype == np.float32 else dtype.itemsize
     wrong = kernel("bins_whole", "decode_whole")(
-        data, rows, predictor, _SIZES, *mapping, width, out.view(np.uint8)
+        data, rows, predictor, SIZES, *mapping, width, out.view(np.uint8)
     )
     if wrong:
         _refuse(wrong, rows)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import read_buffer
 from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.lists import read_lists
 from pipeline.codecs.packed import NO_NUMBERS
 from pipeline.codecs.series import read_part
 from pipeline.errors import CorruptBlockError
@@ -93,6 +94,9 @@ def read_marks(cursor: Cursor, rows: int) -> Marks:
     CorruptBlockError
         If it marks rows that do not exist, or another number of rows than it says.
     """
+    lists = read_lists(cursor, rows, 0)
+    if lists is not None:
+        return Marks(rows, lists.each, lists.lengths)
     count, kind = cursor.varint(rows), cursor.byte()
     if kind == BITMAP:
         lengths = _read_bitmap(cursor, rows)

@@ -31,6 +31,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.buffers import write_buffer
 from pipeline.codecs.cursor import Cursor, varint
 from pipeline.codecs.images import image
+from pipeline.codecs.lists import read_lists
 from pipeline.codecs.marks import (
     BITMAP,
     FEW_STRETCHES,
@@ -38,6 +39,7 @@ from pipeline.codecs.marks import (
     MOST_STRETCHES,
     STRETCHES,
     UNMARKED,
+    Marks,
     read_marks,
 )
 from pipeline.codecs.series import read_part
@@ -146,8 +148,7 @@ def apply_corrections(
     CorruptBlockError
         As `read_marks`, or if there are none.
     """
-    marks = read_marks(cursor, values.size if rows is None else rows)
-    folded = read_part(cursor, marks.marked)
+    marks, folded = _read_corrections(cursor, values.size if rows is None else rows)
     before = marks.part(0, start).marked
     part = marks.part(start, start + values.size)
     if part.marked:
@@ -156,3 +157,12 @@ def apply_corrections(
         kernel("block_rows", "mend")(bits, values.dtype.kind == "f", part.lengths, folded)
         if values.dtype.kind == "b":
             np.not_equal(bits, 0, out=values)
+
+
+def _read_corrections(cursor: Cursor, rows: int) -> tuple[Marks, NDArray[np.uint64]]:
+    """Return the rows that are off, and by how much."""
+    lists = read_lists(cursor, rows, 1)
+    if lists is not None:
+        return Marks(rows, lists.each, lists.lengths), lists.numbers
+    marks = read_marks(cursor, rows)
+    return marks, read_part(cursor, marks.marked)

@@ -30,6 +30,7 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import ENTROPY
 from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, decode_whole, read_lanes
+from pipeline.codecs.lists import read_lists
 from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
@@ -175,8 +176,11 @@ def _read_runs(
     """Return the number of every run, its rows less one, and the first multiple of all."""
     first, count = _read_count(predictor, cursor, rows)
     rows -= predictor
-    numbers = read_part(cursor, count)
-    lengths = read_part(cursor, count)
+    lists = read_lists(cursor, count, 2, masked=False)
+    if lists is None:
+        numbers, lengths = read_part(cursor, count), read_part(cursor, count)
+    else:
+        numbers, lengths = lists.numbers[:count], lists.numbers[count:]
     if lengths.max() >= rows or int(lengths.sum()) + count != rows:
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
     return numbers, lengths, first

@@ -307,3 +307,24 @@ def test_computed_columns_under_every_predictor(transform: Any, order: int) -> N
     assert mapped is not None
     assert np.array_equal(mapped.numbers, column)
     assert same_bits(decode_block(forced(values, mapped, order, VARINTS)).values, values)
+
+
+@pytest.mark.parametrize("over", [3.0, 7.0, 10.0, 3600.0, 4096.0])
+@pytest.mark.parametrize("digits", [0, 1, 5, 15, 22])
+def test_steps_round_as_divisions_do(over: float, digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    numbers = np.concatenate(
+        (
+            rng.integers(-(1 << 20), 1 << 20, 5_000),
+            rng.integers(-(1 << 62), 1 << 62, 5_000),
+            [0, -1],
+        )
+    )
+    last = Step(DECIMALS, digits)
+    steps = (Step(OVER, over), Step(TIMES, -1e-3), last, Step(TIMES, 1e300), last)
+    found = Arithmetic(steps).inverse(numbers.view(np.uint64), np.dtype(np.float64))
+    power = float(10**digits)
+    with np.errstate(all="ignore"):
+        wanted = np.rint(numbers / over * -1e-3 * power) / power
+        wanted = np.rint(wanted * 1e300 * power) / power
+    np.testing.assert_array_equal(found.view(np.int64), wanted.view(np.int64))

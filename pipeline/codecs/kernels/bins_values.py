@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["map_tile", "write_values"]
+__all__ = ["map_tile", "quotient", "write_values"]
 
 intrinsic: Any = _intrinsic
 
@@ -75,7 +75,7 @@ def _product(number: float, power: float, _inverse: float, _rest: float) -> floa
 
 
 _compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
-_quotient: Any = _times_inverse if _compiled else _divided
+quotient: Any = _times_inverse if _compiled else _divided
 _small_float: Any = _by_bits if _compiled else np.float64
 
 
@@ -137,7 +137,7 @@ def map_tile(
                 floats[i] /= power
         else:
             for i in range(count):
-                floats[i] = _quotient(floats[i], power, inverse, rest)
+                floats[i] = quotient(floats[i], power, inverse, rest)
         if mapping == 2:
             for i in range(count):
                 floats[i] = np.float64(np.float32(floats[i]))
@@ -189,7 +189,7 @@ def _make_writer(compute: Any) -> Any:
     return write
 
 
-_write_quotients = _make_writer(_quotient)
+_write_quotients = _make_writer(quotient)
 _write_products = _make_writer(_product)
 
 

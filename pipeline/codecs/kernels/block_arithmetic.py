@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.kernels.bins_values import quotient
 from pipeline.codecs.kernels.bits import bit_length
 from pipeline.codecs.kernels.block_loop import loop, part
 from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
@@ -78,9 +79,21 @@ def _round_significant(
 
 
 @part
-def _round_decimals(values: NDArray[np.float64], power: float) -> None:
+def _round_decimals(values: NDArray[np.float64], power: float, inverse: float, rest: float) -> None:
     for i in range(values.size):
-        values[i] = np.rint(values[i] * power) / power
+        values[i] = np.rint(values[i] * power)
+    _divide(values, power, inverse, rest)
+
+
+@part
+def _divide(values: NDArray[np.float64], power: float, inverse: float, rest: float) -> None:
+    """Divide whole numbers, by multiplication if there is an inverse."""
+    if inverse == 0.0:
+        for i in range(values.size):
+            values[i] = values[i] / power
+    else:
+        for i in range(values.size):
+            values[i] = quotient(values[i], power, inverse, rest)
 
 
 @part
@@ -88,18 +101,22 @@ def _apply(
     values: NDArray[np.float64],
     kinds: NDArray[np.int64],
     parameters: NDArray[np.float64],
+    inverses: NDArray[np.float64],
     tens: NDArray[np.float64],
     powers: NDArray[np.float64],
 ) -> None:
-    """Take `values` through the steps of `pipeline.codecs.arithmetic`, in place."""
+    """Take `values`, whole numbers, through the steps of `pipeline.codecs.arithmetic`, in place.
+
+    `inverses` has for each step the inverse of what whole numbers are divided by, and what that
+    lacks of it; 0 where there is none.
+    """
     for j in range(kinds.size):
         kind, parameter = kinds[j], parameters[j]
         if kind == _TIMES:
             for i in range(values.size):
                 values[i] = values[i] * parameter
         elif kind == _OVER:
-            for i in range(values.size):
-                values[i] = values[i] / parameter
+            _divide(values, parameter, inverses[2 * j], inverses[2 * j + 1])
         elif kind == _PLUS:
             for i in range(values.size):
                 values[i] = values[i] + parameter
@@ -107,7 +124,8 @@ def _apply(
             for i in range(values.size):
                 values[i] = np.float64(np.float32(values[i]))
         elif kind == _DECIMALS:
-            _round_decimals(values, powers[np.int64(parameter)])
+            power = powers[np.int64(parameter)]
+            _round_decimals(values, power, inverses[2 * j], inverses[2 * j + 1])
         else:
             _round_significant(values, np.int64(parameter), tens, powers)
 
@@ -135,16 +153,25 @@ def from_arithmetic(
     numbers: NDArray[np.int64],
     kinds: NDArray[np.int64],
     parameters: NDArray[np.float64],
+    inverses: NDArray[np.float64],
     tens: NDArray[np.float64],
     powers: NDArray[np.float64],
     values: NDArray[np.float64],
 ) -> None:
-    """Write what the steps make of `numbers`, in tiles that stay in the first cache."""
+    """Write what the steps make of `numbers`, in tiles that stay in the first cache.
+
+    `values` may be the memory of `numbers`.
+    """
+    buffer = np.empty(_TILE)
     for start in range(0, numbers.size, _TILE):
-        tile = values[start : start + _TILE]
+        column = numbers[start : start + _TILE]  # an index that may be negative takes twice as long
+        out = values[start : start + _TILE]
+        tile = buffer[: column.size]
         for i in range(tile.size):
-            tile[i] = np.float64(numbers[start + i])
-        _apply(tile, kinds, parameters, tens, powers)
+            tile[i] = np.float64(column[i])
+        _apply(tile, kinds, parameters, inverses, tens, powers)
+        for i in range(tile.size):
+            out[i] = tile[i]
 
 
 @loop
@@ -218,6 +245,7 @@ def fit_arithmetic(
     bits: NDArray[np.int64],
     kinds: NDArray[np.int64],
     parameters: NDArray[np.float64],
+    inverses: NDArray[np.float64],
     tens: NDArray[np.float64],
     powers: NDArray[np.float64],
     single: bool,
@@ -243,7 +271,7 @@ def fit_arithmetic(
             whole = whole if abs(whole) < _EXACT else 0.0
             numbers[start + i] = np.int64(whole)
             tile[i] = whole + 0.0  # a number has no negative zero
-        _apply(tile, kinds, parameters, tens, powers)
+        _apply(tile, kinds, parameters, inverses, tens, powers)
         if single:
             for i in range(tile.size):
                 tile[i] = np.float64(np.float32(tile[i]))

@@ -15,7 +15,7 @@ from pipeline.codecs.kernels.bins_values import map_tile
 from pipeline.codecs.kernels.block_layouts import transpose
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["decode_plain", "read_list"]
+__all__ = ["decode_plain", "integrate", "read_list", "read_varints"]
 
 _TILE = np.uint64(512)
 _ZERO = np.uint64(0)
@@ -29,6 +29,7 @@ _LOW_SEVEN = np.uint64(127)
 _MORE = np.uint64(128)
 _BYTE = np.uint64(255)
 _CONSTANT, _RAW, _CODES, _BIT_PLANES, _VARINTS = range(5)
+_LOOK_UP = 4
 _GOOD, _ESCAPES, _LENGTH, _ENTRY = range(4)
 _WRONG = ~np.uint64(0)
 
@@ -126,7 +127,7 @@ def _read_bit_planes(
 
 
 @part
-def _read_varints(
+def read_varints(
     data: NDArray[np.uint8], at: np.uint64, rows: np.uint64, tile: NDArray[np.uint64]
 ) -> np.uint64:
     """Read LEB128 numbers from `at` on; return the place behind them, all ones if they end."""
@@ -169,7 +170,7 @@ def _widen(
 
 
 @part
-def _integrate(
+def integrate(
     tile: NDArray[np.uint64],
     rows: np.uint64,
     order: np.uint64,
@@ -210,6 +211,25 @@ def _cut(
 
 
 @part
+def _find(
+    tile: NDArray[np.uint64],
+    rows: np.uint64,
+    lookup: NDArray[np.int64],
+    out: NDArray[np.int64],
+    to: np.uint64,
+) -> bool:
+    """Write what a look-up has for the numbers; False if it has nothing for one of them."""
+    farthest = _ZERO
+    for i in range(rows):
+        farthest = max(farthest, tile[i])
+    if farthest >= np.uint64(lookup.size):
+        return False
+    for i in range(rows):
+        out[to + i] = lookup[tile[i]]
+    return True
+
+
+@part
 def _finish(
     tile: NDArray[np.uint64],
     signed: NDArray[np.int64],
@@ -228,6 +248,8 @@ def _finish(
 
     `signed` and `floats` are the memory of `tile`.
     """
+    if mapping == _LOOK_UP and size == 8:
+        return _find(tile, rows, lookup, out.view(np.int64), to)
     groups = (rows + _THREE) >> _TWO
     for i in range(rows, groups << _TWO):
         tile[i] = _ZERO
@@ -311,7 +333,7 @@ def decode_plain(
             if larger.size:
                 used = _widen(tile, rows, _WRONG >> (np.uint64(64) - width), larger, used)
         elif stage == _VARINTS:
-            at = _read_varints(data, at, rows, tile)
+            at = read_varints(data, at, rows, tile)
             if at == _WRONG:
                 return _LENGTH
         elif stage == _BIT_PLANES:
@@ -323,7 +345,7 @@ def decode_plain(
         else:
             for i in range(rows):
                 tile[i] = constant
-        _integrate(tile, rows, order, scale, offset, begins)
+        integrate(tile, rows, order, scale, offset, begins)
         to = start + order
         if not _finish(
             tile, signed, floats, rows, mapping, power, inverse, rest, lookup, size, out, to
@@ -340,7 +362,7 @@ def decode_plain(
 def read_list(data: NDArray[np.uint8], numbers: NDArray[np.uint64]) -> bool:
     """Read zigzagged LEB128 numbers; False if they are not as many as there are bytes for."""
     rows = np.uint64(numbers.size)
-    if _read_varints(data, _ZERO, rows, numbers) != np.uint64(data.size):
+    if read_varints(data, _ZERO, rows, numbers) != np.uint64(data.size):
         return False
     for i in range(rows):
         numbers[i] = (numbers[i] >> _ONE) ^ (_ZERO - (numbers[i] & _ONE))

@@ -81,7 +81,7 @@ faster."""
 _PAIRS_MAY_COST: Final = 1.02
 _FEW_PAIRS: Final = 64
 """Tables of more bins in several contexts take as long to lay out as they save in the stream."""
-_LEAST_IN_PLANES: Final = 8192
+_LEAST_IN_PLANES: Final = 4096
 _EACH_MAY_COST: Final = 1.016
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
@@ -399,7 +399,8 @@ def _model(
     counts, frequencies = np.zeros((2, 8, 256), np.int64)
     kinds, moves = np.zeros(256, np.int64), np.zeros((8, 8), np.int64)
     seen = scratch.empty(tokens.size, np.uint8)
-    width = _state_bits(tokens.size) if bins > 1 else 0
+    # Every bin needs a state, however few the rows are.
+    width = max(_state_bits(tokens.size), (bins - 1).bit_length() + 1) if bins > 1 else 0
     sizes = np.array([width, contexts if bins > 1 else 1, bins, *known[1:]], np.int64)
     bits = kernel("bins_model", "model_bins")(
         tokens, lane, sizes, extras, counts, frequencies, kinds, moves, seen

@@ -25,15 +25,22 @@ A stream is offset and scale (`pipeline.codecs.streams`), the predictor's parame
 ==========  ==============================================================================
 part        bytes
 ==========  ==============================================================================
-low         LEB128: low bits (0 to 62) of every residual that stand apart, or 63 for pairs,
-            times 8, plus the bits (0 to 7) before the bit stream in its first byte
-pairs       if low is 63: bits ``b`` of a residual in a pair (1 byte, 1 to 6), and the smallest
-            residual (zigzag LEB128)
+low         LEB128: low bits (0 to 62) of every residual that stand apart, row by row, or 63 if
+            a kind follows; times 8, plus the bits (0 to 7) before the bit stream in its first
+            byte
+kind        if low is 63, LEB128: bits ``b`` (1 to 6) of a residual in a pair, 0 without pairs,
+            plus 128 if low bits lie in planes; at least one of both is so
+plane bits  if low bits lie in planes: how many of every residual (1 byte, 1 to 62)
+smallest    if there are pairs: the smallest residual without its plane bits (zigzag LEB128,
+            closer to zero than 2**18)
 lane        LEB128: rows of a lane
 outliers    LEB128: how many residuals are kept apart, at most 1,024; for each the rows from
-            the one before (or 0), LEB128, and the residual, zigzag LEB128
+            the one before (or 0), LEB128, and the whole residual, zigzag LEB128
 groups      LEB128 for each but the last, of at most 64: its bits
-bit stream  table, groups, low bits of all rows; fields begin at the lowest bits of a byte
+bit stream  table, groups, low bits of all rows if they stand row by row, which end with the
+            last bit; fields begin at the lowest bits of a byte
+planes      if low bits lie in planes: the last bytes of the stream, as many as the planes of
+            all groups take; the groups end before them
 ==========  ==============================================================================
 
 *Table*: bits of a state (4 bits; 0, or 4 to 12), contexts less one (3), bins less one (8); the
@@ -45,9 +52,19 @@ for each context and each kind (up to the last that a bin has) in 3 bits; and fo
 each bin but the last its share of all states: how much longer it is in bits than the one before,
 zigzagged (Exp-Golomb of order 0), and its bits but the highest. The last bin has what is left.
 
-*Pairs*: two consecutive rows share a bin without plain bits, whose base is what the first
-residual is above the smallest, times ``2**b``, plus what the second is above it. Where a row of a
-table or a group is spoken of, a pair is meant; lanes and the block have even numbers of rows.
+*Pairs*: two consecutive rows of a lane share a bin without plain bits. Its base, not negative, is
+what the first residual is above the smallest, times ``2**b``, plus what the second is above it;
+both residuals are closer to zero than 2**18. Where a row of a table or a group is spoken of, a
+pair is meant; lanes and the block have even numbers of rows.
+
+*Planes*: group after group, and in a group tile after tile. A tile has the rows of 256 steps, the
+last one of a group those that are left; a step has a row of each lane, and a group as many as its
+first lane has rows. Number ``4 * step + lane`` of a tile is the low bits of that row's residual,
+0 if there is none, and further zeros make the numbers a multiple of 64. They are laid out in
+little-endian words of 64 bits as `pipeline.codecs.kernels.bins_planes` says: a tile of n numbers
+with so many plane bits takes ``n * plane bits / 64`` words. A residual is what its bin, or its
+half of a pair, says, times ``2**plane bits``, plus its low bits; low bits that stand row by row
+come under it the same way. A row kept apart has a bin and low bits, too, which do not matter.
 
 *Group*: for every lane with rows its state, the begin of its predictor as a number, less the
 begin of the lane before, and for delta2 the first difference, a number; then row by row, in each
@@ -87,8 +104,10 @@ __all__ = [
     "MAX_STATE_BITS",
     "MOST_GROUPS",
     "MOST_OUTLIERS",
+    "MOST_PLANES",
     "NONE",
     "NUMBERS",
+    "PAIRS",
     "PLANES",
     "PREDICTORS",
     "SIZES",
@@ -132,10 +151,13 @@ PREDICTORS: Final = {
 """Names of the predictors by id."""
 
 PAIRS: Final = 63
-"""What stands for the low bits where two rows share a bin, or low bits lie in planes."""
+"""What stands for the low bits where a kind follows: pairs, low bits in planes, or both."""
 
 PLANES: Final = 128
 """Flag beside the bits of a pair: low bits lie in planes."""
+
+MOST_PLANES: Final = 62
+"""Most low bits in planes."""
 
 MAX_PAIR: Final = 1 << 18
 """Residuals of a pair lie closer than this to zero."""
@@ -217,8 +239,10 @@ def division(power: float, single: bool) -> Mapping:
 
     ``number * inverse + number * rest``, rounded once, is off by less than 2**-105 of itself
     before it is rounded, and ``number / power`` is no nearer to a tie of float64 than
-    ``2**-54 / odd``, where power is ``odd`` times a power of two: so for ``odd < 2**51`` both
-    are rounded to the same.
+    ``2**-54 / odd`` of itself, where power is ``odd`` times a power of two: so for
+    ``odd < 2**51`` both are rounded to the same. Numbers are whole and below 2**64, and powers
+    below 2**75, so nothing on the way is too small for all of its bits. The inverse is 0 for
+    other powers: these have to be divided by.
 
     References
     ----------
@@ -242,6 +266,8 @@ class Table:
     Attributes
     ----------
     state_bits, contexts, bins : int
+    plain_bits : int
+        Most plain bits of a bin.
     bits : int
         What it takes.
     """
@@ -249,6 +275,7 @@ class Table:
     state_bits: int
     contexts: int
     bins: int
+    plain_bits: int
     bits: int
 
 
@@ -293,13 +320,23 @@ class Lanes:
 
     @property
     def low(self) -> int:
-        """Low bits of every residual that stand apart."""
+        """Low bits of every residual that stand apart, row by row."""
         return int(self.head[4])
+
+    @property
+    def plane_bits(self) -> int:
+        """Low bits of every residual that lie in planes."""
+        return int(self.head[14])
 
     @property
     def pairs(self) -> bool:
         """Whether two rows share a bin."""
         return bool(self.head[6])
+
+    @property
+    def bin_rows(self) -> int:
+        """How many rows share a bin."""
+        return 2 if self.pairs else 1
 
     @property
     def lane(self) -> int:
@@ -326,7 +363,8 @@ class Lanes:
         if end == WORD:
             raise CorruptBlockError("holds an impossible table of bins")
         state_bits, contexts, count = sizes.tolist()
-        return Table(state_bits, contexts, count, int(end) - int(start))
+        widest = int(bins[1, :count].max())
+        return Table(state_bits, contexts, count, widest, int(end) - int(start))
 
     def restore(
         self, start: int, stop: int, mapping: Mapping, dtype: np.dtype[Any] = _NUMBER

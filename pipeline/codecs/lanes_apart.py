@@ -58,7 +58,7 @@ class Apart:
     counts: NDArray[np.int64]
 
 
-def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int) -> Apart:
+def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int, most: int) -> Apart:
     """Look how many low bits may be set apart.
 
     Parameters
@@ -66,6 +66,8 @@ def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int) -> Apa
     residuals : ndarray of int64, shape (rows,)
     smallest, largest : int
         Of the residuals.
+    most : int
+        Bits that may be set apart.
     """
     first = max(0, (largest - smallest).bit_length() - _COUNTED_BITS)
     begin = smallest >> first
@@ -73,7 +75,7 @@ def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int) -> Apa
     kernel("bins_apart", "count_high")(residuals, first, np.int64(begin), counts)
     low, pair_low, best, least = -1, -1, math.inf, math.inf
     soonest = soonest_pairs = math.inf
-    for bits in range(first, first + _COUNTED_BITS + 1):
+    for bits in range(first, min(first + _COUNTED_BITS, most) + 1):
         entropy, bins = _entropy(_merged(counts, begin, bits - first))
         if bits == first:
             least = (entropy + bits) * residuals.size

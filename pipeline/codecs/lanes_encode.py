@@ -20,6 +20,7 @@ from pipeline.codecs.lanes import (
     MAX_STATE_BITS,
     MOST_GROUPS,
     MOST_OUTLIERS,
+    MOST_PLANES,
     PAIRS,
     PLANES,
     LanePredictor,
@@ -82,6 +83,8 @@ _PAIRS_MAY_COST: Final = 1.02
 _FEW_PAIRS: Final = 64
 """Tables of more bins in several contexts take as long to lay out as they save in the stream."""
 _LEAST_IN_PLANES: Final = 4096
+_LINE: Final = 16
+"""Steps of four lanes whose low bits fill words of 64 bits, as many as there are low bits."""
 _EACH_MAY_COST: Final = 1.016
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
@@ -230,9 +233,11 @@ class Modelled:
         low, rest = self._model.planes, self._residuals
         if not low:
             return b""
-        words = np.zeros((rest.values.size // 64 + rest.begins.shape[0]) * low, np.uint64)
-        used = kernel("bins_apart", "pack_planes")(self._whole, low, rest.lane, words)
-        return words[:used].tobytes()
+        groups, left = divmod(rest.values.size, LANES * rest.lane)
+        lines = groups * -(-rest.lane // _LINE) + -(-min(rest.lane, left) // _LINE)
+        words = np.zeros(lines * low, np.uint64)
+        kernel("bins_apart", "pack_planes")(self._whole, low, rest.lane, words)
+        return words.tobytes()
 
 
 def _write_outliers(rows: NDArray[np.int64], residuals: NDArray[np.int64]) -> bytes:
@@ -288,7 +293,7 @@ def model_lanes(
     if _in_planes(rest):
         if low:
             whole = (rest.values << low) | low_bits.view(np.int64)
-        model = _shortest(rest, contexts, known)
+        model = _shortest(rest, contexts, known, MOST_PLANES - low)
         bits = model.bits + rows * low
         rest = _with_dropped(rest, model.dropped, whole)
         model, low, low_bits = replace(model, planes=model.planes + low), 0, _NO_BITS
@@ -304,11 +309,14 @@ def _in_planes(rest: _Residuals) -> bool:
     return rest.values.size >= _LEAST_IN_PLANES and rest.lane % 2 == 0
 
 
-def _shortest(rest: _Residuals, contexts: int, known: Known) -> _Model:
-    """Return the bins that take least, or a little more if they are faster to decode."""
+def _shortest(rest: _Residuals, contexts: int, known: Known, most: int) -> _Model:
+    """Return the bins that take least, or a little more if they are faster to decode.
+
+    They set at most `most` bits apart.
+    """
     if known.layout == BINS_OF_ROWS:
         return _single(rest, rest.smallest, rest.largest, contexts, known)
-    apart = look_apart(rest.values, rest.smallest, rest.largest)
+    apart = look_apart(rest.values, rest.smallest, rest.largest, most)
     pairs = each = None
     if known.layout != BINS_OF_NUMBERS:
         pairs = _pairs(rest, contexts, apart, known)

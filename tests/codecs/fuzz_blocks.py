@@ -19,6 +19,7 @@ from pipeline.codecs.frame import DTYPES, MAX_ROWS, BlockStatistics, join_frame
 from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED
 from pipeline.codecs.pieces import PIECES
 from pipeline.codecs.series import BINS, LIST, RUNS
+from tests.codecs import plane_columns as planes
 from tests.codecs.block_columns import bits_column, forced, hard_floats, sensor, times
 from tests.codecs.fuzz_streams import (
     any_laned,
@@ -69,6 +70,8 @@ def seed_blocks() -> dict[str, bytes]:
     if not config.DISABLE_JIT:  # type: ignore[attr-defined]
         columns["groups"] = np.cumsum(rng.integers(-3, 4, 33_000)).astype("int32")
     blocks = {name: encode_block(column) for name, column in columns.items()}
+    for name in ("numbers", "dropped", "plain-bits", "wide", "short-group-of-pairs", "bool"):
+        blocks[f"planes {name}"] = planes.encoded(name)
     blocks["gaps"] = encode_block(walk, rng.random(walk.size) < 0.8)
     for entropy, width in ((RAW, 8), (2, 4), (2, 16), (3, 40), (4, 0)):
         with np.errstate(all="ignore"):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pipeline.codecs.cursor import WORD, signed_varint, sized, varint
-from pipeline.codecs.lanes import GRID, LANES, LEAST_LANE, MOST_OUTLIERS, PAIRS, SMOOTHING
+from pipeline.codecs.lanes import GRID, LANES, LEAST_LANE, MOST_OUTLIERS, PAIRS, PLANES, SMOOTHING
 from pipeline.codecs.series import BINS, LIST, RUNS
 from pipeline.codecs.streams import write_nested
 
@@ -98,6 +98,8 @@ class LanedStream:
     tail: bytes = b""
     pair_bits: int = 1
     pair_least: int = 0
+    planes: int = 0
+    plane_flag: bool = False
 
     def write(self) -> bytes:
         """The stream behind offset and scale."""
@@ -105,13 +107,22 @@ class LanedStream:
         head += varint(self.period) if self.predictor == GRID else b""
         head += varint(8 * self.low + self.skip)
         if self.low == PAIRS:
-            head += bytes((self.pair_bits,)) + signed_varint(self.pair_least)
+            head += varint(self.pair_bits | PLANES * (self.plane_flag or self.planes > 0))
+            head += varint(self.planes) if self.plane_flag or self.planes else b""
+            head += signed_varint(self.pair_least) if self.pair_bits else b""
         head += varint(self.lane) + self.outliers
         head += b"".join(varint(size) for size in self.groups)
         bits = Bits()
         bits.put(0, self.skip)
         self._write_table(bits)
         return head + bits.tobytes() + self.tail
+
+    def plane_bytes(self) -> int:
+        """What low bits in planes take."""
+        lane, lines = max(1, self.lane), 0
+        for start in range(0, self.rows, LANES * lane):
+            lines += -(-min(lane, self.rows - start) // 16)
+        return 8 * self.planes * lines
 
     def _write_table(self, bits: Bits) -> None:
         bits.put(self.state_bits, 4)
@@ -163,10 +174,14 @@ def any_laned(rng: Generator, rows: int) -> tuple[int, bytes]:
         stream.low, stream.lane = PAIRS, lane - lane % 2
         stream.pair_bits, stream.base = int(rng.integers(1, 7)), abs(stream.base)
         stream.pair_least = int(rng.integers(-40, 40))
+    if rng.random() < 0.4:
+        stream.pair_bits *= stream.low == PAIRS
+        stream.low, stream.planes = PAIRS, int(rng.choice((1, 2, 7, 15, 16, 33, 62)))
     for _ in range(int(rng.choice((0, 0, 1, 2)))):
         _spoil(stream, rng)
-    size = rows * (stream.low + state_bits + widest) // 8 + 16
-    stream.tail = rng.bytes(min(size, 4 * rows + 64))
+    apart = 0 if stream.low == PAIRS else stream.low
+    size = rows * (apart + state_bits + widest) // 8 + 16
+    stream.tail = rng.bytes(min(size, 4 * rows + 64) + min(stream.plane_bytes(), 9 * rows + 2048))
     if rng.random() < 0.1:
         stream.tail = stream.tail[: int(rng.integers(0, len(stream.tail)))]
     return stream.predictor, stream.write()
@@ -190,7 +205,7 @@ def _spoil(stream: LanedStream, rng: Generator) -> None:
     """Make one field impossible, or extreme."""
     bins = int(rng.integers(len(stream.extras)))
     shares = stream.frequencies[int(rng.integers(len(stream.frequencies)))]
-    kind = int(rng.integers(16))
+    kind = int(rng.integers(18))
     if kind == 0:
         stream.state_bits = int(rng.integers(0, 16))
     elif kind == 1:
@@ -218,9 +233,13 @@ def _spoil(stream: LanedStream, rng: Generator) -> None:
     elif kind == 12 and stream.groups:
         stream.groups[int(rng.integers(len(stream.groups)))] = any_size(rng, 1000)
     elif kind == 13:
-        stream.pair_bits = int(rng.integers(0, 9))
+        stream.pair_bits = int(rng.choice((0, 1, 2, 6, 7, 8, 63, 64, 127, 128, 255, 256)))
     elif kind == 14:
         stream.pair_least = any_signed(rng)
+    elif kind == 15:
+        stream.planes = int(rng.choice((0, 1, 61, 62, 63, 64, 127, 128, 129, 2**20)))
+    elif kind == 16:
+        stream.plane_flag = True
     else:
         stream.outliers = rng.bytes(int(rng.integers(1, 12)))
 

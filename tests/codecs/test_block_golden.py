@@ -94,3 +94,18 @@ def test_every_part_of_a_laned_stream_has_a_golden_block() -> None:
     assert any(stages["outliers"] for stages in laned)
     assert any(stages["low_bits"] for stages in laned)
     assert any(stages["groups"] > 1 for stages in laned)
+
+
+def test_every_layout_of_low_bits_in_planes_has_a_golden_block() -> None:
+    told = {name: describe((FOLDER / entry["block"]).read_bytes())["stages"]
+            for name, entry in MANIFEST.items() if name.startswith("planes-")}  # fmt: skip
+    planes = [stages for stages in told.values() if stages["plane_bits"]]
+    assert {stages["bin_rows"] for stages in planes} == {1, 2}
+    assert any(stages["plain_bits"] for stages in planes)
+    assert any(stages["pairs"] and stages["outliers"] for stages in planes)
+    assert any(stages["pairs"] and stages["groups"] > 1 for stages in planes)
+    assert any(stages["lane_rows"] % 256 == 0 for stages in planes)
+    assert max(stages["plane_bits"] for stages in planes) > 48
+    for pairs in (False, True):
+        wide = [stages for stages in planes if stages["plane_bits"] > 32]
+        assert any(stages["pairs"] == pairs for stages in wide)

@@ -56,6 +56,8 @@ def test_the_blocks_to_be_damaged_go_through_every_stage() -> None:
     assert any(stages["outliers"] >= 8 for stages in told)
     assert any(stages["low_bits"] for stages in told)
     assert any(stages["contexts"] > 1 for stages in told)
+    assert any(stages["plane_bits"] and not stages["pairs"] for stages in told)
+    assert any(stages["plane_bits"] and stages["pairs"] for stages in told)
     assert INTERPRETED or any(stages["groups"] > 1 for stages in told)
 
 
@@ -175,6 +177,19 @@ def test_bases_that_no_entry_holds_are_refused(base: int) -> None:
         ({"low": 63, "rows": 9, "lane": 9}, "lanes of impossible"),
         ({"low": 63, "base": -1}, "impossible bit stream"),
         ({"low": 63, "base": 2**20, "pair_bits": 2}, "impossible bit stream"),
+        ({"low": 63, "pair_bits": 0}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 64}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 0, "plane_flag": True}, "pairs of impossible"),
+        ({"low": 63, "plane_flag": True}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 7, "planes": 3}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 0, "planes": 63}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 0, "planes": 128}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 0, "planes": 129}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 128, "planes": 0}, "pairs of impossible"),
+        ({"low": 63, "pair_bits": 256}, "pairs of impossible"),
+        ({"low": 63, "rows": 9, "lane": 9, "planes": 1}, "lanes of impossible"),
+        ({"low": 63, "pair_bits": 0, "planes": 62, "tail": bytes(8)}, "cut short"),
+        ({"low": 63, "planes": 1, "rows": 300, "lane": 300, "tail": bytes(100)}, "cut short"),
         ({"low": 64}, "too large"),
         ({"lane": 9}, "lanes of impossible"),
         ({"lane": 11}, "too large"),
@@ -190,6 +205,34 @@ def test_bases_that_no_entry_holds_are_refused(base: int) -> None:
 def test_laned_streams_that_cannot_be(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(CorruptBlockError, match=says):
         lanes_of(laned(**fields))
+
+
+def wrapped(number: int) -> int:
+    """A number as 64 bits hold it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+@pytest.mark.parametrize("planes", [1, 13, 16, 62])
+def test_planes_put_together_by_hand(planes: int) -> None:
+    stream = laned(low=63, pair_bits=0, planes=planes, base=-7, tail=b"")
+    states = bytes(2)
+    stream.tail = states + b"\xff" * stream.plane_bytes()
+    assert lanes_of(stream).tolist() == [wrapped((-6 << planes) - 1)] * 10
+    stream.tail = states + bytes(stream.plane_bytes())
+    assert lanes_of(stream).tolist() == [wrapped(-7 << planes)] * 10
+
+
+def test_groups_that_reach_into_the_planes_are_refused() -> None:
+    """Two groups of bins with 40 plain bits; the planes are there, and bits for the groups not."""
+    stream = laned(2048, low=63, pair_bits=0, planes=2, extras=[40])
+    stream.lane, stream.groups = 256, [256 * 4 * 40]
+    good = 2048 * 40 // 8 + 64
+    stream.tail = bytes(good + stream.plane_bytes())
+    assert lanes_of(stream).size == 2048
+    for missing in (64, 1024, good // 2 - 100):
+        stream.tail = bytes(good - 64 - missing + stream.plane_bytes())
+        with pytest.raises(CorruptBlockError, match=r"impossible bit stream|cut short"):
+            lanes_of(stream)
 
 
 def test_describing_runs_refuses_runs_within_runs_however_deep() -> None:

@@ -41,6 +41,7 @@ from tests.codecs.block_columns import (
     times,
     walk,
 )
+from tests.codecs.plane_columns import COLUMNS, column, encoded
 from tests.golden.manifest import open_manifest
 
 __all__ = ["FOLDER", "add_missing", "cases"]
@@ -54,7 +55,10 @@ type Case = tuple[NDArray[Any], NDArray[np.bool_] | None, Callable[[], bytes]]
 
 def cases() -> dict[str, Case]:
     """Return values, validity and encoder of every block, by name."""
-    return _chosen() | _forced() | _computed() | _series()
+    planes: dict[str, Case] = {
+        f"planes-{name}": (column(name), None, partial(encoded, name)) for name in COLUMNS
+    }
+    return _chosen() | _forced() | _computed() | _series() | planes
 
 
 def _chosen() -> dict[str, Case]:

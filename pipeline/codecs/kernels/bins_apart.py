@@ -167,8 +167,8 @@ def _pack_tile(
 @loop
 def pack_planes(
     residuals: NDArray[np.int64], low: int, lane: int, words: NDArray[np.uint64]
-) -> int:
-    """Write the `low` bits of all residuals to `words`, which are zeros; return how many it took.
+) -> None:
+    """Write the `low` bits of all residuals to `words`: zeros, exactly as many as it takes.
 
     Lanes are of so many rows; in the last group the last ones may be shorter, or empty.
     """
@@ -189,4 +189,3 @@ def pack_planes(
                     tile[_FOUR * i + np.uint64(k)] = np.uint64(number)
             _pack_tile(tile, np.uint64(low), np.uint64((steps + 15) // 16), words, np.uint64(to))
             to += tile_words(steps, low)
-    return to

@@ -173,8 +173,8 @@ def _as_all(
     NDArray[np.int64],
     NDArray[np.float64],
     NDArray[np.float32],
-    NDArray[np.int32],
-    NDArray[np.int16],
+    NDArray[np.uint32],
+    NDArray[np.uint16],
     NDArray[np.uint8],
 ]:
     """Return the same memory as every type of values that there is."""
@@ -185,8 +185,8 @@ def _as_all(
         whole.view(np.int64),
         whole.view(np.float64),
         half.view(np.float32),
-        half.view(np.int32),
-        quarter.view(np.int16),
+        half.view(np.uint32),
+        quarter.view(np.uint16),
         out,
     )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.codecs.kernels.bits import bit_length
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["assign_bins", "assign_pairs", "count_values", "plan_bins"]
+__all__ = ["assign_bins", "count_values", "plan_bins"]
 
 _SLICES = 128
 _TAIL_SLICES = 1024
@@ -248,35 +248,3 @@ def assign_bins(
             farthest[bin] = distance
     for i in range(bins):
         extras[i] = bit_length(np.uint64(farthest[i]))
-
-
-@loop
-def assign_pairs(
-    residuals: NDArray[np.int64],
-    smallest: np.int64,
-    bits: int,
-    most: int,
-    bases: NDArray[np.int64],
-    tokens: NDArray[np.uint8],
-) -> int:
-    """Write the bin of every two residuals, which are pairs; return how many pairs there are.
-
-    A pair is the distances of both from the smallest, the second in `bits` low bits. Returns 0,
-    and leaves `tokens` alone, if there are more than `most`.
-    """
-    counts = np.zeros(1 << (2 * bits), np.int32)
-    for i in range(tokens.size):
-        one = np.uint64(residuals[2 * i] - smallest) << np.uint64(bits)
-        counts[one | np.uint64(residuals[2 * i + 1] - smallest)] += 1
-    found = 0
-    for pair in range(counts.size):
-        if counts[pair]:
-            if found == most:
-                return 0
-            bases[found] = pair
-            counts[pair] = found
-            found += 1
-    for i in range(tokens.size):
-        one = np.uint64(residuals[2 * i] - smallest) << np.uint64(bits)
-        tokens[i] = counts[one | np.uint64(residuals[2 * i + 1] - smallest)]
-    return found

@@ -22,6 +22,10 @@ _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
 _SIGN = np.int64(63)
 _ALL_BUT_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
+_ALL_BITS = np.int64(-1)
+_FOUR_BYTES = np.int64(0xFFFFFFFF)
+_TWO_BYTES = np.int64(0xFFFF)
+_ONE_BYTE = np.int64(0xFF)
 _FAR_SHIFT = np.int64(52)
 _MAGIC = np.int64(0x4338000000000000)
 _LEAST = np.int64(-(1 << 51))
@@ -246,19 +250,20 @@ def _write(
     tile: NDArray[np.int64],
     steps: np.uint64,
     offset: np.int64,
+    mask: np.int64,
     out: NDArray[Any],
     starts: NDArray[np.uint64],
 ) -> None:
-    """Write the numbers of all four lanes."""
+    """Write the numbers of all four lanes, cut by a mask to what `out` holds."""
     a = starts[0]
     b = starts[1]
     c = starts[2]
     d = starts[3]
     for i in range(steps):
-        out[a + i] = tile[_FOUR * i] + offset
-        out[b + i] = tile[_FOUR * i + _ONE] + offset
-        out[c + i] = tile[_FOUR * i + _TWO] + offset
-        out[d + i] = tile[_FOUR * i + _THREE] + offset
+        out[a + i] = (tile[_FOUR * i] + offset) & mask
+        out[b + i] = (tile[_FOUR * i + _ONE] + offset) & mask
+        out[c + i] = (tile[_FOUR * i + _TWO] + offset) & mask
+        out[d + i] = (tile[_FOUR * i + _THREE] + offset) & mask
 
 
 @part
@@ -288,15 +293,15 @@ def _write_tile(
     """Write a tile, each lane from its row in `starts` on; numbers get `offset` on top."""
     rows = np.uint64(steps)
     if width == 8:
-        _write(tile, rows, offset, outs[0], starts)
+        _write(tile, rows, offset, _ALL_BITS, outs[0], starts)
     elif width == -4:
         _write_singles(floats, rows, outs[2], starts)
     elif width == 4:
-        _write(tile, rows, offset, outs[3], starts)
+        _write(tile, rows, offset, _FOUR_BYTES, outs[3], starts)
     elif width == 2:
-        _write(tile, rows, offset, outs[4], starts)
+        _write(tile, rows, offset, _TWO_BYTES, outs[4], starts)
     else:
-        _write(tile, rows, offset, outs[5], starts)
+        _write(tile, rows, offset, _ONE_BYTE, outs[5], starts)
 
 
 @part

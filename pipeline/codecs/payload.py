@@ -29,9 +29,8 @@ cannot be had without it, from 128 on if a decoder that does not know it may pas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +69,7 @@ __all__ = [
 _GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
 
 
-@dataclass(frozen=True)
-class _Level:
+class _Level(NamedTuple):
     """A range of rows that are wanted, at one level of leaving rows out.
 
     Attributes
@@ -88,6 +86,9 @@ class _Level:
         """Return the same range among the rows that are not left out."""
         if out is None:
             return self
+        if self.start == 0 and self.stop == self.rows:
+            there = self.rows - out.marked
+            return _Level(there, 0, there)
         before = self.start - out.part(0, self.start).marked
         within = self.stop - self.start - self.part(out).marked
         return _Level(self.rows - out.marked, before, before + within)
@@ -170,8 +171,24 @@ def _decode_around_gaps(
     dtype = content.dtype
     missing = _marks(sections, MISSING, wanted.rows)
     absent = _marks(sections, ABSENT, wanted.rows)
-    there = wanted.below(absent)
-    value = _read_value(sections, dtype)
+    values = _decode_held(content, sections, wanted.below(absent))
+    gaps = missing if absent is None else absent
+    part = None if gaps is None else wanted.part(gaps)
+    if part is None or not part.marked:
+        return _finished(sections, values), None
+    fill = _fill_bits(dtype)
+    valid = np.empty(part.rows, np.bool_)
+    if absent is not None:
+        values = part.expand(values, fill, valid)
+    else:
+        valid.fill(True)
+        part.overwrite(values, fill, valid)
+    return _finished(sections, values), valid
+
+
+def _decode_held(content: Content, sections: dict[int, Cursor], there: _Level) -> NDArray[Any]:
+    """Decode rows that have a value, or hold one, some of which may be one and the same."""
+    value = _read_value(sections, content.dtype)
     repeated = _marks(sections, REPEATED, there.rows)
     dropped = _marks(sections, DROPPED, there.rows)
     streamed = there.below(dropped)
@@ -180,17 +197,7 @@ def _decode_around_gaps(
         there.part(repeated).overwrite(values, value)
     if dropped is not None:
         values = there.part(dropped).expand(values, value)
-    gaps = missing if absent is None else absent
-    if gaps is None or not wanted.part(gaps).marked:
-        return _finished(sections, values), None
-    fill = _fill_bits(dtype)
-    valid = np.empty(wanted.stop - wanted.start, np.bool_)
-    if absent is not None:
-        values = wanted.part(absent).expand(values, fill, valid)
-    else:
-        valid.fill(True)
-        wanted.part(gaps).overwrite(values, fill, valid)
-    return _finished(sections, values), valid
+    return values
 
 
 def _finished(sections: dict[int, Cursor], values: NDArray[Any]) -> NDArray[Any]:

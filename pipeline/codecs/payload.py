@@ -35,6 +35,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.content import (
     ABSENT,
     CORRECTIONS,
@@ -47,10 +48,11 @@ from pipeline.codecs.content import (
 )
 from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.finishing import Finish
+from pipeline.codecs.lanes import SIZES
 from pipeline.codecs.marks import Marks, read_marks
 from pipeline.codecs.sections import apply_corrections
 from pipeline.codecs.series import INHERITED, LIST, decode_series
-from pipeline.codecs.transforms import read_transform
+from pipeline.codecs.transforms import Decimal, Identity, Ordered, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
 
@@ -67,6 +69,10 @@ __all__ = [
 ]
 
 _GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
+_FEW_SECTIONS: Final = frozenset((ABSENT, VALUES))
+_MOST_FEW: Final = 2000
+_SIMPLE: Final = frozenset((Identity.id, Ordered.id, Decimal.id))
+_SINGLE: Final = np.dtype(np.float32)
 
 
 class _Level(NamedTuple):
@@ -161,7 +167,41 @@ def decode_payload(
     if sections.keys().isdisjoint(_GAPS):  # nearly every block
         values = _decode_values(content, sections, content.rows, start, stop)
         return _finished(sections, values), None
+    if stop - start == content.rows and sections.keys() == _FEW_SECTIONS:
+        few = _decode_few(content, sections)
+        if few is not None:
+            return few
     return _decode_around_gaps(content, sections, _Level(content.rows, start, stop))
+
+
+def _decode_few(
+    content: Content, sections: dict[int, Cursor]
+) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """Decode a block few rows of which have a value at once, None if it is not one of the usual.
+
+    Cursors do not move.
+    """
+    mask, values = (Cursor(sections[id].ahead()) for id in (ABSENT, VALUES))
+    rows, dtype = content.rows, content.dtype
+    if content.transform not in _SIMPLE or Cursor(mask.ahead()).varint() + _MOST_FEW < rows:
+        return None
+    finish = Finish(read_transform(content.transform, values, rows, dtype), dtype)
+    if finish.mapping is None:
+        return None
+    series = inherit(content, values)
+    out, valid = np.empty(rows, dtype), np.empty(rows, np.bool_)
+    good = kernel("lists_read", "read_few")(
+        _octets(mask), _octets(series), content.predictor, content.entropy & ~INHERITED, SIZES,
+        *finish.mapping, _fill_bits(dtype), -4 if dtype == _SINGLE else dtype.itemsize,
+        out.view(np.uint8), valid,
+    )  # fmt: skip
+    return (out, valid) if good else None
+
+
+def _octets(cursor: Cursor) -> NDArray[np.uint8]:
+    octets = np.frombuffer(cursor.ahead(), np.uint8)
+    octets.flags.writeable = False
+    return octets
 
 
 def _decode_around_gaps(

@@ -29,13 +29,13 @@ cannot be had without it, from 128 on if a decoder that does not know it may pas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs._load import kernel
 from pipeline.codecs.content import (
     ABSENT,
     CORRECTIONS,
@@ -48,10 +48,11 @@ from pipeline.codecs.content import (
 )
 from pipeline.codecs.cursor import Cursor, signed_varint, varint
 from pipeline.codecs.finishing import Finish
+from pipeline.codecs.lanes import SIZES
 from pipeline.codecs.marks import Marks, read_marks
 from pipeline.codecs.sections import apply_corrections
 from pipeline.codecs.series import INHERITED, LIST, decode_series
-from pipeline.codecs.transforms import read_transform
+from pipeline.codecs.transforms import Decimal, Identity, Ordered, read_transform
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
 
@@ -68,10 +69,13 @@ __all__ = [
 ]
 
 _GAPS: Final = frozenset((MISSING, REPEATED, ABSENT, DROPPED))
+_FEW_SECTIONS: Final = frozenset((ABSENT, VALUES))
+_MOST_FEW: Final = 2000
+_SIMPLE: Final = frozenset((Identity.id, Ordered.id, Decimal.id))
+_SINGLE: Final = np.dtype(np.float32)
 
 
-@dataclass(frozen=True)
-class _Level:
+class _Level(NamedTuple):
     """A range of rows that are wanted, at one level of leaving rows out.
 
     Attributes
@@ -88,6 +92,9 @@ class _Level:
         """Return the same range among the rows that are not left out."""
         if out is None:
             return self
+        if self.start == 0 and self.stop == self.rows:
+            there = self.rows - out.marked
+            return _Level(there, 0, there)
         before = self.start - out.part(0, self.start).marked
         within = self.stop - self.start - self.part(out).marked
         return _Level(self.rows - out.marked, before, before + within)
@@ -160,7 +167,41 @@ def decode_payload(
     if sections.keys().isdisjoint(_GAPS):  # nearly every block
         values = _decode_values(content, sections, content.rows, start, stop)
         return _finished(sections, values), None
+    if stop - start == content.rows and sections.keys() == _FEW_SECTIONS:
+        few = _decode_few(content, sections)
+        if few is not None:
+            return few
     return _decode_around_gaps(content, sections, _Level(content.rows, start, stop))
+
+
+def _decode_few(
+    content: Content, sections: dict[int, Cursor]
+) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """Decode a block few rows of which have a value at once, None if it is not one of the usual.
+
+    Cursors do not move.
+    """
+    mask, values = (Cursor(sections[id].ahead()) for id in (ABSENT, VALUES))
+    rows, dtype = content.rows, content.dtype
+    if content.transform not in _SIMPLE or Cursor(mask.ahead()).varint() + _MOST_FEW < rows:
+        return None
+    finish = Finish(read_transform(content.transform, values, rows, dtype), dtype)
+    if finish.mapping is None:
+        return None
+    series = inherit(content, values)
+    out, valid = np.empty(rows, dtype), np.empty(rows, np.bool_)
+    good = kernel("lists_read", "read_few")(
+        _octets(mask), _octets(series), content.predictor, content.entropy & ~INHERITED, SIZES,
+        *finish.mapping, _fill_bits(dtype), -4 if dtype == _SINGLE else dtype.itemsize,
+        out.view(np.uint8), valid,
+    )  # fmt: skip
+    return (out, valid) if good else None
+
+
+def _octets(cursor: Cursor) -> NDArray[np.uint8]:
+    octets = np.frombuffer(cursor.ahead(), np.uint8)
+    octets.flags.writeable = False
+    return octets
 
 
 def _decode_around_gaps(
@@ -170,8 +211,24 @@ def _decode_around_gaps(
     dtype = content.dtype
     missing = _marks(sections, MISSING, wanted.rows)
     absent = _marks(sections, ABSENT, wanted.rows)
-    there = wanted.below(absent)
-    value = _read_value(sections, dtype)
+    values = _decode_held(content, sections, wanted.below(absent))
+    gaps = missing if absent is None else absent
+    part = None if gaps is None else wanted.part(gaps)
+    if part is None or not part.marked:
+        return _finished(sections, values), None
+    fill = _fill_bits(dtype)
+    valid = np.empty(part.rows, np.bool_)
+    if absent is not None:
+        values = part.expand(values, fill, valid)
+    else:
+        valid.fill(True)
+        part.overwrite(values, fill, valid)
+    return _finished(sections, values), valid
+
+
+def _decode_held(content: Content, sections: dict[int, Cursor], there: _Level) -> NDArray[Any]:
+    """Decode rows that have a value, or hold one, some of which may be one and the same."""
+    value = _read_value(sections, content.dtype)
     repeated = _marks(sections, REPEATED, there.rows)
     dropped = _marks(sections, DROPPED, there.rows)
     streamed = there.below(dropped)
@@ -180,17 +237,7 @@ def _decode_around_gaps(
         there.part(repeated).overwrite(values, value)
     if dropped is not None:
         values = there.part(dropped).expand(values, value)
-    gaps = missing if absent is None else absent
-    if gaps is None or not wanted.part(gaps).marked:
-        return _finished(sections, values), None
-    fill = _fill_bits(dtype)
-    valid = np.empty(wanted.stop - wanted.start, np.bool_)
-    if absent is not None:
-        values = wanted.part(absent).expand(values, fill, valid)
-    else:
-        valid.fill(True)
-        wanted.part(gaps).overwrite(values, fill, valid)
-    return _finished(sections, values), valid
+    return values
 
 
 def _finished(sections: dict[int, Cursor], values: NDArray[Any]) -> NDArray[Any]:

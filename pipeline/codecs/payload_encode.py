@@ -13,21 +13,24 @@ from pipeline.codecs._load import kernel
 from pipeline.codecs.choose import estimate_bits
 from pipeline.codecs.choose_transform import recall_transform
 from pipeline.codecs.cursor import signed_varint, sized, varint
-from pipeline.codecs.entropy import ENTROPY, RAW
+from pipeline.codecs.entropy import BIT_PLANES, ENTROPY, RAW
 from pipeline.codecs.header import BlockStatistics
+from pipeline.codecs.images import image
 from pipeline.codecs.mappings import Mapped
 from pipeline.codecs.memory import Memory, parts_of
 from pipeline.codecs.multiples import as_multiples
 from pipeline.codecs.payload import ABSENT, CORRECTIONS, DROPPED, MISSING, REPEATED, VALUES
 from pipeline.codecs.pieces import PIECES, write_pieces
+from pipeline.codecs.plain_encode import PlainStream, encode_plain
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
+from pipeline.codecs.scaling import scale_down
 from pipeline.codecs.sections import write_corrections, write_mask
 from pipeline.codecs.series import INHERITED, LIST
 from pipeline.codecs.series_encode import Series, encode_series, repeat_series
 from pipeline.codecs.statistics import Pieces
 from pipeline.codecs.streams import Scaled, encode_stream
-from pipeline.codecs.transforms import Arithmetic, Identity
+from pipeline.codecs.transforms import Arithmetic, Dictionary, Identity
 from pipeline.model.dtypes import fill_value
 
 __all__ = ["Payload", "encode_payload"]
@@ -38,6 +41,9 @@ it and putting them back costs more time than they do."""
 
 _MANY_MISFITS: Final = 8
 """Rows per row that arithmetic does not bring back from which on multiples are tried."""
+
+_MANY_ENTRIES: Final = 1024
+_MUCH: Final = 1.125
 
 _SHORT: Final = 512  # bytes that a few more would still make longer
 _PIECES_SHARE: Final = 100
@@ -197,7 +203,35 @@ def _mapped_series(
             mapped = _without_corrections(mapped, values)
     if memory is not None:
         memory.transform = plan
-    return mapped, series or encode_series(mapped.numbers, mapped.bounds, recipe, memory)
+    series = series or encode_series(mapped.numbers, mapped.bounds, recipe, memory)
+    return _without_dictionary(mapped, series, values)
+
+
+def _without_dictionary(
+    mapped: Mapped, series: Series, values: NDArray[Any]
+) -> tuple[Mapped, Series]:
+    """Return whole numbers as themselves where looking them up would not save much.
+
+    Numbers in as many planes take an eighth more bytes at most, and two thirds of the time: a
+    look-up takes as long as a predictor, and reading thousands of entries does once more.
+    """
+    transform, stream = mapped.transform, series.stream
+    if not isinstance(transform, Dictionary) or not isinstance(stream, PlainStream):
+        return mapped, series
+    whole = values.dtype.kind in "iu" and isinstance(transform.base, Identity)
+    if not whole or stream.entropy != BIT_PLANES or transform.entries.size < _MANY_ENTRIES:
+        return mapped, series
+    numbers = image(values)
+    scaled = scale_down(numbers)
+    if int(scaled.multiples.max()).bit_length() > stream.width:
+        return mapped, series
+    most = _MUCH * (len(stream.body) + len(transform.write()))
+    for order in range(stream.predictor + 1):
+        own = encode_plain(scaled, order, stream.entropy)
+        if len(own.body) <= most:
+            itself = Mapped(Identity(), numbers, mapped.misfits)
+            return itself, Series(own, scaled.offset, scaled.scale)
+    return mapped, series
 
 
 def _without_corrections(mapped: Mapped, values: NDArray[Any]) -> Mapped:

@@ -50,6 +50,8 @@ _JUDGED: Final = 16384
 _STATES: Final = 128
 """Numbers below this may be states: contexts often tell more of them than differences do."""
 _FEW_STATES: Final = 4
+_FEW_VALUES: Final = 256
+"""Numbers below this fit a byte, in which patterns often are clearer than in differences."""
 _PATTERNED: Final = 0.93
 _PATTERNS_SHARE: Final = 0.86
 """Of the bytes of bins, that a plain stream must stay below: it takes twice as long to decode."""
@@ -247,7 +249,10 @@ def _search(scaled: Scaled, recipe: Recipe, runs: list[EncodedStream]) -> _Found
     suspected = largest < _FEW_STATES or _patterned(modelled)
     if recipe.patterns or (recipe.patterns is None and suspected):
         most = _size(found[-1]) * (1.0 if recipe.patterns else _PATTERNS_SHARE)
-        ways = [encode_plain(scaled, order) for order in _orders(ranked[0], recipe)]
+        orders = _orders(ranked[0], recipe)
+        if largest < _FEW_VALUES and 0 not in orders:
+            orders = (0, *orders)
+        ways = [encode_plain(scaled, order) for order in orders]
         found.extend(way for way in ways if _size(way) < most)
     _LOG.debug("%d rows: %s", numbers.size, [(NAMES[way.entropy], _size(way)) for way in found])
     return _best(found, modelled, ranked)

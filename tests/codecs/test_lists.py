@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.codecs.block import decode_block, encode_block
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.lists import read_lists
 from pipeline.codecs.sections import apply_corrections, write_corrections, write_mask
+from tests.codecs.block_columns import same_bits
 
 _ROWS = 30_000
 
@@ -61,3 +63,23 @@ def test_damage_is_noticed_or_harmless() -> None:
                 assert lists.lengths.sum() == mask.size
                 assert (lists.lengths >= 0).all()
                 assert lists.lengths[1::2].sum() == lists.each
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "u4", "i2", "u1"])
+@pytest.mark.parametrize("kind", ["same", "walk", "noise"])
+@pytest.mark.parametrize("there", [1, 5, 90, 1500])
+def test_few_rows_with_a_value_come_back(dtype: str, kind: str, there: int) -> None:
+    rng = np.random.default_rng(there)
+    walk = {"same": np.zeros(_ROWS), "walk": rng.normal(size=_ROWS).cumsum()}
+    values = (walk.get(kind, rng.normal(size=_ROWS)) * 8 + 100).round(1).astype(dtype)
+    valid = np.zeros(_ROWS, np.bool_)
+    valid[rng.choice(_ROWS, there, replace=False)] = True
+    block = encode_block(values, valid)
+    whole = decode_block(block)
+    assert whole.valid is not None
+    np.testing.assert_array_equal(whole.valid, valid)
+    assert same_bits(whole.values[valid], values[valid])
+    for start, stop in ((0, _ROWS - 1), (1000, 20_000)):
+        part = decode_block(block, rows=(start, stop))
+        assert same_bits(part.values, whole.values[start:stop])
+        np.testing.assert_array_equal(part.valid, valid[start:stop])

@@ -6,14 +6,17 @@ They are a few dozen numbers in a stream of their own. What Python does for each
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codecs.kernels.bins_values import map_tile
 from pipeline.codecs.kernels.bins_whole import decode_whole
 from pipeline.codecs.kernels.block_loop import part, wide_loop
 from pipeline.codecs.kernels.plain_decode import integrate, read_varints
 
-__all__ = ["read_lists"]
+__all__ = ["read_few", "read_lists"]
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -27,6 +30,7 @@ _MARKED, _UNMARKED, _STRETCHES, _FEW_STRETCHES = 1, 2, 3, 4
 _MOST_LISTED = 64
 _AS_THEY_ARE = np.int64(0)
 _WIDTH = np.int64(8)
+_FEW = 2048
 _ODD = -1
 
 
@@ -99,6 +103,29 @@ def _read_list(data: NDArray[np.uint8], out: NDArray[np.uint64]) -> bool:
 
 
 @part
+def _read_series(
+    data: NDArray[np.uint8],
+    predictor: int,
+    entropy: int,
+    sizes: tuple[int, int, int, int],
+    lookup: NDArray[np.int64],
+    out: NDArray[np.uint64],
+) -> bool:
+    """Read a series that takes all bytes; False if there is anything odd about it."""
+    if entropy == _BINS:
+        rows, octets = np.int64(out.size), out.view(np.uint8)
+        wrong = decode_whole(
+            data, rows, predictor, sizes, _AS_THEY_ARE, 1.0, 0.0, 0.0, lookup, _WIDTH, octets
+        )
+        return bool(wrong == 0)
+    if entropy == _LIST:
+        return bool(predictor == 0 and out.size <= _MOST_LISTED and _read_list(data, out))
+    if entropy in (_CONSTANT, _VARINTS):
+        return bool(_read_plain(data, entropy, predictor, out))
+    return False
+
+
+@part
 def _read_nested(
     data: NDArray[np.uint8],
     place: NDArray[np.int64],
@@ -117,28 +144,7 @@ def _read_nested(
     if place[1] or size > data.size - start:
         return False
     place[0] = start + size
-    body = data[start : start + size]
-    if entropy == _BINS:
-        octets = out.view(np.uint8)
-        wrong = decode_whole(
-            body,
-            np.int64(out.size),
-            predictor,
-            sizes,
-            _AS_THEY_ARE,
-            1.0,
-            0.0,
-            0.0,
-            lookup,
-            _WIDTH,
-            octets,
-        )
-        return bool(wrong == 0)
-    if entropy == _LIST:
-        return bool(predictor == 0 and out.size <= _MOST_LISTED and _read_list(body, out))
-    if entropy in (_CONSTANT, _VARINTS):
-        return bool(_read_plain(body, entropy, predictor, out))
-    return False
+    return _read_series(data[start : start + size], predictor, entropy, sizes, lookup, out)
 
 
 @part
@@ -304,4 +310,105 @@ def read_lists(
             return False
     told[1] = each
     told[2] = place[0]
+    return True
+
+
+@part
+def _spread(
+    values: NDArray[Any],
+    lengths: NDArray[np.int64],
+    count: int,
+    fill: np.uint64,
+    out: NDArray[Any],
+    valid: NDArray[np.bool_],
+) -> None:
+    """Write `values` to the rows of every other stretch, and `fill` to the others."""
+    at = _ZERO
+    taken = _ZERO
+    for k in range(count):
+        stop = at + np.uint64(lengths[k])
+        if k & 1:
+            for i in range(at, stop):
+                out[i] = fill
+            for i in range(at, stop):
+                valid[i] = False
+        else:
+            behind = taken - at
+            for i in range(at, stop):
+                out[i] = values[i + behind]
+                valid[i] = True
+            taken += stop - at
+        at = stop
+
+
+@wide_loop
+def read_few(
+    mask: NDArray[np.uint8],
+    data: NDArray[np.uint8],
+    predictor: int,
+    entropy: int,
+    sizes: tuple[int, int, int, int],
+    mapping: int,
+    power: float,
+    inverse: float,
+    rest: float,
+    lookup: NDArray[np.int64],
+    fill: np.uint64,
+    width: int,
+    out: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+) -> bool:
+    """Decode a block few rows of which have a value; False if there is anything odd about it.
+
+    Parameters
+    ----------
+    mask
+        Of the rows without a value.
+    data, predictor, entropy
+        The series of the others, and its stages.
+    sizes
+        See `pipeline.codecs.kernels.bins_whole.decode_whole`.
+    mapping, power, inverse, rest, lookup, width, out
+        See `pipeline.codecs.kernels.bins_decode.decode_lanes`.
+    fill
+        Bits of the rows without a value.
+    valid
+        Receives which rows have one.
+    """
+    place = np.zeros(2, np.int64)
+    lengths = np.empty(_FEW, np.int64)
+    numbers = np.empty(_FEW, np.uint64)
+    none = np.zeros(1, np.int64)
+    count = np.int64(_read_mask(mask, place, sizes, none, valid.size, lengths, numbers))
+    if count < 0 or place[0] != mask.size:
+        return False
+    few = np.int64(0)
+    for k in range(0, count, 2):
+        few += lengths[k]
+    if few == 0 or few + 3 > numbers.size:
+        return False
+    if not _read_series(data, predictor, entropy, sizes, none, numbers[:few]):
+        return False
+    steps = (few + 3) // 4
+    for i in range(few, 4 * steps):
+        numbers[i] = numbers[0]
+    floats = numbers.view(np.float64)
+    if not map_tile(
+        numbers.view(np.int64), floats, steps, mapping, np.int64(1), np.int64(0), power, inverse,
+        rest, lookup,
+    ):  # fmt: skip
+        return False
+    if width == -4:
+        singles = np.empty(few, np.float32)
+        for i in range(few):
+            singles[i] = floats[i]
+        _spread(singles.view(np.uint32), lengths, count, fill, out.view(np.uint32), valid)
+    elif width == 8:
+        _spread(numbers, lengths, count, fill, out.view(np.uint64), valid)
+    elif width == 4:
+        _spread(numbers, lengths, count, fill, out.view(np.uint32), valid)
+    elif width == 2:
+        _spread(numbers, lengths, count, fill, out.view(np.uint16), valid)
+    else:
+        _spread(numbers, lengths, count, fill, out, valid)
     return True

@@ -57,7 +57,7 @@ what the first residual is above the smallest, times ``2**b``, plus what the sec
 both residuals are closer to zero than 2**18. Where a row of a table or a group is spoken of, a
 pair is meant; lanes and the block have even numbers of rows.
 
-*Planes*: group after group, and in a group tile after tile. A tile has the rows of 256 steps, the
+*Planes*: group after group, and in a group tile after tile. A tile has the rows of 1,024 steps, the
 last one of a group those that are left; a step has a row of each lane, and a group as many as its
 first lane has rows. Number ``4 * step + lane`` of a tile is the low bits of that row's residual,
 0 if there is none, and further zeros make the numbers a multiple of 64. They are laid out in

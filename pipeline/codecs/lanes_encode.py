@@ -88,6 +88,7 @@ _LINE: Final = 16
 _EACH_MAY_COST: Final = 1.016
 """Times what takes least that a layout may, because it is faster to decode."""
 _OUTLIER_BITS: Final = 32.0
+_ROW_BITS: Final = 11.0
 _LEAST_SPLIT: Final = 1024
 """Fewer rows than this stand in one lane: four states would cost more than they save in time."""
 _PADDING: Final = 2
@@ -300,8 +301,14 @@ def model_lanes(
     else:
         model = _single(rest, rest.smallest, rest.largest, contexts, known)
         bits = model.bits + rows * low
-    bits += _OUTLIER_BITS * rest.outliers.size + 40.0 * rest.begins.shape[0]
+    bits += _outlier_bits(rest.outliers) + 40.0 * rest.begins.shape[0]
     return Modelled(predictor, bits, rest, low, low_bits, model, whole)
+
+
+def _outlier_bits(outliers: NDArray[np.int64]) -> float:
+    """Return what outliers take: some bits for each one's row, and LEB128 of it."""
+    lengths = np.log2(2.0 * np.abs(outliers.astype(np.float64)) + 2.0)
+    return float((_ROW_BITS + 8.0 * np.ceil(lengths / 7.0)).sum())
 
 
 def _in_planes(rest: _Residuals) -> bool:
@@ -413,7 +420,14 @@ def _model(
     bits = kernel("bins_model", "model_bins")(
         tokens, lane, sizes, extras, counts, frequencies, kinds, moves, seen
     )
+    bits += _gap_bits(bases[:bins], extras[:bins])
     return _Model(tokens, seen, (sizes, bases, extras, kinds, moves, frequencies), bits)
+
+
+def _gap_bits(bases: NDArray[np.int64], extras: NDArray[np.int64]) -> float:
+    """Return what gaps between bins take in a table, beyond the bit of those that touch."""
+    gaps = ((bases[1:] - bases[:-1] - 1) >> extras[:-1]).astype(np.float64)
+    return float(2.0 * np.floor(np.log2(gaps + 1.0)).sum())
 
 
 def _lane_rows(rows: int, bits: float) -> int:

@@ -37,7 +37,7 @@ from tests.codecs.block_columns import same_bits
 from tests.codecs.plane_columns import COLUMNS, column, encoded, other_choices
 
 BLOCKS = {name: encoded(name) for name in COLUMNS}
-TILE = 256
+TILE = 1024
 VALUES = 1
 HEAD = b"\x00\x01"
 

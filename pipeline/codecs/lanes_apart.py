@@ -174,8 +174,8 @@ def pair_up(residuals: NDArray[np.int64], apart: Apart) -> Pairs | None:
     found = kernel("bins_apart", "assign_high_pairs")(
         residuals, low, np.int64(begin), bits, _MOST_PAIRS, bases, tokens, dropped
     )
-    if not found:
-        return None
     bins, rare = found % 256, found // 256
+    if not bins:  # too many pairs have none, or all of a few
+        return None
     rows = np.sort(np.concatenate((2 * dropped[:rare], 2 * dropped[:rare] + 1)))
     return Pairs(low, begin, bits, tokens, bases[:bins], rows)

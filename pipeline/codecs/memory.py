@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pipeline.codecs.lanes import LanePredictor
-from pipeline.codecs.lanes_encode import LOOK, Known
+from pipeline.codecs.lanes_bins import LOOK, Known
 
 __all__ = ["Memory", "SeriesPlan", "next_part", "parts_of"]
 

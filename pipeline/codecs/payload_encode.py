@@ -24,12 +24,12 @@ from pipeline.codecs.pieces import PIECES, write_pieces
 from pipeline.codecs.plain_encode import PlainStream, encode_plain
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.recipes import Recipe
-from pipeline.codecs.scaling import scale_down
+from pipeline.codecs.scaling import Scaled, scale_down
 from pipeline.codecs.sections import write_corrections, write_mask
 from pipeline.codecs.series import INHERITED, LIST
 from pipeline.codecs.series_encode import Series, encode_series, repeat_series
 from pipeline.codecs.statistics import Pieces
-from pipeline.codecs.streams import Scaled, encode_stream
+from pipeline.codecs.streams import encode_stream
 from pipeline.codecs.transforms import Arithmetic, Dictionary, Identity
 from pipeline.model.dtypes import fill_value
 

@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.codecs.choose import encode_residuals
 from pipeline.codecs.entropy import BIT_PLANES, CODES, ENTROPY, VARINTS, is_constant
 from pipeline.codecs.predictors import Predictor
-from pipeline.codecs.streams import EncodedStream, Scaled, encode_stream
+from pipeline.codecs.scaling import Scaled
+from pipeline.codecs.streams import EncodedStream, encode_stream
 
 __all__ = ["PLAIN", "PlainStream", "encode_plain"]
 

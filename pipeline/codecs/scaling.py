@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,11 +12,27 @@ from numpy.typing import NDArray
 from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD
-from pipeline.codecs.streams import Scaled
 
-__all__ = ["scale_down"]
+__all__ = ["Scaled", "scale_down"]
 
 _FEW: Final = 256
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Numbers as multiples of a scale above an offset.
+
+    Attributes
+    ----------
+    multiples : ndarray of uint64, shape (rows,)
+        The smallest is 0.
+    offset, scale : int
+        ``number = multiple * scale + offset``, modulo 2**64.
+    """
+
+    multiples: NDArray[np.uint64]
+    offset: int
+    scale: int
 
 
 def scale_down(numbers: NDArray[Any], bounds: tuple[int, int] | None = None) -> Scaled:

@@ -22,15 +22,16 @@ from pipeline.codecs.choose_predictor import Prediction, choose_predictor, sampl
 from pipeline.codecs.cursor import signed_varint, sized, varint
 from pipeline.codecs.entropy import CONSTANT
 from pipeline.codecs.lanes import DELTA, DELTA2, GRID, NONE, LanePredictor
-from pipeline.codecs.lanes_encode import LOOK, Known, Modelled, model_lanes
+from pipeline.codecs.lanes_bins import LOOK, Known
+from pipeline.codecs.lanes_encode import Modelled, model_lanes
 from pipeline.codecs.memory import Memory, SeriesPlan, next_part
 from pipeline.codecs.plain_encode import PLAIN, PlainStream, encode_plain
 from pipeline.codecs.recipes import Recipe
 from pipeline.codecs.runs_encode import find_runs
-from pipeline.codecs.scaling import scale_down
+from pipeline.codecs.scaling import Scaled, scale_down
 from pipeline.codecs.series import BINS, NAMES, RUNS
 from pipeline.codecs.short_encode import encode_short, scale_of
-from pipeline.codecs.streams import EncodedStream, Scaled
+from pipeline.codecs.streams import EncodedStream
 
 __all__ = ["Series", "encode_series", "repeat_series", "write_part"]
 

@@ -22,50 +22,28 @@ id, the length (LEB128) of the stream, and the stream.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs._load import kernel
-from pipeline.codecs.cursor import WORD, Cursor, signed_varint, sized, varint
+from pipeline.codecs.cursor import Cursor, signed_varint, sized, varint
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS, is_constant
 from pipeline.codecs.lanes import NUMBERS, Mapping
 from pipeline.codecs.packed import NUMBER, unpack
 from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.scaling import Scaled, scale_down
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
     "EncodedStream",
-    "Scaled",
     "decode_stream",
     "describe_stream",
     "encode_stream",
     "lengths_of",
-    "scale_down",
     "write_nested",
 ]
-
-_FEW: Final = 256
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """Numbers as multiples of a scale above an offset.
-
-    Attributes
-    ----------
-    multiples : ndarray of uint64, shape (rows,)
-        The smallest is 0.
-    offset, scale : int
-        ``number = multiple * scale + offset``, modulo 2**64.
-    """
-
-    multiples: NDArray[np.uint64]
-    offset: int
-    scale: int
 
 
 @dataclass(frozen=True)
@@ -75,50 +53,6 @@ class EncodedStream:
     predictor: int
     entropy: int
     body: bytes
-
-
-def scale_down(numbers: NDArray[Any], bounds: tuple[int, int] | None = None) -> Scaled:
-    """Take the smallest of `numbers` and their common divisor out.
-
-    Parameters
-    ----------
-    numbers : ndarray of int64 or uint64, shape (rows,), at least one row
-        Where nothing is to be taken out, they are returned as they stand.
-    bounds : tuple of int, optional
-        Smallest and largest number, if they are known.
-
-    Notes
-    -----
-    Distances are unsigned, so nothing overflows whatever the range. The divisor of a few rows
-    is tried on all of them by multiplication, and reduced wherever a row objects.
-    """
-    offset, last = bounds or (int(numbers.min()), int(numbers.max()))
-    words, least = numbers.view(np.uint64), np.uint64(offset & WORD)
-    if last == offset:
-        return Scaled(np.zeros(numbers.size, np.uint64), offset, 1)
-    every = max(1, numbers.size // _FEW)
-    divisor = int(
-        kernel("block_numbers", "common_divisor")(words, least, np.uint64(last - offset), every)
-    )
-    quotients = np.empty_like(words) if divisor > 1 else words
-    while divisor > 1:
-        objecting = _divide(words, least, divisor, quotients)
-        if objecting == words.size:
-            return Scaled(quotients, offset, divisor)
-        divisor = math.gcd(divisor, int(words[objecting]) - offset & WORD)
-    return Scaled(words - least if offset else words, offset, 1)
-
-
-def _divide(
-    numbers: NDArray[np.uint64],
-    offset: np.uint64,
-    divisor: int,
-    quotients: NDArray[np.uint64],
-) -> int:
-    right = (divisor & -divisor).bit_length() - 1
-    inverse = pow(divisor >> right, -1, 1 << 64)
-    words = (np.uint64(n) for n in (inverse, right, (64 - right) % 64, WORD // divisor))
-    return int(kernel("block_numbers", "exact_quotients")(numbers, offset, *words, quotients))
 
 
 def encode_stream(

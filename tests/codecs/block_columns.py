@@ -14,8 +14,9 @@ from pipeline.codecs.entropy import ENTROPY
 from pipeline.codecs.frame import DTYPES, join_frame
 from pipeline.codecs.mappings import Mapped, map_decimal, map_dictionary, map_image
 from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.scaling import scale_down
 from pipeline.codecs.statistics import block_statistics
-from pipeline.codecs.streams import encode_stream, scale_down
+from pipeline.codecs.streams import encode_stream
 
 __all__ = [
     "DTYPE_NAMES",

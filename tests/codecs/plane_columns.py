@@ -11,9 +11,9 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs import lanes_encode
+from pipeline.codecs import lanes_bins, lanes_encode
 from pipeline.codecs.block import encode_block
-from pipeline.codecs.lanes_encode import BINS_OF_NUMBERS, BINS_OF_PAIRS, BINS_OF_ROWS
+from pipeline.codecs.lanes_bins import BINS_OF_NUMBERS, BINS_OF_PAIRS, BINS_OF_ROWS
 
 __all__ = ["COLUMNS", "column", "encoded", "other_choices"]
 
@@ -76,13 +76,13 @@ def other_choices(lane: int, layout: int) -> Iterator[None]:
     """Let the encoder make the lanes, and take the layout, that another one might."""
     pairs, each = _MAY_COST[layout]
     with ExitStack() as stack:
-        for name, choice in (
-            ("_lane_rows", lambda rows, bits: min(rows, lane)),
-            ("_LEAST_IN_PLANES", 0),
-            ("_PAIRS_MAY_COST", pairs),
-            ("_EACH_MAY_COST", each),
+        for module, name, choice in (
+            (lanes_encode, "lane_rows", lambda rows, bits: min(rows, lane)),
+            (lanes_encode, "_LEAST_IN_PLANES", 0),
+            (lanes_bins, "_PAIRS_MAY_COST", pairs),
+            (lanes_bins, "_EACH_MAY_COST", each),
         ):
-            stack.enter_context(patch.object(lanes_encode, name, choice))
+            stack.enter_context(patch.object(module, name, choice))
         yield
 
 

@@ -17,9 +17,10 @@ from pipeline.codecs.cursor import WORD, Cursor, as_signed, signed_varint, sized
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS
 from pipeline.codecs.marks import read_marks
 from pipeline.codecs.predictors import Predictor
+from pipeline.codecs.scaling import scale_down
 from pipeline.codecs.sections import write_mask
 from pipeline.codecs.series import read_part
-from pipeline.codecs.streams import decode_stream, scale_down, write_nested
+from pipeline.codecs.streams import decode_stream, write_nested
 from pipeline.errors import CorruptBlockError, InvalidInputError
 from tests.codecs.block_columns import forced, hard_floats, same_bits, sensor, times, walk
 

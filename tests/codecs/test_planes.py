@@ -24,14 +24,8 @@ from pipeline.codecs.lanes import (
     Lanes,
     read_lanes,
 )
-from pipeline.codecs.lanes_encode import (
-    BINS_OF_NUMBERS,
-    BINS_OF_PAIRS,
-    BINS_OF_ROWS,
-    Known,
-    Modelled,
-    model_lanes,
-)
+from pipeline.codecs.lanes_bins import BINS_OF_NUMBERS, BINS_OF_PAIRS, BINS_OF_ROWS, Known
+from pipeline.codecs.lanes_encode import Modelled, model_lanes
 from pipeline.codecs.series import INHERITED
 from tests.codecs.block_columns import same_bits
 from tests.codecs.plane_columns import COLUMNS, column, encoded, other_choices

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pipeline.codecs.kernels.bins_values import map_tile
 from pipeline.codecs.kernels.bins_whole import decode_whole
 from pipeline.codecs.kernels.block_loop import part, wide_loop
-from pipeline.codecs.kernels.plain_decode import integrate, read_varints
+from pipeline.codecs.kernels.plain_decode import integrate
+from pipeline.codecs.kernels.plain_layouts import read_varints
 
 __all__ = ["read_few", "read_lists"]
 

@@ -185,7 +185,6 @@ def from_multiples(
     """
     products = np.empty(_TILE)
     words = products.view(np.int64)
-    apart = np.empty(_TILE, np.int64)
     far = np.zeros(_TILE, np.uint8)
     eights = far.view(np.uint64)
     shift, zero, one, eight = np.int64(bits), np.uint64(0), np.uint64(1), np.uint64(8)
@@ -197,12 +196,11 @@ def from_multiples(
         for i in range(rows, np.uint64(_TILE)):
             far[i] = 0
         for i in range(rows):
-            apart[i] = numbers[start + i] & mask
-            far[i] = np.uint8(apart[i] == mask)
-        for i in range(rows):
             products[i] = np.float64(numbers[start + i] >> shift) * factor
         for i in range(rows):
-            word = (words[i] ^ ((words[i] >> _SIGN) & _ALL_BUT_SIGN)) + apart[i] - half
+            apart = numbers[start + i] & mask
+            far[i] = np.uint8(apart == mask)
+            word = (words[i] ^ ((words[i] >> _SIGN) & _ALL_BUT_SIGN)) + apart - half
             numbers[start + i] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
         for group in range(zero, np.uint64(_TILE) // np.uint64(64)):
             marked = zero

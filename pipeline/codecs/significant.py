@@ -103,7 +103,7 @@ class Significant:
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the printed values, rounded to `dtype`."""
         decades, values = _decades(self.digits, self.exponent), np.empty(numbers.size)
-        kernel("block_arithmetic", "from_significant")(
+        kernel("block_significant", "from_significant")(
             numbers, decades.starts, decades.over, decades.times, values
         )
         with np.errstate(all="ignore"):
@@ -115,7 +115,7 @@ class Significant:
             _decades(self.digits, self.exponent),
             scratch.empty(values.size, np.int64),
         )
-        kernel("block_arithmetic", "to_significant")(
+        kernel("block_significant", "to_significant")(
             values.astype(np.float64, copy=False), decades.starts, decades.tops,
             decades.over, decades.times, numbers,
         )  # fmt: skip

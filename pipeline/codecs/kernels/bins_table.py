@@ -10,22 +10,20 @@ from pipeline.codecs.kernels.block_loop import loop, part
 
 __all__ = [
     "ENTRY_WORDS",
-    "MAX_BINS",
-    "MAX_TABLE_BITS",
     "MOST_ENTRIES",
     "lay_out",
     "read_table",
     "spread",
 ]
 
-MAX_BINS = 255
-MAX_TABLE_BITS = 12
+_MAX_BINS = 255
+_MAX_TABLE_BITS = 12
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
 _EIGHT = np.uint64(8)
-MOST_ENTRIES = 8 << MAX_TABLE_BITS
+MOST_ENTRIES = 8 << _MAX_TABLE_BITS
 ENTRY_WORDS = MOST_ENTRIES + MOST_ENTRIES // 2
 _STEPS = np.uint64(2 * MOST_ENTRIES)
 _WIDTH_SHIFT = np.uint64(16)
@@ -71,7 +69,7 @@ def read_table(
     bins = np.int64(take(words, at, _EIGHT)) + 1
     at += _EIGHT
     # The steps of `spread` meet every state of 1 and of 16 and more, but not of 2 or 8.
-    if (bits > _ZERO and bits < _FOUR) or bits > MAX_TABLE_BITS or bins > MAX_BINS:
+    if (bits > _ZERO and bits < _FOUR) or bits > _MAX_TABLE_BITS or bins > _MAX_BINS:
         return _WRONG
     sizes[0] = bits
     sizes[1] = contexts

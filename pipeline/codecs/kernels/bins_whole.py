@@ -12,9 +12,9 @@ from pipeline.codecs.kernels.bins_decode import decode_lanes
 from pipeline.codecs.kernels.bins_stream import read_head
 from pipeline.codecs.kernels.block_loop import wide_loop
 
-__all__ = ["IMPOSSIBLE", "decode_whole"]
+__all__ = ["decode_whole"]
 
-IMPOSSIBLE = 8
+_IMPOSSIBLE = 8
 """What is wrong if it is not the head."""
 
 
@@ -56,4 +56,4 @@ def decode_whole(
         words[: head[15] // 8 + 1 + spare], data[data.size - head[11] // 8 + head[15] :], head, groups[: head[10]], 0,
         odd[0, :count], odd[1, :count], mapping, power, inverse, rest, lookup, width, out,
     )  # fmt: skip
-    return 0 if good else IMPOSSIBLE
+    return 0 if good else _IMPOSSIBLE

@@ -7,10 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["FIELDS", "open_frame"]
-
-FIELDS = 24
-"""Numbers that `open_frame` tells."""
+__all__ = ["open_frame"]
 
 _MAGIC = (73, 79, 84, 66, 2)
 _MISSING, _CONSTANT, _PAYLOAD = 1, 2, 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numba import config, njit
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.bins_values import map_tile, write_values
+from pipeline.codecs.kernels.bins_values import as_all, map_tile, write_values
 from pipeline.codecs.kernels.bits import load
 from pipeline.codecs.lanes import Mapping, division
 
@@ -40,7 +40,7 @@ def _map(tile, floats, mapping, power, inverse, rest, lookup):  # type: ignore[n
 def _write(tile, mapping, offset, power, inverse, rest, lookup, width, out, starts):  # type: ignore[no-untyped-def]
     return write_values(
         tile, tile.view(np.float64), tile.size // 4, mapping, np.int64(1), offset, power, inverse,
-        rest, lookup, width, out, starts,
+        rest, lookup, width, as_all(out), starts,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from pipeline.codecs.kernels.bins_planes import (
 from pipeline.codecs.kernels.bins_residuals import patch, restore
 from pipeline.codecs.kernels.bins_rows import decode_lane, decode_tile, one_by_one
 from pipeline.codecs.kernels.bins_table import ENTRY_WORDS, lay_out, read_table
-from pipeline.codecs.kernels.bins_values import write_values
+from pipeline.codecs.kernels.bins_values import as_all, write_values
 from pipeline.codecs.kernels.bits import fits, take_number, window
 from pipeline.codecs.kernels.block_loop import part, wide_loop
 
@@ -111,8 +111,8 @@ def decode_lanes(
     spare = np.empty(4 * room, np.int64)
     starts = np.empty(4, np.uint64)
     apart = np.empty(8 * 4 * room, np.uint8)
-    outs = _as_all(out)
-    aparts = _as_all(apart)
+    outs = as_all(out)
+    aparts = as_all(apart)
     first = first_group * 4 * lane
     for group in range(first_group, groups.size + 1):
         start = group * 4 * lane
@@ -164,31 +164,6 @@ def decode_lanes(
         if at > limit:
             return False
     return True
-
-
-@part
-def _as_all(
-    out: NDArray[np.uint8],
-) -> tuple[
-    NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.float32],
-    NDArray[np.uint32],
-    NDArray[np.uint16],
-    NDArray[np.uint8],
-]:
-    """Return the same memory as every type of values that there is."""
-    whole = out[: out.size & -8]
-    half = out[: out.size & -4]
-    quarter = out[: out.size & -2]
-    return (
-        whole.view(np.int64),
-        whole.view(np.float64),
-        half.view(np.float32),
-        half.view(np.uint32),
-        quarter.view(np.uint16),
-        out,
-    )
 
 
 @part

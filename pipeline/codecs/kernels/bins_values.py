@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["map_tile", "quotient", "write_values"]
+__all__ = ["as_all", "map_tile", "quotient", "write_values"]
 
 intrinsic: Any = _intrinsic
 
@@ -302,6 +302,31 @@ def _write_tile(
         _write(tile, rows, offset, _TWO_BYTES, outs[4], starts)
     else:
         _write(tile, rows, offset, _ONE_BYTE, outs[5], starts)
+
+
+@part
+def as_all(
+    out: NDArray[np.uint8],
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float32],
+    NDArray[np.uint32],
+    NDArray[np.uint16],
+    NDArray[np.uint8],
+]:
+    """Return the same memory as every type of values that there is."""
+    whole = out[: out.size & -8]
+    half = out[: out.size & -4]
+    quarter = out[: out.size & -2]
+    return (
+        whole.view(np.int64),
+        whole.view(np.float64),
+        half.view(np.float32),
+        half.view(np.uint32),
+        quarter.view(np.uint16),
+        out,
+    )
 
 
 @part

@@ -64,7 +64,7 @@ _OFTEN: Final = 32
 """Few distinct residuals, and up to `_STATES` if the rarest comes this often, have a bin each:
 contexts tell states apart that come equally often, and bins without plain bits are decoded
 faster."""
-_PAIRS_MAY_COST: Final = 1.02
+_PAIRS_MAY_COST: Final = 1.03
 _FEW_PAIRS: Final = 64
 """Tables of more bins in several contexts take as long to lay out as they save in the stream."""
 _EACH_MAY_COST: Final = 1.016

@@ -105,12 +105,13 @@ def read_marks(cursor: Cursor, rows: int) -> Marks:
     elif kind == UNMARKED:
         lengths = _read_rows(cursor, rows - count, rows, 1)
     elif kind == STRETCHES:
-        lengths = _read_stretches(cursor, rows)
+        lengths, marked = _read_stretches(cursor, rows)
     elif kind == FEW_STRETCHES:
         lengths = _read_few_stretches(cursor, rows)
     else:
         raise CorruptBlockError(f"has a mask of kind {kind}")
-    marked = int(lengths[1::2].sum())
+    if kind != STRETCHES:
+        marked = int(lengths[1::2].sum())
     if marked != count:
         raise CorruptBlockError(f"marks {marked} rows where it says {count}")
     return Marks(rows, count, lengths)
@@ -132,15 +133,17 @@ def _read_rows(cursor: Cursor, count: int, rows: int, empty: int = 0) -> NDArray
     return lengths
 
 
-def _read_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:
+def _read_stretches(cursor: Cursor, rows: int) -> tuple[NDArray[np.int64], int]:
+    """Return the rows of stretches, and of those that are marked."""
     count = cursor.varint(rows + 1)
     if count < 2:
         raise CorruptBlockError(f"has a mask of {count} stretches")
     others, marked = read_part(cursor, count - count // 2), read_part(cursor, count // 2)
     lengths = np.empty(count, np.int64)
-    if not kernel("block_rows", "interleave")(others, marked, np.uint64(rows), lengths):
+    total = kernel("block_rows", "interleave")(others, marked, np.uint64(rows), lengths)
+    if total < 0:
         raise CorruptBlockError(f"has a mask of {count} stretches that are not {rows} rows")
-    return lengths
+    return lengths, int(total)
 
 
 def _read_few_stretches(cursor: Cursor, rows: int) -> NDArray[np.int64]:

@@ -37,7 +37,9 @@ from pipeline.errors import CorruptBlockError
 __all__ = ["Multiples", "as_multiples"]
 
 _LEAST_BITS, _MOST_BITS = 2, 24
-_EXCEPTION_BITS: Final = 64.0
+_EXCEPTION_BITS: Final = 160.0
+"""What an exception may cost: its row takes as long as ten others, because nobody guesses it."""
+
 _MOST_EXCEPTIONS: Final = 4  # one row in
 _WIDEST: Final = 1 << 50
 """Numbers up to here suit every predictor."""

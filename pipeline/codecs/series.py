@@ -183,7 +183,7 @@ def _read_runs(
         numbers, lengths = read_part(cursor, count), read_part(cursor, count)
     else:
         numbers, lengths = lists.numbers[:count], lists.numbers[count:]
-    if lengths.max() >= rows or int(lengths.sum()) + count != rows:
+    if not kernel("block_rows", "add_up")(lengths, np.uint64(rows)):
         raise CorruptBlockError(f"has {count} runs that are not {rows} rows")
     return numbers, lengths, first
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codecs.kernels.block_loop import loop
+from pipeline.codecs.kernels.block_loop import loop, part, wide_loop
 
 __all__ = [
     "add_runs",
+    "add_up",
     "count_up",
     "expand",
     "hold",
@@ -29,6 +30,36 @@ __all__ = [
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
+_EIGHT = np.uint64(8)
+
+
+@part
+def _fill(values: NDArray[Any], at: np.uint64, stop: np.uint64, number: Any) -> None:
+    """Fill rows up to `stop`, and perhaps a few behind, which are written later.
+
+    Where short stretches come in any order, a processor cannot guess how many rows there are; to
+    write eight in any case takes a quarter of what a wrong guess does.
+    """
+    if stop - at <= _EIGHT and at + _EIGHT <= np.uint64(values.size):
+        for i in range(_EIGHT):
+            values[at + i] = number
+    else:
+        for i in range(at, stop):
+            values[i] = number
+
+
+@part
+def _copy(
+    values: NDArray[Any], first: np.uint64, rows: NDArray[Any], at: np.uint64, stop: np.uint64
+) -> None:
+    """Copy rows up to `stop`, and perhaps a few behind, which are written later."""
+    fits = at + _EIGHT <= np.uint64(rows.size) and first + _EIGHT <= np.uint64(values.size)
+    if stop - at <= _EIGHT and fits:
+        for i in range(_EIGHT):
+            rows[at + i] = values[first + i]
+    else:
+        for i in range(stop - at):
+            rows[at + i] = values[first + i]
 
 
 @loop
@@ -38,19 +69,17 @@ def count_up(first: np.uint64, step: np.uint64, values: NDArray[Any]) -> None:
         values[i] = first + i * step
 
 
-@loop
+@wide_loop
 def repeat(numbers: NDArray[Any], more: NDArray[np.uint64], values: NDArray[Any]) -> None:
     """Write each number once and `more` times; that adds up to the rows there are."""
     at = _ZERO
     for k in range(np.uint64(numbers.size)):
-        number = numbers[k]
         stop = at + more[k] + _ONE
-        for i in range(at, stop):
-            values[i] = number
+        _fill(values, at, stop, numbers[k])
         at = stop
 
 
-@loop
+@wide_loop
 def add_runs(
     steps: NDArray[np.uint64],
     more: NDArray[np.uint64],
@@ -64,8 +93,12 @@ def add_runs(
     for k in range(np.uint64(steps.size)):
         step = steps[k]
         rows = more[k] + _ONE
-        for i in range(rows):
-            values[at + i] = number + (i + _ONE) * step
+        if rows <= _EIGHT and at + _EIGHT <= np.uint64(values.size):
+            for i in range(_EIGHT):
+                values[at + i] = number + (i + _ONE) * step
+        else:
+            for i in range(rows):
+                values[at + i] = number + (i + _ONE) * step
         number += rows * step
         at += rows
 
@@ -121,19 +154,35 @@ def interleave(
     marked: NDArray[np.uint64],
     rows: np.uint64,
     lengths: NDArray[np.int64],
-) -> bool:
-    """Write lengths of stretches in turn, first of the `others`; False if they are not `rows`."""
+) -> int:
+    """Write lengths of stretches in turn, first of the `others`; return how many rows are marked.
+
+    Returns -1 if the stretches are not so many `rows`.
+    """
     left = rows
+    count = _ZERO
     for k in range(np.uint64(lengths.size)):
         length = marked[k >> _ONE] if k & _ONE else others[k >> _ONE]
         if length > left:
-            return False
+            return -1
         left -= length
+        count += length if k & _ONE else _ZERO
         lengths[k] = length
-    return left == _ZERO
+    return np.int64(count) if left == _ZERO else np.int64(-1)  # type: ignore[return-value]
 
 
 @loop
+def add_up(more: NDArray[np.uint64], rows: np.uint64) -> bool:
+    """Tell whether stretches of one row and so many `more` are all the `rows` there are."""
+    left = rows
+    for k in range(np.uint64(more.size)):
+        if more[k] >= left:
+            return False
+        left -= more[k] + _ONE
+    return left == _ZERO
+
+
+@wide_loop
 def expand(
     values: NDArray[Any],
     lengths: NDArray[np.int64],
@@ -153,16 +202,12 @@ def expand(
     for k in range(np.uint64(lengths.size)):
         stop = at + np.uint64(lengths[k])
         if marked:
-            for i in range(at, stop):
-                all_rows[i] = fill
+            _fill(all_rows, at, stop, fill)
         else:
-            behind = taken - at
-            for i in range(at, stop):
-                all_rows[i] = values[i + behind]
+            _copy(values, taken, all_rows, at, stop)
             taken += stop - at
         if told:
-            for i in range(at, stop):
-                valid[i] = not marked
+            _fill(valid, at, stop, not marked)
         at = stop
         marked = not marked
 

@@ -109,14 +109,14 @@ class BinModel:
         return not self.table[2].any()
 
 
-def shortest_bins(rest: Residuals, contexts: int, known: Known, most: int) -> BinModel:
+def shortest_bins(rest: Residuals, contexts: int, known: Known, below: int) -> BinModel:
     """Return the bins that take least, or a little more if they are faster to decode.
 
-    They set at most `most` bits apart.
+    Of the residuals `below` low bits have been set apart before.
     """
     if known.layout == BINS_OF_ROWS:
         return bins_of_rows(rest, rest.smallest, rest.largest, contexts, known)
-    apart = look_apart(rest.values, rest.smallest, rest.largest, most)
+    apart = look_apart(rest.values, rest.smallest, rest.largest, below)
     pairs = each = None
     if known.layout != BINS_OF_NUMBERS:
         pairs = _pairs(rest, contexts, apart, known)

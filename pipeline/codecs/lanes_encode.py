@@ -18,7 +18,6 @@ from pipeline.codecs.cursor import signed_varint, varint
 from pipeline.codecs.lanes import (
     LANES,
     MAX_STATE_BITS,
-    MOST_PLANES,
     PAIRS,
     PLANES,
     LanePredictor,
@@ -185,7 +184,7 @@ def model_lanes(
     if _in_planes(rest):
         if low:
             whole = (rest.values << low) | low_bits.view(np.int64)
-        model = shortest_bins(rest, contexts, known, MOST_PLANES - low)
+        model = shortest_bins(rest, contexts, known, low)
         bits = model.bits + rows * low
         rest = with_dropped(rest, model.dropped, whole)
         model, low, low_bits = replace(model, planes=model.planes + low), 0, _NO_BITS

@@ -6,6 +6,7 @@ length tells where they end, so that the header's checksum can be verified witho
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final, NamedTuple
 
 import google_crc32c
@@ -134,7 +135,10 @@ def _quickly(data: memoryview) -> Content | None:
     if entropy & INHERITED:
         if code in FLOATS or missing == rows:
             return None
-        bounds, _, scale, _ = read_bounds(code, flags, bytes(data[: end + 4]), at)
+        try:
+            bounds, _, scale, _ = read_bounds(code, flags, bytes(data[: end + 4]), at)
+        except (IndexError, struct.error):  # numbers that run on beyond the header
+            return None
         least = int(bounds[0])
     sections = {VALUES: Cursor(data, places[0], places[1])}
     if any(places[3:12:2]):

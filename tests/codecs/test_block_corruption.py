@@ -227,3 +227,20 @@ def test_sections_for_later_decoders_are_passed_over() -> None:
     assert describe(block)["section_bytes"] == {"200": 3, "values": 3}
     with pytest.raises(CorruptBlockError, match="section 200"):
         decode_block(assemble("int8", 3, (0, 0, 0), b"\xc8\x03abc" + payload))
+
+
+RUN_ON = bytes.fromhex(
+    "494f5442024134d20f0000858a028e80b2060045d5d7de9401fb030100f60300200c00fe39090ccc0922590e"
+    "bbadd60e619142dfcda4f95880b414b5631cd37273d2a8057ff4f5ca3c35fc5c7b59fc0f636d4de6f7be8036"
+    "122d060d5197833132b40e7e842159f84880e7776b39f308319a541aedb0921175c4b8cd572f3497c8c3576c"
+    "5901d47d2a68e390859d4693c633ace5b941bea4d395e61e1fa2dae04fe23e382dc5cf8692ad0268f62aa3a0"
+    "cf99a60dbbd721bf2ef3492846755c3d032592e9b484408990876cfcc04790073053791b81bb238b2ba614fc"
+    "c22ad0547e5336b5532cf0d8220003ca201c38dd119b238563c54486ccac54e4ed3bb34513c599f8d2764a5e"
+    "fea988e57eb665958b3a412a2a05e3bbcf690b4abd0e608cac00"
+)
+"""A sealed header whose numbers run on beyond it, and a payload that goes with it."""
+
+
+def test_numbers_that_run_on_beyond_the_header() -> None:
+    with pytest.raises(CorruptBlockError):
+        decode_block(RUN_ON)

@@ -34,7 +34,6 @@ _WIDTH = np.uint64(8 * MOST_ENTRIES + 2)
 _TAKEN = np.uint64(8 * MOST_ENTRIES + 3)
 _WRONG = ~np.uint64(0)
 _ONE_FILL = 14
-_TWO_FILLS = 28
 
 
 @part

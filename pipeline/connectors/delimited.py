@@ -10,15 +10,26 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import IO, Final
+from dataclasses import dataclass, field
+from io import BufferedReader
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.connectors.mapping import RowMapping, file_size, find_files, map_rows, open_file
+from pipeline.connectors.mapping import (
+    RowMapping,
+    cut_file,
+    first_line,
+    list_files,
+    map_rows,
+    open_file,
+    piece_name,
+    read_blocks,
+    skip_mark,
+)
 from pipeline.errors import InvalidInputError
 from pipeline.model.ports import Intake
 from pipeline.model.rejects import Rejects
@@ -28,8 +39,6 @@ from pipeline.model.text_lines import decode_lines, find_noise
 __all__ = ["DelimitedFragment", "DelimitedSource"]
 
 _BLOCK: Final = 8 * 1024 * 1024  # text read at once; some ten times that is held while it is mapped
-_LONGEST_LINE: Final = 64 * 1024 * 1024
-_BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class DelimitedSource:
     Parameters
     ----------
     path
-        A file, URL or glob pattern; names ending ``.gz``, ``.bz2``, ``.xz`` or ``.zst`` are
-        unpacked.
+        A file, folder, URL or glob pattern, see `pipeline.connectors.mapping.files.find_files`;
+        names ending ``.gz``, ``.bz2``, ``.xz``, ``.zst`` or ``.lz4`` are unpacked.
     mapping
         Which fields make the device, the time and the channels.
     separator
@@ -67,11 +76,28 @@ class DelimitedSource:
         are the fields. A line that it does not match is rejected unless `ignore` finds it.
     piece_bytes
         Plain files are split into pieces of about so many bytes, each read by its own task.
+    storage_options
+        Of an object store; see `find_files`.
 
     Raises
     ------
     InvalidInputError
         If options contradict each other or a regular expression is wrong.
+
+    Examples
+    --------
+    In a job file::
+
+        source:
+          delimited:
+            path: s3://plant/2024/**/*.csv.gz
+            storage_options: {region: eu-north-1}
+            separator: ";"
+            mapping:
+              device: "mote-{node}"
+              time: {columns: [date, time], unit: strptime, pattern: "%d.%m.%Y %H:%M:%S"}
+              channels:
+                temperature: {column: temp, dtype: float64, units: degC, missing: ["-200"]}
 
     References
     ----------
@@ -92,6 +118,7 @@ class DelimitedSource:
     ignore: str = ""
     pattern: str = ""
     piece_bytes: int = 256 * 1024 * 1024
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -114,16 +141,11 @@ class DelimitedSource:
         NotFoundError
             If `path` matches no file.
         """
-        found: list[DelimitedFragment] = []
-        for path in find_files(self.path):
-            size = file_size(path)
-            if size is None or size <= self.piece_bytes:
-                found.append(DelimitedFragment(self, path))
-            else:
-                starts = range(0, size, self.piece_bytes)
-                ends = [*starts[1:], size]
-                found += [DelimitedFragment(self, path, *p) for p in zip(starts, ends, strict=True)]
-        return tuple(found)
+        return tuple(
+            DelimitedFragment(self, file.path, *piece, file.state)
+            for file in list_files(self.path, self.storage_options)
+            for piece in cut_file(file, self.piece_bytes)
+        )
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
         """Return no tags: text files carry none."""
@@ -196,17 +218,20 @@ class DelimitedFragment:
         The file.
     start, stop
         Bytes; a `stop` of None reads to the end.
+    state
+        What tells the file's content from a later one's.
     """
 
     source: DelimitedSource
     path: str
     start: int = 0
     stop: int | None = None
+    state: str = ""
 
     @property
     def name(self) -> str:
         """The file, and the range if it is only a part."""
-        return self.path if self.stop is None else f"{self.path}#bytes={self.start}-{self.stop}"
+        return piece_name(self.path, self.start, self.stop)
 
     def read(self) -> Iterator[Intake]:
         """Yield the rows of about 8 MiB of text at a time.
@@ -216,11 +241,11 @@ class DelimitedFragment:
         InvalidInputError
             If the header lacks a field that the mapping needs, or the file is no text.
         """
-        with open_file(self.path) as stream:
+        with open_file(self.path, self.source.storage_options) as stream:
             head = _read_head(stream, self.source)
             ignored = head.lines if self.start == 0 else 0
-            position = _go_to(stream, head.end, self.start)
-            for data in _read_blocks(stream, position, self.stop, _BLOCK):
+            position = first_line(stream, head.end, self.start)
+            for data in read_blocks(stream, position, self.stop, _BLOCK):
                 yield self._intake(data, head.columns, ignored)
                 ignored = 0
         if ignored:
@@ -262,8 +287,8 @@ class _Head:
     end: int
 
 
-def _read_head(stream: IO[bytes], source: DelimitedSource) -> _Head:
-    end = len(_BOM) if stream.read(len(_BOM)) == _BOM else stream.seek(0)
+def _read_head(stream: BufferedReader, source: DelimitedSource) -> _Head:
+    end = skip_mark(stream)
     lines = 0
     while lines < source.skip_lines and (line := stream.readline()):
         lines, end = lines + 1, end + len(line)
@@ -284,43 +309,3 @@ def _header_names(line: str, source: DelimitedSource) -> tuple[str, ...]:
         msg = f"the header {line!r} of {str(source.path)!r} cannot be split: {error}"
         raise InvalidInputError(msg) from error
     return tuple(name.strip() for name in names)
-
-
-def _go_to(stream: IO[bytes], data: int, start: int) -> int:
-    """Move to the first line that begins at `start` or later, and return its position."""
-    if start <= data:
-        return data
-    stream.seek(start - 1)
-    return start - 1 + len(stream.readline())
-
-
-def _read_blocks(
-    stream: IO[bytes], position: int, stop: int | None, block_bytes: int
-) -> Iterator[bytes]:
-    """Yield the lines that begin before `stop`, in blocks of whole lines.
-
-    Parameters
-    ----------
-    stream
-        Open for reading, standing at `position`, where a line begins.
-    position, stop
-        Bytes from the beginning of the (unpacked) file; None reads to the end.
-    block_bytes
-        About how much to read at once.
-
-    Raises
-    ------
-    InvalidInputError
-        If a line is longer than 64 MiB: the file is no text.
-    """
-    while stop is None or position < stop:
-        data = stream.read(block_bytes if stop is None else min(block_bytes, stop - position))
-        if not data.endswith(b"\n"):
-            data += stream.readline(_LONGEST_LINE)
-        if not data:
-            return
-        position += len(data)
-        if len(data) - 1 - data.rfind(b"\n", 0, len(data) - 1) >= _LONGEST_LINE:
-            msg = f"a line is longer than {_LONGEST_LINE} bytes; this is no text file of records"
-            raise InvalidInputError(msg)
-        yield data

@@ -8,12 +8,22 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from itertools import batched
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 
-from pipeline.connectors.mapping import RowMapping, find_files, map_rows, open_file
+from pipeline.connectors.mapping import (
+    FoundFile,
+    RowMapping,
+    cut_file,
+    first_line,
+    list_files,
+    map_rows,
+    open_file,
+    piece_name,
+)
 from pipeline.errors import InvalidInputError
 from pipeline.model.ports import Intake
 from pipeline.model.rejects import Rejects
@@ -38,13 +48,33 @@ class JsonSource:
     Parameters
     ----------
     path
-        A file, URL or glob pattern; compressed files are unpacked.
+        A file, folder, URL or glob pattern, see `pipeline.connectors.mapping.files.find_files`;
+        compressed files are unpacked.
     mapping
         Which members make the device, the time and the channels, by dotted paths such as
         ``"payload.node-id"`` or ``"samples.0.value"``. A member that a document lacks is
         missing. Numbers are taken by their digits, so declared scales stay exact.
     where
         Texts that members have to have, by path; other documents are ignored.
+    piece_bytes
+        Plain files of one document a line are split into pieces of about so many bytes, each
+        read by its own task.
+    storage_options
+        Of an object store; see `find_files`.
+
+    Examples
+    --------
+    In a job file::
+
+        source:
+          json:
+            path: messages/**/*.ndjson.zst
+            where: {topic: telemetry}
+            mapping:
+              device: payload.node-id
+              time: {columns: received, unit: ms}
+              channels:
+                temperature: {column: payload.temp-C, dtype: float64, units: degC}
 
     References
     ----------
@@ -54,20 +84,38 @@ class JsonSource:
     path: str | os.PathLike[str]
     mapping: RowMapping
     where: Mapping[str, str] = field(default_factory=dict)
+    piece_bytes: int = 256 * 1024 * 1024
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.piece_bytes < 1:
+            msg = f"json source {str(self.path)!r}: piece_bytes has to be positive"
+            raise InvalidInputError(msg)
 
     def arrow_schema(self) -> pa.Schema:
         """Return the schema of the tables: that of the mapping."""
         return self.mapping.arrow_schema()
 
     def fragments(self) -> tuple[JsonFragment, ...]:
-        """Return one fragment a file.
+        """Return the pieces of every file, in order; a file that is one array is one piece.
 
         Raises
         ------
         NotFoundError
             If `path` matches no file.
         """
-        return tuple(JsonFragment(self, path) for path in find_files(self.path))
+        return tuple(
+            JsonFragment(self, file.path, *piece, file.state)
+            for file in list_files(self.path, self.storage_options)
+            for piece in self._pieces(file)
+        )
+
+    def _pieces(self, file: FoundFile) -> list[tuple[int, int | None]]:
+        pieces = cut_file(file, self.piece_bytes)
+        if len(pieces) == 1:
+            return pieces
+        with open_file(file.path, self.storage_options) as stream:
+            return [(0, None)] if _is_array(stream) else pieces
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
         """Return no tags: messages are rows."""
@@ -76,7 +124,7 @@ class JsonSource:
 
 @dataclass(frozen=True)
 class JsonFragment:
-    """One file of documents.
+    """The documents of a file, or those lines of it that begin in ``[start, stop)``.
 
     Parameters
     ----------
@@ -84,15 +132,22 @@ class JsonFragment:
         The declaration.
     path
         The file.
+    start, stop
+        Bytes; a `stop` of None reads to the end.
+    state
+        What tells the file's content from a later one's.
     """
 
     source: JsonSource
     path: str
+    start: int = 0
+    stop: int | None = None
+    state: str = ""
 
     @property
     def name(self) -> str:
-        """The file."""
-        return self.path
+        """The file, and the range if it is only a part."""
+        return piece_name(self.path, self.start, self.stop)
 
     def read(self) -> Iterator[Intake]:
         """Yield the rows of some thousand documents at a time.
@@ -102,8 +157,9 @@ class JsonFragment:
         InvalidInputError
             If a document is longer than 16 MiB.
         """
-        with open_file(self.path) as stream:
-            for texts in batched(_documents(stream), _DOCUMENTS):
+        with open_file(self.path, self.source.storage_options) as stream:
+            documents = _documents(stream, self.start, self.stop)
+            for texts in batched(documents, _DOCUMENTS):
                 yield self._intake(texts)
 
     def _intake(self, texts: Sequence[str]) -> Intake:
@@ -191,16 +247,20 @@ def _member(document: Any, path: str) -> Any:
     return _member(inner, rest) if dot else inner
 
 
-def _documents(stream: IO[bytes]) -> Iterator[str]:
+def _is_array(stream: BufferedReader) -> bool:
+    return stream.peek(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
+
+
+def _documents(stream: BufferedReader, start: int, stop: int | None) -> Iterator[str]:
     """Yield the text of every document, valid or not."""
-    start = stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
-    stream.seek(0)
-    if start[:1] == b"[":
+    if stop is None and _is_array(stream):
         decoder = codecs.getincrementaldecoder("utf-8-sig")("backslashreplace")
         chunks = iter(lambda: stream.read(_CHUNK), b"")
         yield from array_elements(decoder.decode(chunk) for chunk in chunks)
         return
-    while line := stream.readline(_LONGEST):
+    position = first_line(stream, 0, start)
+    while (stop is None or position < stop) and (line := stream.readline(_LONGEST)):
+        position += len(line)
         if len(line) == _LONGEST:
             msg = f"a document is longer than {_LONGEST} bytes; split it"
             raise InvalidInputError(msg)

@@ -7,7 +7,7 @@ it needs to hand out codes. `prepare_parts` then encodes; blocks are small enoug
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -54,6 +54,8 @@ class PartInfo:
         Lines that the source declares not to be data.
     worker
         Address of the worker that holds the rows.
+    tags
+        Tags that the rows told, by device.
     """
 
     fragment: str
@@ -65,6 +67,7 @@ class PartInfo:
     rejects: Rejects
     ignored: int
     worker: str
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,11 +125,13 @@ def _read_part(
 ) -> Part:
     tables: list[pa.Table] = []
     rejects: list[Rejects] = []
+    tags: dict[str, Mapping[str, str]] = {}
     taken, rows, ignored, done = skip, 0, 0, True
     pieces = open_at(run, fragment, skip)
     for piece in pieces:
         tables.append(piece.table)
         rejects.append(piece.rejects)
+        tags = {**piece.tags, **tags}  # what was told first stays
         taken, rows, ignored = taken + 1, rows + piece.table.num_rows, ignored + piece.ignored
         if rows >= part_rows:
             keep_open(run, fragment, taken, pieces)
@@ -152,6 +157,7 @@ def _read_part(
         Rejects.concat([*rejects, misfits]),
         ignored,
         get_worker().address,
+        tags,
     )
     return Part(batch, info)
 

@@ -7,7 +7,7 @@ encoded on the workers and committed by the job, while the next parts are being 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -212,12 +212,17 @@ class FragmentImport:
             _categories(infos),
             prepare_all,
             [info.rejects for info in infos],
-            tags={name: self.tags[name] for name in new if name in self.tags},
+            tags=self._tags(infos, new),
             positions=_positions(group).to_positions(self.fingerprint),
         )
         known.update(new)
         totals.add(result, encoded, self.schema)
         totals.ignored += sum(info.ignored for info in infos)
+
+    def _tags(self, infos: Sequence[PartInfo], new: Iterable[str]) -> Tags:
+        """Return the tags of new devices; what the source or an earlier part told comes first."""
+        told = ChainMap(dict(self.tags), *(dict(info.tags) for info in infos))
+        return {name: told[name] for name in new if name in told}
 
     def _encode(self, plan: AppendPlan, group: Sequence[_Part]) -> Sequence[Prepared]:
         futures = []

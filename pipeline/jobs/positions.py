@@ -2,15 +2,15 @@
 
 Every commit of an import carries the positions it stored, so rows and positions become visible
 together. A job that was killed goes on where its last commit ended, and one that is run again
-stores nothing twice. A position is the fragment's name and, for a local file, its size and time
-of change: a file that has grown is not taken for the one that was imported.
+stores nothing twice. A position is the fragment's name and, for a file, what it was when the
+source listed it: size and time of change of a local one, size and entity tag of an object. A file
+that has changed is not taken for the one that was imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from pipeline.archive.transactions import Commit
@@ -49,11 +49,8 @@ class Imported:
 
 def position_of(fragment: Fragment) -> str:
     """Return the position that a commit records for a fragment."""
-    path = getattr(fragment, "path", None)
-    if not path or not Path(path).is_file():
-        return fragment.name
-    state = Path(path).stat()
-    return f"{fragment.name}@{state.st_size}-{state.st_mtime_ns}"
+    state = getattr(fragment, "state", "")
+    return f"{fragment.name}@{state}" if state else fragment.name
 
 
 def find_imported(history: Iterable[Commit], fleet: str, fingerprint: str) -> Imported:

@@ -87,6 +87,8 @@ class ParquetOptions(Options):
     channels: dict[str, str] | None = None
     time_format: TimeFormat | None = None
     rows_per_piece: int = 4_000_000
+    tag_columns: dict[str, str] = Field(default_factory=dict)
+    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     def source(self) -> ParquetSource:
         """Return the source."""
@@ -123,7 +125,7 @@ class SourceChoice(Choice):
             msg = f"one_fleet_per_file needs a source of files; {self.kind!r} is none"
             raise JobError(msg)
         found: dict[str, Source] = {}
-        for path in find_files(whole.path):
+        for path in find_files(whole.path, whole.storage_options):
             stem = Path(path).name.split(".")[0]
             if stem in found:
                 msg = f"{path}: another file is named {stem!r} too, so both would be one fleet; rename one"
@@ -135,16 +137,18 @@ class SourceChoice(Choice):
     def fingerprint(self) -> str:
         """A short text that is the same for sources that read the same rows from the same names.
 
-        Paths are left out, as the fragments' names tell the files.
+        Paths are left out, as the fragments' names tell the files; so is how to reach them.
         """
         # Without defaults, so that a key that is added one day does not change what is known.
         told = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        text = json.dumps(_without_path(told), sort_keys=True)
+        text = json.dumps(_without_place(told), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _without_path(told: Mapping[str, Any]) -> dict[str, Any]:
+def _without_place(told: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        kind: {key: value for key, value in options.items() if key != "path"}
+        kind: {
+            key: value for key, value in options.items() if key not in ("path", "storage_options")
+        }
         for kind, options in told.items()
     }

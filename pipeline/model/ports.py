@@ -30,11 +30,14 @@ class Intake:
         Rows the source itself could not parse.
     ignored
         Lines that are declared not to be data (headers, comments, blank lines).
+    tags
+        Tags of devices that the rows told, by device id. They count when a device is registered.
     """
 
     table: pa.Table
     rejects: Rejects = field(default_factory=Rejects)
     ignored: int = 0
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -64,5 +67,5 @@ class Source(Protocol):
         ...
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
-        """Return the tags known for devices, by device id; may be empty."""
+        """Return the tags known before any row is read, by device id; may be empty."""
         ...

@@ -1,25 +1,53 @@
-"""Declared mappings from the fields of a source to device, time and channels."""
+"""What connectors share: declared mappings to device, time and channels, and reading of files."""
 
 from __future__ import annotations
 
-from pipeline.connectors.mapping.files import file_size, find_files, open_file
-from pipeline.connectors.mapping.rows import MappedRows, map_rows, text_devices
+from pipeline.connectors.mapping.files import (
+    FoundFile,
+    find_files,
+    list_files,
+    open_file,
+    open_packed,
+)
+from pipeline.connectors.mapping.rows import (
+    MappedRows,
+    device_tags,
+    map_rows,
+    read_channel,
+    text_devices,
+)
 from pipeline.connectors.mapping.rules import (
     ChannelMapping,
     DeviceMapping,
     RowMapping,
     TimeMapping,
 )
+from pipeline.connectors.mapping.text_pieces import (
+    cut_file,
+    first_line,
+    piece_name,
+    read_blocks,
+    skip_mark,
+)
 
 __all__ = [
     "ChannelMapping",
     "DeviceMapping",
+    "FoundFile",
     "MappedRows",
     "RowMapping",
     "TimeMapping",
-    "file_size",
+    "cut_file",
+    "device_tags",
     "find_files",
+    "first_line",
+    "list_files",
     "map_rows",
     "open_file",
+    "open_packed",
+    "piece_name",
+    "read_blocks",
+    "read_channel",
+    "skip_mark",
     "text_devices",
 ]

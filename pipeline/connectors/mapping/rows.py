@@ -13,7 +13,7 @@ from pipeline.connectors.mapping.rules import ChannelMapping, DeviceMapping, Row
 from pipeline.model.number_texts import NumberStyle, parse_numbers
 from pipeline.model.time_columns import parse_times
 
-__all__ = ["MappedRows", "map_rows", "text_devices"]
+__all__ = ["MappedRows", "device_tags", "map_rows", "read_channel", "text_devices"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,7 @@ def map_rows(
     found.append(reasons)
     arrays = [device, time]
     for name, rule in mapping.channels.items():
-        array, why = _read_channel(texts[rule.column or name], rule, decimal)
+        array, why = read_channel(texts[rule.column or name], rule, decimal)
         found.append({row: f"channel {name!r} {words}" for row, words in why.items()})
         arrays.append(array)
     first = {row: why for part in reversed(found) for row, why in part.items()}
@@ -92,6 +92,33 @@ def text_devices(columns: Mapping[str, pa.Array], rule: DeviceMapping, rows: int
     return joined.dictionary_encode()
 
 
+def device_tags(device: pa.Array, columns: Mapping[str, pa.Array]) -> dict[str, dict[str, str]]:
+    """Return the tags of each device, as its first row tells that has a value.
+
+    Parameters
+    ----------
+    device
+        Dictionary of ids, shape (rows,).
+    columns
+        Texts, or what can be cast to them, by the tag's name; shape (rows,). Null and empty are
+        no value.
+    """
+    found: dict[str, dict[str, str]] = {}
+    ids = device.dictionary.to_pylist()
+    codes = np.asarray(device.indices.fill_null(len(ids)))
+    for name, column in columns.items():
+        texts = column.cast(pa.string())
+        told = pc.fill_null(pc.not_equal(texts, ""), False)
+        rows = np.flatnonzero(told.to_numpy(zero_copy_only=False))[::-1]
+        first = np.full(len(ids) + 1, -1)
+        first[codes[rows]] = rows  # backwards, so the first row is written last
+        some = np.flatnonzero(first[:-1] >= 0)
+        values = texts.take(pa.array(first[some])).to_pylist()
+        for code, value in zip(some, values, strict=True):
+            found.setdefault(ids[code], {})[name] = value
+    return found
+
+
 def _read_times(
     texts: Mapping[str, pa.Array], rule: TimeMapping
 ) -> tuple[pa.Array, dict[int, str]]:
@@ -103,9 +130,27 @@ def _read_times(
     return time.cast(pa.timestamp("us", tz="UTC")), parsed.reasons
 
 
-def _read_channel(
-    texts: pa.Array, rule: ChannelMapping, decimal: str
+def read_channel(
+    texts: pa.Array, rule: ChannelMapping, decimal: str = "."
 ) -> tuple[pa.Array, dict[int, str]]:
+    """Read texts as the values of a channel.
+
+    Parameters
+    ----------
+    texts
+        ``string``, shape (rows,); null is missing.
+    rule
+        How the values are written.
+    decimal
+        The decimal mark of numbers.
+
+    Returns
+    -------
+    values
+        Of the channel's Arrow type, shape (rows,); null where missing or bad.
+    reasons
+        Why, by row number; the words follow the channel's name.
+    """
     if rule.missing:
         known = pc.is_in(texts, value_set=pa.array(rule.missing, texts.type))
         texts = pc.if_else(known, None, texts)

@@ -11,12 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.connectors.delimited import DelimitedSource
 from pipeline.connectors.json_documents import JsonSource
+from pipeline.connectors.line_protocol import LineProtocolSource
 from pipeline.connectors.mapping import DeviceMapping, find_files
 from pipeline.connectors.parquet import ParquetSource
 from pipeline.errors import JobError
@@ -95,6 +96,9 @@ class ParquetOptions(Options):
         return ParquetSource(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+_OF_FILES: Final = (ParquetSource, DelimitedSource, JsonSource, LineProtocolSource)
+
+
 class SourceChoice(Choice):
     """Exactly one kind of source."""
 
@@ -103,6 +107,7 @@ class SourceChoice(Choice):
     parquet: ParquetOptions | None = None
     delimited: DelimitedSource | None = None
     json_: JsonSource | None = Field(default=None, alias="json")
+    line_protocol: LineProtocolSource | None = None
 
     def source(self) -> Source:
         """Return the source."""
@@ -121,7 +126,7 @@ class SourceChoice(Choice):
             If there is no file.
         """
         whole = self.source()
-        if not isinstance(whole, ParquetSource | DelimitedSource | JsonSource):
+        if not isinstance(whole, _OF_FILES):
             msg = f"one_fleet_per_file needs a source of files; {self.kind!r} is none"
             raise JobError(msg)
         found: dict[str, Source] = {}

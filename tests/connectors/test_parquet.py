@@ -132,3 +132,79 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
         ParquetSource(str(tmp_path / "*.parquet")).fragments()
     with pytest.raises(ValidationError):
         ParquetSource("x", device=DeviceMapping.model_construct())
+
+
+def partitioned(folder: Path) -> str:
+    for at, part in enumerate(["site=Oslo/year=2024", "site=New%20York/year=2025"]):
+        (folder / part).mkdir(parents=True)
+        write(folder / part, data=table(10, 10 * at))
+    (folder / "_SUCCESS").touch()
+    return str(folder)
+
+
+def test_folders_that_name_keys_are_columns(tmp_path: Path) -> None:
+    source = ParquetSource(
+        partitioned(tmp_path),
+        device="{site}-{node}",
+        channels={"t": "PM2.5", "place": "site"},
+        tag_columns={"site": "site", "built": "year", "kind": "device"},
+    )
+    rows = read_all(source)
+    assert rows.cast(source.arrow_schema()).num_rows == 20
+    assert set(rows["place"].to_pylist()) == {"Oslo", "New York"}
+    assert rows["device"].to_pylist()[:2] == ["New York-1", "New York-2"]
+    told: dict[str, Any] = {}
+    for fragment in source.fragments():
+        for intake in fragment.read():
+            told |= intake.tags
+    assert told["Oslo-2"] == {"site": "Oslo", "built": "2024", "kind": "d2"}
+    assert told["New York-1"] == {"site": "New York", "built": "2025", "kind": "d1"}
+    assert len(told) == 6
+
+
+def test_keys_of_folders_are_no_channels_unless_named(tmp_path: Path) -> None:
+    assert ParquetSource(partitioned(tmp_path)).arrow_schema().names == table().schema.names
+
+
+def test_a_key_without_a_value_is_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "site=__HIVE_DEFAULT_PARTITION__"
+    folder.mkdir()
+    write(folder)
+    source = ParquetSource(tmp_path, channels={"place": "site"}, tag_columns={"site": "site"})
+    assert read_all(source)["place"].null_count == 10
+    assert [intake.tags for f in source.fragments() for intake in f.read()] == [{}] * 1
+    nobody = ParquetSource(tmp_path, device="site", channels={})
+    assert read_all(nobody)["device"].null_count == 10
+
+
+def test_a_column_of_the_file_comes_before_a_key_of_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "node=seven"
+    folder.mkdir()
+    source = ParquetSource(write(folder), channels={"node": "node"})
+    assert read_all(source)["node"].to_pylist()[:3] == [0, 1, 2]
+
+
+def test_keys_that_cannot_be_what_they_are_asked_to_be(tmp_path: Path) -> None:
+    path = partitioned(tmp_path)
+    with pytest.raises(InvalidInputError, match="times have to be in the file"):
+        ParquetSource(path, time="year").arrow_schema()
+    with pytest.raises(InvalidInputError, match=r"partition keys \['site', 'year'\]"):
+        ParquetSource(path, tag_columns={"x": "month"}).fragments()
+
+
+def test_a_tag_is_what_the_first_row_with_a_value_says(tmp_path: Path) -> None:
+    data = pa.table(
+        {
+            "device": ["a", "b", None, "a", "b"],
+            "time": pa.array(range(5), pa.timestamp("us", tz="UTC")),
+            "site": ["", "x", "w", "y", "z"],
+            "floor": pa.array([None, None, 1, 2, None], pa.int8()),
+        }
+    )
+    source = ParquetSource(
+        write(tmp_path, data=data, group=10),
+        channels={},
+        tag_columns={"site": "site", "floor": "floor"},
+    )
+    (intake,) = source.fragments()[0].read()
+    assert intake.tags == {"a": {"site": "y", "floor": "2"}, "b": {"site": "x"}}

@@ -21,7 +21,7 @@ from fsspec.spec import glob_translate
 
 from pipeline.connectors.mapping.compression import unpack
 from pipeline.connectors.mapping.object_stores import connect, is_object_store
-from pipeline.errors import NotFoundError, StorageError
+from pipeline.errors import InvalidInputError, NotFoundError, StorageError
 
 __all__ = ["FoundFile", "Options", "find_files", "list_files", "open_file", "open_packed"]
 
@@ -114,6 +114,9 @@ def _object_names(system: pafs.FileSystem, inner: str) -> list[str]:
         return [name for name in _below(system, inner) if not _is_hidden(name, inner)]
     # One recursive listing of what does not vary, instead of one a folder.
     root = inner[: magic.start()].rpartition("/")[0]
+    if not root:
+        msg = f"{inner!r}: name the bucket; only what follows it may be a pattern"
+        raise InvalidInputError(msg)
     matches = re.compile(glob_translate(inner)).match
     return [name for name in _below(system, root) if matches(name)]
 

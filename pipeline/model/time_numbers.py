@@ -14,7 +14,7 @@ from pipeline.model.time_fields import TimeProblem
 __all__ = ["scale_decimal_texts", "scale_floats", "scale_integers"]
 
 _PER_UNIT: Final = {"s": 1_000_000, "ms": 1000, "us": 1}
-_DECIMAL: Final = r"^(?P<sign>[+-]?)(?P<whole>\d{1,18})(?:\.(?P<part>\d*))?$"
+_DECIMAL: Final = r"^(?P<sign>[+-]?)(?P<whole>\d{1,19})(?:\.(?P<part>\d*))?$"
 _SHORT: Final = r"^-?\d{1,18}$"
 _LIMIT: Final = 2**63 - 1
 
@@ -91,7 +91,7 @@ def scale_decimal_texts(
     """Scale decimal texts such as ``"1624227395.1366348"`` to microseconds, digit by digit.
 
     The results are those of `scale_integers`; a text that is no plain decimal number of at
-    most 18 digits before the point is a `TimeProblem.FORMAT`.
+    most 19 digits before the point is a `TimeProblem.FORMAT`. Nanoseconds of our time have 19.
     """
     if pc.all(pc.match_substring_regex(texts, _SHORT)).as_py() is not False:
         return scale_integers(np.asarray(texts.cast(pa.int64()).fill_null(0)), unit)
@@ -100,6 +100,7 @@ def scale_decimal_texts(
     sign, whole, part = (column.fill_null("") for column in found.flatten())
     negative = np.asarray(pc.equal(sign, "-").to_numpy(zero_copy_only=False), dtype=bool)
     places = {"s": 6, "ms": 3, "us": 0, "ns": 0}[unit]
+    whole, beyond = _within(whole)
     time, below, problem = scale_integers(_integers(whole), unit)
     time = time + _integers(pc.ascii_rpad(pc.utf8_slice_codeunits(part, 0, places), places, "0"))
     rest = pc.utf8_slice_codeunits(part, places, places + 3)
@@ -109,8 +110,17 @@ def scale_decimal_texts(
     finer = pc.match_substring_regex(tail, "[1-9]").to_numpy(zero_copy_only=False)
     below = np.maximum(below, np.asarray(finer, dtype=bool))
     time = np.where(negative, -time - (below > 0), time)
+    problem[beyond] = TimeProblem.RANGE
     problem[missed] = TimeProblem.FORMAT
     return time, below, problem
+
+
+def _within(digits: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Return digits that 64 bits hold, and which texts have more; those become empty."""
+    long = pc.equal(pc.binary_length(digits), 19)
+    beyond = pc.and_(long, pc.greater(digits, str(_LIMIT)))
+    mask = np.asarray(beyond.to_numpy(zero_copy_only=False), dtype=bool)
+    return (pc.if_else(beyond, "", digits) if mask.any() else digits), mask
 
 
 def _integers(texts: pa.Array) -> NDArray[np.int64]:

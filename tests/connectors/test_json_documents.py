@@ -166,3 +166,28 @@ def test_documents_without_an_end_are_refused(tmp_path: Path) -> None:
         read_all(tmp_path, "[" + " " * 20_000_000)
     with pytest.raises(InvalidInputError, match="longer than"):
         read_all(tmp_path, "{" + " " * 20_000_000)
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 50, 333, 10**9])
+def test_lines_in_pieces_are_each_read_once(tmp_path: Path, piece_bytes: int) -> None:
+    path = tmp_path / "data.ndjson"
+    mapping = RowMapping.model_validate(
+        {"device": "d", "time": {"columns": "at", "unit": "s"}, "channels": {"n": {"dtype": "int32"}}}
+    )  # fmt: skip
+    lines = [json.dumps({"d": "é" * (at % 5 + 1), "at": at, "n": at}) for at in range(40)]
+    path.write_text("\ufeff" + "\n".join(lines))
+    fragments = JsonSource(path, mapping, piece_bytes=piece_bytes).fragments()
+    assert (len(fragments) > 1) == (piece_bytes < 10**9)
+    intakes = [intake for fragment in fragments for intake in fragment.read()]
+    assert [n for intake in intakes for n in intake.table["n"].to_pylist()] == list(range(40))
+    assert not any(len(intake.rejects) for intake in intakes)
+
+
+def test_one_array_is_never_cut(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([message()] * 9))
+    (fragment,) = JsonSource(path, MAPPING, piece_bytes=10).fragments()
+    assert fragment.name == str(path)
+    assert sum(intake.table.num_rows for intake in fragment.read()) == 9
+    with pytest.raises(InvalidInputError, match="piece_bytes"):
+        JsonSource(path, MAPPING, piece_bytes=0)

@@ -29,7 +29,15 @@ CHANNELS: dict[str, Any] = {
     "ok": {"dtype": "bool"},
     "note": {"dtype": "category"},
 }
-MAPPING = LineMapping(device="id", channels=CHANNELS, tags=("site",), precision="us")
+
+
+def declared(**told: Any) -> LineMapping:
+    return LineMapping.model_validate(
+        {"device": "id", "channels": CHANNELS, "precision": "us", **told}
+    )
+
+
+MAPPING = declared(tags=("site",))
 TOGETHER = 40  # so many lines of one form are read as columns, not one by one
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
@@ -63,7 +71,8 @@ def written(name: str, value: Any) -> str:
     if name == "ok":
         return "true" if value else "F"
     if name == "note":
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{text}"'
     return f"{value}{'i' if name == 'n' else 'u'}"
 
 
@@ -201,13 +210,13 @@ def test_numbers_of_every_kind_go_where_nothing_is_lost() -> None:
 
 def test_scales_and_marks_of_missing_values() -> None:
     channels = {"t": {"column": "raw", "dtype": "float64", "scale": 0.01, "missing": ["-200"]}}
-    mapping = LineMapping(device="id", channels=channels, precision="s")
+    mapping = declared(channels=channels, precision="s")
     data = b"m,id=a raw=2358i 1\nm,id=a raw=-200i 2\nm,id=a raw=-200 3\nm,id=a raw=1.5i 4\n"
     intake = read_lines(data, mapping)
     assert intake.table["t"].to_pylist() == [23.58, None, None]
     assert len(intake.rejects) == 1
-    words = LineMapping(device="id", channels={"w": {"dtype": "category", "missing": ["-"]}})
-    found = read_lines(b'm,id=a w="-" 1000\nm,id=a w="" 2000\n', words)
+    words = declared(channels={"w": {"dtype": "category", "missing": ["-"]}})
+    found = read_lines(b'm,id=a w="-" 1\nm,id=a w="" 2\n', words)
     assert found.table["w"].to_pylist() == [None, ""]
 
 
@@ -236,7 +245,7 @@ def test_lines_without_a_time_take_that_of_their_arrival() -> None:
 
 
 def test_devices_from_templates_and_measurements() -> None:
-    mapping = LineMapping(device="{site}/{measurement}", channels=CHANNELS, precision="us")
+    mapping = declared(device="{site}/{measurement}")
     lines = [f"m{at % 2},site=s,measurement=x t=1 {at}" for at in range(TOGETHER)]
     lines += [f"m{at % 2},site=s t=1 {at}" for at in range(TOGETHER)]
     intake = read_lines("\n".join(lines).encode(), mapping)
@@ -264,7 +273,7 @@ def test_nothing_at_all() -> None:
 )
 def test_declarations_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        LineMapping(**{"device": "id", "channels": CHANNELS, **options})
+        declared(**options)
 
 
 def file_of(folder: Path, lines: int = 1000) -> Path:

@@ -172,7 +172,7 @@ def test_a_key_without_a_value_is_missing(tmp_path: Path) -> None:
     write(folder)
     source = ParquetSource(tmp_path, channels={"place": "site"}, tag_columns={"site": "site"})
     assert read_all(source)["place"].null_count == 10
-    assert [intake.tags for f in source.fragments() for intake in f.read()] == [{}] * 1
+    assert not any(intake.tags for f in source.fragments() for intake in f.read())
     nobody = ParquetSource(tmp_path, device="site", channels={})
     assert read_all(nobody)["device"].null_count == 10
 

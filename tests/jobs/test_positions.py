@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.archive.transactions import Commit
-from pipeline.jobs.positions import Imported, find_imported
+from pipeline.jobs.positions import Imported, find_imported, position_of
+from pipeline.model.ports import Intake
 
 
 def commit(fleet: str, fingerprint: str, imported: Imported) -> Commit:
@@ -45,3 +48,22 @@ def test_other_fleets_sources_and_commits_do_not_count() -> None:
         other(fleet="rooms", positions={"kafka": {"0": 17}}),
     ]
     assert find_imported(history, "rooms", "f") == Imported()
+
+
+@dataclass
+class Piece:
+    name: str
+    state: str = ""
+
+    def read(self) -> Iterator[Intake]:
+        yield from ()
+
+
+def test_a_position_is_the_name_and_the_state_that_was_listed() -> None:
+    assert position_of(Piece("a")) == "a"
+    before, after = Piece("a", "5-x"), Piece("a", "5-y")
+    assert position_of(before) == "a@5-x"
+    imported = Imported(frozenset({position_of(before)}))
+    assert imported.holds_other(after)
+    assert not imported.holds_other(before)
+    assert not imported.holds_other(Piece("b", "5-x"))

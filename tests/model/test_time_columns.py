@@ -213,12 +213,21 @@ def test_numbers_finer_than_a_microsecond(unit: Any, value: Any, floor: int) -> 
         ("s", "1e5", None, "not a decimal number of seconds"),
         ("s", "soon", None, "not a decimal number of seconds"),
         ("s", "999999999999999999", None, "too far from 1970"),
+        ("ns", "9223372036854775808", None, "too far from 1970"),
+        ("ns", "17000000000000000000", None, "not a decimal number of nanoseconds"),
     ],
 )
 def test_absurd_numbers_are_bad_rows(unit: Any, value: Any, kind: Any, words: str) -> None:
     reason = str(parse_one(value, TimeFormat(unit), kind))
     assert words in reason
     assert str(value) in reason
+
+
+def test_texts_of_nanoseconds_of_our_time() -> None:
+    texts = pa.array(["1700000000000000000", "-1700000000000001000", "5000", "9223372036854775000"])
+    parsed = parse_times(texts, TimeFormat("ns"))
+    assert parsed.reasons == {}
+    assert parsed.time.tolist() == [1_700_000_000_000_000, -1_700_000_000_000_001, 5, 9223372036854775]  # fmt: skip
 
 
 def test_arrow_timestamps_carry_their_unit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +65,15 @@ def content(table: pa.Table) -> Content:
 def same(one: Content, two: Content) -> bool:
     """Tell whether two contents are the same, bit by bit."""
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def digest(found: Content) -> str:
+    """Return a text that is the same for contents that are the same bit by bit."""
+    state = hashlib.sha256()
+    for name, column in found.items():
+        state.update(f"{name} {column.dtype} {column.shape}".encode())
+        state.update(np.ascontiguousarray(column))
+    return state.hexdigest()
 
 
 def _last_of_each(table: pa.Table) -> Longs:

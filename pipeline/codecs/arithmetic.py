@@ -103,7 +103,11 @@ class Decimal:
     def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:  # noqa: ARG003
         """Read exponent and flag, or raise `CorruptBlockError`."""
         require_float(cls.name, dtype)
-        exponent, single = cursor.byte(), cursor.byte()
+        return cls.checked(cursor.byte(), cursor.byte())
+
+    @classmethod
+    def checked(cls, exponent: int, single: int) -> Self:
+        """Return the transform of exponent and flag, or raise `CorruptBlockError`."""
         if exponent > 22 or single > 1:
             raise CorruptBlockError(f"has decimals of {exponent} digits, single {single}")
         return cls(exponent, bool(single))

@@ -408,7 +408,6 @@ def decode_whole(
 ) -> NDArray[Any]:
     """Decode the rest of `cursor` at once, as `read_lanes` and `Lanes.restore` do of all rows."""
     data = np.frombuffer(cursor.rest(), np.uint8)
-    data.flags.writeable = False
     out = np.empty(rows, dtype)
     width = -4 if dtype == np.float32 else dtype.itemsize
     wrong = kernel("bins_whole", "decode_whole")(
@@ -436,7 +435,6 @@ def read_lanes(predictor: int, cursor: Cursor, rows: int) -> Lanes:
         If its parts cannot belong together.
     """
     data = np.frombuffer(cursor.rest(), np.uint8)
-    data.flags.writeable = False  # one type of array to compile for
     words = np.empty(data.size // 8 + 1 + SPARE_WORDS, np.uint64)
     head, groups = np.empty(HEAD, np.int64), np.empty(MOST_GROUPS - 1, np.int64)
     odd = np.empty((2, MOST_OUTLIERS), np.int64)

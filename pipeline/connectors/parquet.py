@@ -142,7 +142,7 @@ class ParquetSource:
             rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             ranges = group_ranges(rows, self.rows_per_piece)
             found += [
-                ParquetFragment(self, path, start, stop, file.state) for start, stop in ranges
+                ParquetFragment(self, path, start, stop, state=file.state) for start, stop in ranges
             ]
         return tuple(found)
 

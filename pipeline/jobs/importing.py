@@ -212,17 +212,12 @@ class FragmentImport:
             _categories(infos),
             prepare_all,
             [info.rejects for info in infos],
-            tags=self._tags(infos, new),
+            tags=_tags_of(new, self.tags, infos),
             positions=_positions(group).to_positions(self.fingerprint),
         )
         known.update(new)
         totals.add(result, encoded, self.schema)
         totals.ignored += sum(info.ignored for info in infos)
-
-    def _tags(self, infos: Sequence[PartInfo], new: Iterable[str]) -> Tags:
-        """Return the tags of new devices; what the source or an earlier part told comes first."""
-        told = ChainMap(dict(self.tags), *(dict(info.tags) for info in infos))
-        return {name: told[name] for name in new if name in told}
 
     def _encode(self, plan: AppendPlan, group: Sequence[_Part]) -> Sequence[Prepared]:
         futures = []
@@ -253,3 +248,9 @@ def _positions(group: Sequence[_Part]) -> Imported:
     done = frozenset(part.position for part in group if part.info.done)
     partial = {part.position: part.info.taken for part in group if part.position not in done}
     return Imported(done, partial)
+
+
+def _tags_of(devices: Iterable[str], tags: Tags, infos: Sequence[PartInfo]) -> Tags:
+    """Return the tags of devices; what the source or an earlier part told comes first."""
+    told = ChainMap(dict(tags), *(dict(info.tags) for info in infos))
+    return {name: told[name] for name in devices if name in told}

@@ -90,7 +90,7 @@ def kept_last(table: pa.Table) -> pa.Table:
 
 
 def conflicts(table: pa.Table) -> int:
-    """Return how many rows differ from a later one of the same device and time."""
+    """Return how many distinct rows there are beyond one for each device and time."""
     distinct = content(table)
     changed = [column[1:] != column[:-1] for column in distinct.values()]
     return 1 + int(np.any(changed, axis=0).sum()) - len(_last_of_each(table))

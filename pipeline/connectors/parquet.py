@@ -105,7 +105,10 @@ class ParquetSource:
                 raise InvalidInputError(msg)
             rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             ranges = group_ranges(rows, self.rows_per_piece)
-            found += [ParquetFragment(self, path, start, stop) for start, stop in ranges]
+            found += [
+                ParquetFragment(self, path, start, stop, sum(rows[start:stop]))
+                for start, stop in ranges
+            ]
         return tuple(found)
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
@@ -176,12 +179,15 @@ class ParquetFragment:
         The file.
     start, stop
         Row groups.
+    rows
+        Rows in them, if that is known.
     """
 
     source: ParquetSource
     path: str
     start: int
     stop: int
+    rows: int | None = None
 
     @property
     def name(self) -> str:

@@ -101,19 +101,32 @@ class _Import:
         totals = FragmentImport(
             self.cluster.client,
             store,
-            meta.schema,
+            meta,
             self.step.source.fingerprint,
             sizes,
             self.progress,
             self.step.unknown,
             self.step.fragments_per_commit,
             self.source.tags(),
+            self._forked(),
         ).store_all(fragments, imported)
         seconds = time.perf_counter() - began
         after = self.opened.stored_bytes()
         grown = None if before is None or after is None else after - before
         skipped = sum(position_of(fragment) in imported.done for fragment in fragments)
         return self._summed_up(totals, skipped, meta, len(store.view().registry), seconds, grown)
+
+    def _forked(self) -> bool:
+        """Tell whether workers are to write their blocks themselves.
+
+        On the embedded cluster they share the job's memory: its one writer to a local folder
+        takes over their blocks without a copy.
+        """
+        location = self.opened.repository.location
+        if location.scheme == "memory":
+            return False
+        folder = self.opened.folder
+        return folder is None or (not self.cluster.embedded and self.cluster.shares(folder))
 
     def _summed_up(
         self,

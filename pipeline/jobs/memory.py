@@ -33,7 +33,7 @@ class ImportSizes:
 
     part_rows: int = 4_000_000
     reading: int = 4
-    group_rows: int = 8_000_000
+    group_rows: int = 16_000_000
 
 
 def row_bytes(schema: Schema) -> int:

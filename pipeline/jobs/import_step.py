@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, create_fleet
 from pipeline.archive.fleet_store import FleetStore
@@ -98,6 +98,7 @@ class _Import:
         meta, imported = self._existing(fragments) or (self._created(), Imported())
         sizes = choose_sizes(self.cluster.memory, row_bytes(meta.schema), self.cluster.threads)
         store = FleetStore(self.opened.repository, self.fleet)
+        forked, retried = self._forked(), self.opened.repository.retries
         totals = FragmentImport(
             self.cluster.client,
             store,
@@ -108,13 +109,16 @@ class _Import:
             self.step.unknown,
             self.step.fragments_per_commit,
             self.source.tags(),
-            self._forked(),
+            forked,
         ).store_all(fragments, imported)
+        totals.retries = self.opened.repository.retries - retried
         seconds = time.perf_counter() - began
         after = self.opened.stored_bytes()
         grown = None if before is None or after is None else after - before
         skipped = sum(position_of(fragment) in imported.done for fragment in fragments)
-        return self._summed_up(totals, skipped, meta, len(store.view().registry), seconds, grown)
+        devices = len(store.view().registry)
+        report = self._summed_up(totals, skipped, meta, devices, seconds, grown)
+        return replace(report, forked=forked)
 
     def _forked(self) -> bool:
         """Tell whether workers are to write their blocks themselves.
@@ -157,6 +161,7 @@ class _Import:
             raw_bytes=totals.raw_bytes,
             block_bytes=totals.block_bytes,
             stored_bytes=grown,
+            retries=totals.retries,
         )
 
     def _existing(self, fragments: Sequence[Fragment]) -> tuple[FleetMeta, Imported] | None:

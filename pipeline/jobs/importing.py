@@ -6,12 +6,11 @@ encoded on the workers and committed by the job, while the next parts are being 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 from pipeline.archive.appending import AppendResult
@@ -30,8 +29,7 @@ from pipeline.schema.channels import Schema
 
 __all__ = ["FragmentImport", "ImportTotals"]
 
-_log = logging.getLogger(__name__)
-_MOST_AHEAD = 64
+_MOST_AHEAD: Final = 64
 
 Tags = Mapping[str, Mapping[str, str]]
 
@@ -51,6 +49,7 @@ class ImportTotals:
     quarantined: int = 0
     late: int = 0
     ignored: int = 0
+    retries: int = 0
     partitions: set[tuple[int, int]] = field(default_factory=set)
 
     def add(self, result: AppendResult, prepared: Iterable[Prepared], schema: Schema) -> None:

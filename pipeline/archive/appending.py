@@ -23,7 +23,14 @@ from pipeline.errors import DuplicateRowsError
 from pipeline.model.rejects import Rejects
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["AppendPlan", "AppendResult", "StalePlanError", "commit_prepared", "plan_append"]
+__all__ = [
+    "AppendPlan",
+    "AppendResult",
+    "StalePlanError",
+    "check_plan",
+    "commit_prepared",
+    "plan_append",
+]
 
 
 class StalePlanError(Exception):
@@ -118,6 +125,8 @@ def commit_prepared(
 ) -> AppendResult:
     """Write prepared batches into a transaction's store.
 
+    Of batches without payloads, which others have put, all but these is written.
+
     Raises
     ------
     StalePlanError
@@ -150,13 +159,33 @@ def commit_prepared(
     )
 
 
-def _register(store: Store, plan: AppendPlan, state: FleetState) -> None:
+def check_plan(store: Store, plan: AppendPlan, state: FleetState | None = None) -> None:
+    """Check that nobody changed devices or definition of the fleet since a plan was made.
+
+    Parameters
+    ----------
+    store
+        The newest state.
+    plan
+        The plan.
+    state
+        The fleet's counters there, if they are known.
+
+    Raises
+    ------
+    StalePlanError
+        If somebody did.
+    """
+    state = FleetState.load(store, plan.meta.layout) if state is None else state
     base = plan.base_registry.state
     if (state.devices, state.device_revision) != (base.devices, base.device_revision):
         raise StalePlanError
-    current = load_fleet(store, plan.meta.name)
-    if current != plan.base_meta:
+    if load_fleet(store, plan.meta.name) != plan.base_meta:
         raise StalePlanError
+
+
+def _register(store: Store, plan: AppendPlan, state: FleetState) -> None:
+    check_plan(store, plan, state)
     save_devices(store, plan.meta.name, plan.base_registry, plan.registry)
     if plan.meta.categories != plan.base_meta.categories:
         plan.meta.save_categories(store)
@@ -170,6 +199,7 @@ def _put_blocks(store: Store, meta: FleetMeta, prepared: Sequence[Prepared], seq
     ]
     payloads = [payload for part in prepared for payload in part.payloads]
     slots = add_blocks(store, meta.layout, entries)
+    # Without payloads others have put the blocks, into these slots.
     chunks = {
         chunk_key(meta.layout.raw_path(name), (entry.window, entry.device_block, slot)): data
         for entry, slot, payload in zip(entries, slots, payloads, strict=True)

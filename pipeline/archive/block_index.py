@@ -23,7 +23,14 @@ from pipeline.errors import StorageError
 from pipeline.partitioning.device_blocks import LANDING_BLOCK
 from pipeline.partitioning.pruning import Selection, prune_blocks
 
-__all__ = ["BlockTable", "IndexEntry", "add_blocks", "read_index", "used_windows"]
+__all__ = [
+    "BlockTable",
+    "IndexEntry",
+    "add_blocks",
+    "next_slots",
+    "read_index",
+    "used_windows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +143,32 @@ def add_blocks(store: Store, layout: FleetLayout, entries: Sequence[IndexEntry])
     StorageError
         If a partition has no free slot.
     """
+    slots, chunks = _assigned(store, layout, entries)
+    if chunks is not None:
+        chunks.save()
+    return slots
+
+
+def next_slots(store: Store, layout: FleetLayout, entries: Sequence[IndexEntry]) -> list[int]:
+    """Return the slots that `add_blocks` would give now, without writing anything.
+
+    Raises
+    ------
+    StorageError
+        If a partition has no free slot.
+    """
+    return _assigned(store, layout, entries)[0]
+
+
+def _assigned(
+    store: Store, layout: FleetLayout, entries: Sequence[IndexEntry]
+) -> tuple[list[int], _Chunks | None]:
     if not entries:
-        return []
+        return [], None
     windows = np.unique([entry.window for entry in entries])
     slots_chunks = layout.slots.load(store, _unique_chunks(windows // layout.slots.chunk[0]))
     chunks = _Chunks(store, layout, slots_chunks, entries)
-    slots = [chunks.add(entry) for entry in entries]
-    chunks.save()
-    return slots
+    return [chunks.add(entry) for entry in entries], chunks
 
 
 class _Chunks:

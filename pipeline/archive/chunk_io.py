@@ -23,7 +23,9 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
-__all__ = ["ahead", "chunk_key", "get_many", "in_threads", "put_many"]
+from pipeline.errors import InvalidInputError
+
+__all__ = ["ahead", "chunk_key", "get_many", "in_threads", "put_many", "use_threads"]
 
 _IN_FLIGHT: Final = 256
 
@@ -83,7 +85,7 @@ def in_threads[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> list
     Inside of `function` it is a plain loop: the cores are busy, and threads of a pool that wait
     for threads of the same pool would wait for ever.
     """
-    if len(arguments) < 2 or hasattr(_WORKER, "busy"):
+    if len(arguments) < 2 or hasattr(_WORKER, "busy") or _cores() == 1:
         return [function(argument) for argument in arguments]
     return list(_pool().map(function, arguments))
 
@@ -120,5 +122,26 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_cores(), "iot-archive", initializer=_start_worker)
 
 
+def use_threads(count: int | None) -> None:
+    """Let `in_threads` and `ahead` use so many threads in this process; None for all cores.
+
+    For processes that share a machine, such as the workers of a cluster.
+
+    Raises
+    ------
+    InvalidInputError
+        If the count is not positive.
+    """
+    if count is not None and count < 1:
+        msg = f"{count} threads cannot work; use 1 or more, or None for all cores"
+        raise InvalidInputError(msg)
+    _LIMIT.clear()
+    _LIMIT.extend([] if count is None else [count])
+    _pool.cache_clear()
+
+
+_LIMIT: Final[list[int]] = []
+
+
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    return _LIMIT[0] if _LIMIT else len(os.sched_getaffinity(0))

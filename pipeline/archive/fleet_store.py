@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -16,12 +17,15 @@ from pipeline.archive.appending import (
 )
 from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.forked_appends import BlockWriters, commit_forked
 from pipeline.archive.preparing import Memories, Prepared, prepare
 from pipeline.archive.transactions import Repository
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 
 __all__ = ["FleetStore", "prepare_planned"]
+
+_log = logging.getLogger(__name__)
 
 Tags = Mapping[str, Mapping[str, str]]
 
@@ -126,9 +130,58 @@ class FleetStore:
                     lambda result: self._metadata(result, positions or {}),
                 )
             except StalePlanError:
+                self._plan_anew()
                 view = None
                 continue
             return replace(result, snapshot=snapshot)
+
+    def append_forked(
+        self,
+        devices: Sequence[str],
+        categories: Mapping[str, Sequence[str]],
+        writers: BlockWriters,
+        rejects: Sequence[Rejects],
+        *,
+        tags: Tags | None = None,
+        positions: Mapping[str, Any] | None = None,
+        view: FleetView | None = None,
+    ) -> AppendResult:
+        """Store batches that other processes prepare and write.
+
+        Parameters
+        ----------
+        devices, categories, rejects, tags, positions, view
+            As for `append_prepared`.
+        writers
+            The processes.
+        """
+        received = datetime.now(UTC)
+        while True:
+            plan = plan_append(view or self.view(), devices, categories, tags)
+            prepared = writers.prepare(plan)
+            try:
+                snapshot, result = commit_forked(
+                    self.repository,
+                    plan,
+                    prepared,
+                    writers,
+                    rejects,
+                    received,
+                    f"append to {self.name}",
+                    lambda result: self._metadata(result, positions or {}),
+                )
+            except StalePlanError:
+                self._plan_anew()
+                view = None
+                continue
+            return replace(result, snapshot=snapshot)
+
+    def _plan_anew(self) -> None:
+        self.repository.retries += 1
+        _log.warning(
+            "%s: append to %s: another writer changed its devices or definition; encoding anew",
+            self.repository.location, self.name,
+        )  # fmt: skip
 
     def _metadata(self, result: AppendResult, positions: Mapping[str, Any]) -> dict[str, Any]:
         counts = {name: value for name, value in asdict(result).items() if name != "snapshot"}

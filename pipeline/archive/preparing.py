@@ -7,7 +7,7 @@ and its result can travel between processes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class Prepared:
     entries
         Index entries of the blocks; their sequence is set when they are committed.
     payloads
-        For each block, its encoded columns by name.
+        For each block, its encoded columns by name; empty where another process has them.
     statistics
         Of the rows, by device and period.
     rows
@@ -117,6 +117,10 @@ class Prepared:
     statistics: PeriodStatistics
     rows: int
     duplicates: int
+
+    def without_payloads(self) -> Prepared:
+        """Return what a commit has to know if another process writes the blocks."""
+        return replace(self, payloads=({},) * len(self.entries))
 
 
 def prepare(

@@ -114,11 +114,13 @@ class SummaryWriter:
             return []
         _, devices, periods = self._extent.chunk
         rows, columns = update.device // devices, update.period // periods
-        keys, inverse = np.unique(np.stack([rows, columns]), axis=1, return_inverse=True)
-        order = np.argsort(inverse.ravel(), kind="stable")
-        counts = np.bincount(inverse.ravel(), minlength=keys.shape[1])
-        members = np.split(order, np.cumsum(counts)[:-1])
-        return [((0, *map(int, key)), member) for key, member in zip(keys.T, members, strict=True)]
+        # One number a chunk: sorting pairs took ten times as long.
+        width = self._extent.shape[2] // periods + 1
+        keys, inverse = np.unique(rows * width + columns, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        members = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
+        places = [(0, *divmod(key, width)) for key in keys.tolist()]
+        return list(zip(places, members, strict=True))
 
     def _cells(
         self, update: PeriodStatistics, members: NDArray[np.int64]

@@ -12,11 +12,13 @@ format 1 held 0.1 MB of metadata where format 2 kept 91 MB, and commits took 8 m
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle  # what a fork is sent with anyway
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +44,9 @@ from pipeline.errors import (
     StorageError,
 )
 
-__all__ = ["Commit", "Repository", "Snapshot"]
+__all__ = ["Commit", "Fork", "Repository", "Snapshot", "Transaction"]
+
+_log = logging.getLogger(__name__)
 
 _BRANCH: Final = "main"
 _FORMAT: Final = 1
@@ -108,11 +112,82 @@ class _GuardedStore(WrapperStore[Store]):
             await super().set(key, value)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fork:
+    """A part of a transaction's writes that can be made in another process.
+
+    A fork travels: it is pickled to the process that writes chunks through it, and back. What it
+    wrote is seen by nobody until it is merged into a commit, and is left to garbage collection
+    if it never is.
+
+    Parameters
+    ----------
+    session
+        The storage library's own.
+    location
+        Of the archive, for messages.
+    """
+
+    session: ic.ForkSession
+    location: Location
+
+    @property
+    def store(self) -> Store:
+        """Where to write."""
+        return _GuardedStore(self.session.store, self.location)
+
+    @classmethod
+    def join(cls, forks: Sequence[Fork]) -> Fork:
+        """Return one fork that holds what all of `forks`, at least one, wrote; they stay as they are.
+
+        Chunks have to be disjoint: of two that were written to one place, the later is kept.
+        """
+        first = forks[0]
+        with _translated(first.location):
+            session: ic.ForkSession = pickle.loads(pickle.dumps(first.session))  # noqa: S301
+            session.merge(*(fork.session for fork in forks[1:]))
+        return cls(session, first.location)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transaction:
+    """The newest state as writers in other processes start from it.
+
+    Parameters
+    ----------
+    base
+        Id of the snapshot.
+    store
+        To read from.
+    session
+        The storage library's own.
+    location
+        Of the archive.
+    """
+
+    base: str
+    store: Store
+    session: ic.Session
+    location: Location
+
+    def fork(self) -> Fork:
+        """Return a new fork, for one writer."""
+        with _translated(self.location):
+            return Fork(self.session.fork(), self.location)
+
+
 class Repository:
-    """A transactional Zarr store at one location."""
+    """A transactional Zarr store at one location.
+
+    Attributes
+    ----------
+    retries
+        How often a commit met a faster writer and was made anew.
+    """
 
     def __init__(self, location: Location, repository: ic.Repository) -> None:
         self.location = location
+        self.retries = 0
         self._repository = repository
         self._thread_lock = threading.Lock()
 
@@ -200,11 +275,22 @@ class Repository:
                 metadata = dict(entry.metadata or {})
                 yield Commit(entry.id, entry.written_at, entry.message, metadata)
 
+    def begin(self) -> Transaction:
+        """Return the newest state, to fork from for writers in other processes.
+
+        Nothing is locked: forks are merged into a later `commit`, wherever the tip is by then.
+        """
+        with _translated(self.location):
+            session = self._repository.writable_session(_BRANCH)
+            store = _GuardedStore(session.store, self.location)
+            return Transaction(str(session.snapshot_id), store, session, self.location)
+
     def commit[T](
         self,
         change: Callable[[Store], T],
         message: str,
         metadata: Callable[[T], Mapping[str, Any]] | None = None,
+        forks: Callable[[Store], Sequence[Fork]] | None = None,
     ) -> tuple[str, T]:
         """Run `change` on the newest state and make what it wrote visible, durably.
 
@@ -218,6 +304,9 @@ class Repository:
             For the history.
         metadata
             Makes the commit's metadata from the result of `change`.
+        forks
+            Returns the forks to merge before `change` runs, given the newest state; it may
+            raise if what they wrote does not fit to that.
 
         Returns
         -------
@@ -234,13 +323,22 @@ class Repository:
         for attempt in range(_ATTEMPTS):
             with self._exclusive(), _translated(self.location):
                 session = self._repository.writable_session(_BRANCH)
-                result = change(_GuardedStore(session.store, self.location))
+                store = _GuardedStore(session.store, self.location)
+                if forks is not None:
+                    session.merge(*(fork.session for fork in forks(store)))
+                result = change(store)
                 if not session.has_uncommitted_changes:
                     return str(session.snapshot_id), result
                 attached = dict(metadata(result)) if metadata else {}
                 snapshot = self._publish(session, message, attached)
             if snapshot is not None:
+                _log.info("%s: %s: snapshot %s", self.location, message, snapshot)
                 return snapshot, result
+            self.retries += 1
+            _log.warning(
+                "%s: %s: another writer was faster, attempt %d of %d failed",
+                self.location, message, attempt + 1, _ATTEMPTS,
+            )  # fmt: skip
             time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))  # noqa: S311
         msg = f"{self.location}: {_ATTEMPTS} attempts to commit {message!r} met faster writers"
         raise ConflictError(msg)
@@ -266,7 +364,7 @@ class Repository:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         root = _local_root(self.location)
-        lock: AbstractContextManager[None] = nullcontext() if root is None else commit_lock(root)
+        lock: AbstractContextManager[Any] = nullcontext() if root is None else commit_lock(root)
         # The thread lock comes first: flock does not exclude threads that share a handle's process
         # fairly, and in-memory archives have no other lock.
         with self._thread_lock, lock:

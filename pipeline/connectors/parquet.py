@@ -142,7 +142,8 @@ class ParquetSource:
             rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             ranges = group_ranges(rows, self.rows_per_piece)
             found += [
-                ParquetFragment(self, path, start, stop, state=file.state) for start, stop in ranges
+                ParquetFragment(self, path, start, stop, file.state, sum(rows[start:stop]))
+                for start, stop in ranges
             ]
         return tuple(found)
 
@@ -249,6 +250,8 @@ class ParquetFragment:
         Row groups.
     state
         What tells the file's content from a later one's.
+    rows
+        Rows in them, if that is known.
     """
 
     source: ParquetSource
@@ -256,6 +259,7 @@ class ParquetFragment:
     start: int
     stop: int
     state: str = ""
+    rows: int | None = None
 
     @property
     def name(self) -> str:

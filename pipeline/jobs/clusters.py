@@ -10,18 +10,21 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import dask
 import psutil
 from distributed import Client, Scheduler, SpecCluster, Worker
 
+from pipeline.archive.durability import read_mark, shared_mark
 from pipeline.errors import JobError, MissingDependencyError
 from pipeline.jobs.job_file import ClusterOptions
-from pipeline.jobs.warming import warm_up
+from pipeline.jobs.worker_plugin import IN_PROCESS, ReadyWorker
 from pipeline.model.durations import parse_duration
 
 __all__ = ["Cluster", "open_cluster"]
@@ -45,7 +48,7 @@ class Cluster:
     workers, threads
         How many there are in all.
     memory
-        Bytes that the workers may use together.
+        Bytes that the workers may use together, each as much as the smallest of them.
     start_s
         Seconds it took to start or to connect to it.
     warmup_s
@@ -59,6 +62,21 @@ class Cluster:
     memory: int
     start_s: float
     warmup_s: float
+
+    @property
+    def embedded(self) -> bool:
+        """Whether all workers live in the job's own process."""
+        addresses = self.client.nthreads()
+        return all(address.startswith(IN_PROCESS) for address in addresses)
+
+    def shares(self, folder: Path) -> bool:
+        """Tell whether all workers see the folder of a local archive, and not one of their own."""
+        with shared_mark(folder) as mark:
+            futures = [
+                self.client.submit(read_mark, str(folder), workers=[address], pure=False)
+                for address in self.client.nthreads()
+            ]
+            return all(found == mark for found in self.client.gather(futures))
 
 
 @contextmanager
@@ -79,7 +97,7 @@ def open_cluster(options: ClusterOptions) -> Iterator[Cluster]:
         client = _connect(options, stack)
         _await_workers(client, options)
         ready = time.perf_counter()
-        _warm_up(client, str(options))
+        _make_ready(client, str(options), stack)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         yield Cluster(
             client,
@@ -163,17 +181,25 @@ def _await_workers(client: Any, options: ClusterOptions) -> None:
         raise JobError(msg) from error
 
 
-def _warm_up(client: Any, kind: str) -> None:
-    futures = [
-        client.submit(warm_up, workers=[address], pure=False) for address in client.nthreads()
-    ]
+def _make_ready(client: Any, kind: str, stack: ExitStack) -> None:
+    plugin = ReadyWorker(f"iot-archive-{uuid4().hex[:12]}")
     try:
-        client.gather(futures)
+        client.register_plugin(plugin)
+    except JobError as error:
+        msg = f"cluster {kind}: {error}"
+        raise JobError(msg) from error
     except Exception as error:
         msg = f"cluster {kind}: a worker cannot run this package's code, is it installed there? ({error})"
         raise JobError(msg) from error
+    stack.callback(_unregister, client, plugin.name)
+
+
+def _unregister(client: Any, name: str) -> None:
+    # A cluster that is gone needs no farewell.
+    with suppress(OSError, TimeoutError, ValueError, KeyError):
+        client.unregister_worker_plugin(name)
 
 
 def _memory(workers: Any) -> int:
     limits = [worker["memory_limit"] for worker in workers]
-    return sum(limits) if all(limits) else int(psutil.virtual_memory().total)
+    return min(limits) * len(limits) if all(limits) else int(psutil.virtual_memory().total)

@@ -87,7 +87,9 @@ def _show_log(quiet: bool) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log = logging.getLogger("pipeline")
     log.addHandler(handler)
-    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.setLevel(logging.WARNING)
+    # Every single commit is told by the archive's own log; the job's tells how far it is.
+    logging.getLogger("pipeline.jobs").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def _fail(error: Exception, code: int) -> int:

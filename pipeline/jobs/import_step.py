@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, create_fleet
 from pipeline.archive.fleet_store import FleetStore
@@ -98,22 +98,39 @@ class _Import:
         meta, imported = self._existing(fragments) or (self._created(), Imported())
         sizes = choose_sizes(self.cluster.memory, row_bytes(meta.schema), self.cluster.threads)
         store = FleetStore(self.opened.repository, self.fleet)
+        forked, retried = self._forked(), self.opened.repository.retries
         totals = FragmentImport(
             self.cluster.client,
             store,
-            meta.schema,
+            meta,
             self.step.source.fingerprint,
             sizes,
             self.progress,
             self.step.unknown,
             self.step.fragments_per_commit,
             self.source.tags(),
+            forked,
         ).store_all(fragments, imported)
+        totals.retries = self.opened.repository.retries - retried
         seconds = time.perf_counter() - began
         after = self.opened.stored_bytes()
         grown = None if before is None or after is None else after - before
         skipped = sum(position_of(fragment) in imported.done for fragment in fragments)
-        return self._summed_up(totals, skipped, meta, len(store.view().registry), seconds, grown)
+        devices = len(store.view().registry)
+        report = self._summed_up(totals, skipped, meta, devices, seconds, grown)
+        return replace(report, forked=forked)
+
+    def _forked(self) -> bool:
+        """Tell whether workers are to write their blocks themselves.
+
+        On the embedded cluster they share the job's memory: its one writer to a local folder
+        takes over their blocks without a copy.
+        """
+        location = self.opened.repository.location
+        if location.scheme == "memory":
+            return False
+        folder = self.opened.folder
+        return folder is None or (not self.cluster.embedded and self.cluster.shares(folder))
 
     def _summed_up(
         self,
@@ -144,6 +161,7 @@ class _Import:
             raw_bytes=totals.raw_bytes,
             block_bytes=totals.block_bytes,
             stored_bytes=grown,
+            retries=totals.retries,
         )
 
     def _existing(self, fragments: Sequence[Fragment]) -> tuple[FleetMeta, Imported] | None:

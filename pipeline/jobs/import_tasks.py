@@ -1,14 +1,16 @@
 """The tasks of an import graph; they run on workers.
 
 `read_part` reads and validates; its rows stay on the worker. `describe_part` tells the job what
-it needs to hand out codes. `prepare_parts` then encodes; blocks are small enough to travel.
+it needs to hand out codes. `prepare_parts` then encodes. The blocks travel to the job, or
+`put_prepared` writes them where they are.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,14 @@ from distributed import get_worker
 from numpy.typing import NDArray
 
 from pipeline.archive.fleet_meta import FleetMeta
-from pipeline.archive.preparing import Prepared, prepare
+from pipeline.archive.forked_appends import put_blocks
+from pipeline.archive.layout import FleetLayout
+from pipeline.archive.preparing import Memories, Prepared, prepare
+from pipeline.archive.transactions import Fork
 from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.joining import join_batches
 from pipeline.jobs.open_fragments import keep_open, open_at
+from pipeline.jobs.worker_plugin import ensure_accepted
 from pipeline.model.batches import RecordBatch
 from pipeline.model.ports import Fragment
 from pipeline.model.rejects import Rejects
@@ -27,7 +33,20 @@ from pipeline.partitioning.windows import GRID_START, GRID_STOP
 from pipeline.schema.channels import Schema
 from pipeline.schema.validation import validate
 
-__all__ = ["Part", "PartInfo", "describe_part", "prepare_parts", "read_part"]
+__all__ = [
+    "Part",
+    "PartInfo",
+    "describe_part",
+    "merge_forks",
+    "outline",
+    "prepare_parts",
+    "put_prepared",
+    "read_part",
+]
+
+_MOST_RUNS: Final = 4
+_lock = threading.Lock()
+_memories: dict[str, Memories] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +125,7 @@ def read_part(
     ArchiveError
         If the fragment cannot be read, or has columns that the schema does not have.
     """
+    ensure_accepted()
     try:
         return _read_part(run, fragment, skip, part_rows, schema, unknown)
     except ArchiveError:
@@ -171,6 +191,7 @@ def describe_part(part: Part) -> PartInfo:
 
 
 def prepare_parts(
+    run: str,
     parts: Sequence[Part],
     meta: FleetMeta,
     codes: NDArray[np.int32],
@@ -180,6 +201,8 @@ def prepare_parts(
 
     Parameters
     ----------
+    run
+        Name of the import: what suited its blocks before is tried first.
     parts
         From `read_part`.
     meta
@@ -192,4 +215,33 @@ def prepare_parts(
     DuplicateRowsError
         If rows repeat a device and time and the fleet's policy is ``error``.
     """
-    return prepare(join_batches([part.batch for part in parts]), meta, codes, category_codes)
+    ensure_accepted()
+    batch = join_batches([part.batch for part in parts])
+    return prepare(batch, meta, codes, category_codes, _memories_of(run))
+
+
+def _memories_of(run: str) -> Memories:
+    """Return what this process remembers of encoding an import; of few imports at a time."""
+    with _lock:
+        while run not in _memories and len(_memories) >= _MOST_RUNS:
+            _memories.pop(next(iter(_memories)))
+        return _memories.setdefault(run, {})
+
+
+def outline(prepared: Prepared) -> Prepared:
+    """Return what the job has to know of encoded rows whose blocks stay on the worker."""
+    return prepared.without_payloads()
+
+
+def put_prepared(
+    prepared: Prepared, layout: FleetLayout, fork: Fork, slots: tuple[int, ...]
+) -> Fork:
+    """Write encoded blocks through a fork, and return it."""
+    ensure_accepted()
+    put_blocks(prepared, layout, fork, slots)
+    return fork
+
+
+def merge_forks(forks: Sequence[Fork]) -> Fork:
+    """Return one fork that holds what all have written."""
+    return Fork.join(forks)

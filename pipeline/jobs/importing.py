@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
 
-from pipeline.archive.appending import AppendPlan, AppendResult
+from pipeline.archive.appending import AppendResult
+from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.preparing import Prepared
-from pipeline.jobs.import_tasks import PartInfo, describe_part, prepare_parts, read_part
-from pipeline.jobs.joining import distinct, group_small
+from pipeline.jobs.encoding import PartEncoding, categories_of
+from pipeline.jobs.import_tasks import PartInfo, describe_part, read_part
+from pipeline.jobs.joining import distinct
 from pipeline.jobs.memory import ImportSizes
 from pipeline.jobs.positions import Imported, position_of
 from pipeline.jobs.progress import Progress
@@ -27,8 +29,7 @@ from pipeline.schema.channels import Schema
 
 __all__ = ["FragmentImport", "ImportTotals"]
 
-_ENOUGH_ROWS: Final = 131_072
-"""Rows that are worth a task of their own for encoding: two full blocks."""
+_MOST_AHEAD: Final = 64
 
 Tags = Mapping[str, Mapping[str, str]]
 
@@ -48,6 +49,7 @@ class ImportTotals:
     quarantined: int = 0
     late: int = 0
     ignored: int = 0
+    retries: int = 0
     partitions: set[tuple[int, int]] = field(default_factory=set)
 
     def add(self, result: AppendResult, prepared: Iterable[Prepared], schema: Schema) -> None:
@@ -98,8 +100,8 @@ class FragmentImport:
         Of the cluster.
     store
         The fleet.
-    schema
-        The fleet's schema.
+    meta
+        The fleet's definition.
     fingerprint
         Of the source.
     sizes
@@ -112,17 +114,20 @@ class FragmentImport:
         Most parts of a commit; None for no limit but that of the sizes.
     tags
         Tag values to set when a device is registered, by its id.
+    forked
+        Whether workers write their blocks themselves, through forks of the transaction.
     """
 
     client: Any
     store: FleetStore
-    schema: Schema
+    meta: FleetMeta
     fingerprint: str
     sizes: ImportSizes
     progress: Progress
     unknown: Literal["error", "ignore"] = "error"
     fragments_per_commit: int | None = None
     tags: Tags = field(default_factory=dict)
+    forked: bool = False
     run: str = field(default_factory=lambda: uuid4().hex[:12])
 
     def store_all(self, fragments: Sequence[Fragment], imported: Imported) -> ImportTotals:
@@ -154,7 +159,7 @@ class FragmentImport:
         queue = deque(fragments)
         ahead: deque[_Reading] = deque()
         while queue or ahead:
-            while queue and len(ahead) < self.sizes.reading:
+            while queue and self._room(ahead, queue[0][0]):
                 fragment, position = queue.popleft()
                 ahead.append(self._read(fragment, position, taken.get(position, 0)))
             part = ahead.popleft()
@@ -164,6 +169,21 @@ class FragmentImport:
                 # Its place is before all others: later rows of a fragment are later writes.
                 ahead.appendleft(self._read(part.fragment, part.position, info.taken, info.worker))
             yield _Part(part.position, part.rows, info)
+
+    def _room(self, ahead: Sequence[_Reading], fragment: Fragment) -> bool:
+        """Tell whether to start to read a fragment, given the parts that are being read.
+
+        Where fragments tell their rows, small ones are read further ahead, as many as fit.
+        """
+        if len(ahead) < self.sizes.reading:
+            return True
+        rows = sum(self._expected(reading.fragment) for reading in ahead)
+        fits = rows + self._expected(fragment) <= self.sizes.reading * self.sizes.part_rows
+        return fits and len(ahead) < _MOST_AHEAD
+
+    def _expected(self, fragment: Fragment) -> int:
+        known = getattr(fragment, "rows", None)
+        return self.sizes.part_rows if known is None else min(int(known), self.sizes.part_rows)
 
     def _read(
         self, fragment: Fragment, position: str, skip: int, worker: str | None = None
@@ -175,7 +195,7 @@ class FragmentImport:
             fragment,
             skip,
             self.sizes.part_rows,
-            self.schema,
+            self.meta.schema,
             self.unknown,
             key=f"read-{name}",
             workers=worker,
@@ -199,49 +219,24 @@ class FragmentImport:
 
     def _commit(self, group: Sequence[_Part], known: set[str], totals: ImportTotals) -> None:
         infos = [part.info for part in group]
-        encoded: list[Prepared] = []
-
-        def prepare_all(plan: AppendPlan) -> Sequence[Prepared]:
-            encoded[:] = self._encode(plan, group)
-            return encoded
-
+        rows = [part.rows for part in group]
+        encoding = PartEncoding(
+            self.client, self.run, rows, infos, self.meta.layout, self.sizes.part_rows
+        )
         devices = distinct([info.devices for info in infos])
         new = [name for name in devices if name not in known]
-        result = self.store.append_prepared(
+        append: Any = self.store.append_forked if self.forked else self.store.append_prepared
+        result = append(
             devices,
-            _categories(infos),
-            prepare_all,
+            categories_of(infos),
+            encoding if self.forked else encoding.gather,
             [info.rejects for info in infos],
             tags=_tags_of(new, self.tags, infos),
             positions=_positions(group).to_positions(self.fingerprint),
         )
         known.update(new)
-        totals.add(result, encoded, self.schema)
+        totals.add(result, encoding.prepared, self.meta.schema)
         totals.ignored += sum(info.ignored for info in infos)
-
-    def _encode(self, plan: AppendPlan, group: Sequence[_Part]) -> Sequence[Prepared]:
-        futures = []
-        for run in group_small([part.info.rows for part in group], _ENOUGH_ROWS):
-            infos = [group[at].info for at in run]
-            futures.append(
-                self.client.submit(
-                    prepare_parts,
-                    [group[at].rows for at in run],
-                    plan.meta,
-                    plan.device_codes(distinct([info.devices for info in infos])),
-                    plan.category_codes(_categories(infos)),
-                    key=f"prepare-{self.run}-{infos[0].fragment}-{infos[0].taken}-{uuid4().hex}",
-                )
-            )
-        prepared: Sequence[Prepared] = self.client.gather(futures)
-        return prepared
-
-
-def _categories(infos: Sequence[PartInfo]) -> dict[str, tuple[str, ...]]:
-    """Return the texts of each category channel, in the order of the joined rows."""
-    return {
-        name: distinct([info.categories[name] for info in infos]) for name in infos[0].categories
-    }
 
 
 def _positions(group: Sequence[_Part]) -> Imported:

@@ -33,7 +33,7 @@ class ImportSizes:
 
     part_rows: int = 4_000_000
     reading: int = 4
-    group_rows: int = 8_000_000
+    group_rows: int = 16_000_000
 
 
 def row_bytes(schema: Schema) -> int:
@@ -69,8 +69,14 @@ def choose_sizes(memory: int, row_bytes: int, threads: int) -> ImportSizes:
     threads
         Threads of all workers.
     """
+    # Every thread encodes a part of each commit, and commits are large: what they write besides
+    # the rows, above all summaries of every device, is the same for few rows and for many.
     sizes = ImportSizes(reading=2 * threads)
+    sizes = replace(sizes, group_rows=max(sizes.group_rows, threads * sizes.part_rows))
     while sizes.part_rows > _LEAST_ROWS and _needs(sizes, row_bytes) > memory * _SHARE:
+        if sizes.group_rows > 2 * sizes.part_rows:
+            sizes = replace(sizes, group_rows=max(sizes.group_rows // 2, 2 * sizes.part_rows))
+            continue
         part_rows = max(sizes.part_rows // 2, _LEAST_ROWS)
         sizes = replace(sizes, part_rows=part_rows, group_rows=2 * part_rows)
     return sizes

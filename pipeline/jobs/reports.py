@@ -43,6 +43,10 @@ class ImportReport:
     stored_bytes
         What the archive's folder grew by, with index, summaries, registry and history; None
         for object stores.
+    retries
+        Commits that were made anew because another writer was faster.
+    forked
+        Whether the workers wrote their blocks themselves.
     """
 
     fleet: str
@@ -64,6 +68,8 @@ class ImportReport:
     raw_bytes: int
     block_bytes: int
     stored_bytes: int | None
+    retries: int = 0
+    forked: bool = False
 
     @property
     def points_per_s(self) -> float:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tests.benchmarks import codec_bench, import_bench, quickstart_bench
+from tests.benchmarks import (
+    codec_bench,
+    import_bench,
+    partition_bench,
+    quickstart_bench,
+    scale_bench,
+)
 from tests.benchmarks.outcome import Benchmark
 
 __all__ = ["BENCHMARKS"]
@@ -22,9 +28,19 @@ _ALL: Final = (
         import_bench.run,
     ),
     Benchmark(
+        "partition",
+        "raw rows into partitions, by one and by two worker processes",
+        partition_bench.run,
+    ),
+    Benchmark(
         "quickstart",
         "the job configs/quickstart.yaml in fresh processes: import and three questions",
         quickstart_bench.run,
+    ),
+    Benchmark(
+        "scale",
+        "an archive of 10,000 devices that grows to a billion points, and what it answers",
+        scale_bench.run,
     ),
 )
 

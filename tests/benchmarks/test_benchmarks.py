@@ -49,6 +49,16 @@ KEYS = {
         "bytes_vs_duckdb_parquet",
         "warmup_s",
     },
+    "partition": {"gb_per_hour_per_core", "scaling_2_workers", "cores_for_1tb_hour"},
+    "scale": {
+        "points",
+        "points_per_s",
+        "peak_rss_mb",
+        "ratio",
+        "bytes_per_point",
+        "import_slowdown",
+        "query_growth",
+    },
     "quickstart": {
         "points_per_s",
         "ratio",

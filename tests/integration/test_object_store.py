@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from moto.server import ThreadedMotoServer
 
 import pipeline
 from pipeline.errors import AlreadyExistsError, NotFoundError
+from tests.integration.servers import s3_server
 from tests.support import minutes, rows_of
 
 SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64")])
@@ -24,22 +23,8 @@ SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64")])
 
 @pytest.fixture(scope="module")
 def options() -> Iterator[dict[str, Any]]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    endpoint = f"http://127.0.0.1:{port}"
-    request = urllib.request.Request(f"{endpoint}/bucket", method="PUT")
-    with urllib.request.urlopen(request, timeout=30):
-        pass
-    yield {
-        "endpoint_url": endpoint,
-        "region": "us-east-1",
-        "allow_http": True,
-        "force_path_style": True,
-        "access_key_id": "test",
-        "secret_access_key": "test",
-    }
-    server.stop()
+    with s3_server() as told:
+        yield told
 
 
 def test_write_reopen_and_query(options: dict[str, Any]) -> None:

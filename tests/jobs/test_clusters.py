@@ -101,7 +101,7 @@ def test_workers_that_lack_the_package_are_told(monkeypatch: pytest.MonkeyPatch)
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'pipeline'")
 
-    monkeypatch.setattr("pipeline.jobs.clusters.warm_up", missing)
+    monkeypatch.setattr("pipeline.jobs.worker_plugin.warm_up", missing)
     with pytest.raises(JobError, match="is it installed there"), open_cluster(options("local")):
         pass
 

@@ -15,6 +15,7 @@ from pipeline.archive.appending import AppendResult
 from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.positions import positions_of, read_positions
 from pipeline.archive.quarantine import read_quarantine
 from pipeline.archive.requests import (
     Devices,
@@ -75,6 +76,16 @@ class Fleet:
             device: {name: texts[code] for name, texts in registry.tags.items() if texts[code]}
             for code, device in enumerate(registry.ids)
         }
+
+    @property
+    def positions(self) -> dict[str, Any]:
+        """Where every source stands, by its name: what `append` was given, the newest of each.
+
+        Mappings are merged key by key and lists united; of anything else the latest counts.
+        """
+        if self._at is None:
+            return positions_of(self._store.repository, self.name)
+        return read_positions(self._view().store, self.name)[0]
 
     def append(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from pipeline.archive.device_registry import DeviceRegistry, save_devices
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.positions import append_positions
 from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
 from pipeline.archive.quarantine import append_quarantine
 from pipeline.archive.summary_tables import SummaryWriter
@@ -115,8 +117,9 @@ def commit_prepared(
     prepared: Sequence[Prepared],
     rejects: Sequence[Rejects],
     received: datetime,
+    positions: Mapping[str, Any] | None = None,
 ) -> AppendResult:
-    """Write prepared batches into a transaction's store.
+    """Write prepared batches, and the positions they bring sources to, into a transaction's store.
 
     Raises
     ------
@@ -140,6 +143,7 @@ def commit_prepared(
     after = state.moved(sequence=len(prepared), quarantined=quarantined)
     if after != before:
         after.save(store, layout)
+    append_positions(store, meta.name, positions or {})
     return AppendResult(
         rows=sum(part.rows for part in prepared),
         duplicates=sum(part.duplicates for part in prepared),

@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 from pipeline.archive.chunk_io import get_many
 from pipeline.archive.device_registry import create_registry
 from pipeline.archive.layout import FORMAT_NAME, FORMAT_VERSION, FleetLayout
+from pipeline.archive.positions import create_positions
 from pipeline.archive.quarantine import create_quarantine
 from pipeline.archive.tables import create_array
 from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError
@@ -152,6 +153,7 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
         create_array(store, table)
     create_registry(store, meta.name)
     create_quarantine(store, meta.name)
+    create_positions(store, meta.name)
 
 
 def load_fleet(store: Store, name: str) -> FleetMeta:

@@ -121,7 +121,14 @@ class FleetStore:
             prepared = prepare_all(plan)
             try:
                 snapshot, result = self.repository.commit(
-                    lambda store: commit_prepared(store, plan, prepared, rejects, received),  # noqa: B023
+                    lambda store: commit_prepared(
+                        store,
+                        plan,  # noqa: B023
+                        prepared,  # noqa: B023
+                        rejects,
+                        received,
+                        positions,
+                    ),
                     f"append to {self.name}",
                     lambda result: self._metadata(result, positions or {}),
                 )

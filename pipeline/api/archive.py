@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.api.fleet import Fleet
+from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_meta import (
     Duplicates,
     FleetMeta,
@@ -22,6 +23,8 @@ from pipeline.archive.layout import FleetLayout
 from pipeline.archive.locations import Location
 from pipeline.archive.requests import moment
 from pipeline.archive.transactions import Commit, Repository
+from pipeline.archive.verify_report import VerifyReport
+from pipeline.archive.verifying_fleet import verify_history, verify_named
 from pipeline.errors import InvalidInputError
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.schema.channels import Schema
@@ -151,6 +154,29 @@ class Archive:
     def history(self) -> Iterator[Commit]:
         """Yield the archive's commits, newest first."""
         return self._repository.history()
+
+    def verify(self, fleets: str | Sequence[str] | None = None) -> VerifyReport:
+        """Read all that is stored and tell what is wrong with it.
+
+        Every block is decoded, which checks its checksums, and compared with its index entry: rows,
+        bytes, order, and the bounds of times and devices. Statistics are compared with the rows,
+        counters with what they count, and chunks that no index entry names are found. Reads on all
+        cores, one window at a time on each.
+
+        Parameters
+        ----------
+        fleets
+            Names of fleets; all by default.
+
+        Raises
+        ------
+        NotFoundError
+            If a fleet does not exist.
+        """
+        snapshot = self._repository.snapshot(self._at).id
+        chosen = self.fleets if fleets is None else [fleets] if isinstance(fleets, str) else fleets
+        found = {name: verify_named(self._repository, name, snapshot, ahead) for name in chosen}
+        return VerifyReport(snapshot, found, verify_history(self._repository))
 
     def at(self, snapshot_or_time: Any) -> Archive:
         """Return the archive as it was, for reading.

@@ -16,7 +16,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,6 +120,11 @@ class _GuardedStore(WrapperStore[Store]):
     async def set(self, key: str, value: Buffer) -> None:
         with _translated(self._location, key):
             await super().set(key, value)
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        with _translated(self._location, prefix):
+            async for key in super().list_prefix(prefix):
+                yield key
 
 
 class Repository:

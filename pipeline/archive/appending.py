@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from pipeline.archive.block_index import add_blocks
 from pipeline.archive.chunk_io import chunk_key, put_many
 from pipeline.archive.device_registry import DeviceRegistry, save_devices
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
-from pipeline.archive.fleet_state import FleetState
+from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.index_writer import add_blocks
 from pipeline.archive.positions import append_positions
 from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
 from pipeline.archive.quarantine import append_quarantine
@@ -26,10 +26,6 @@ from pipeline.model.rejects import Rejects
 from pipeline.partitioning.pruning import Selection
 
 __all__ = ["AppendPlan", "AppendResult", "StalePlanError", "commit_prepared", "plan_append"]
-
-
-class StalePlanError(Exception):
-    """Another writer registered devices or categories since the plan was made; plan again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

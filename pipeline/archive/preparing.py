@@ -27,7 +27,7 @@ from pipeline.partitioning.ordering import gather
 from pipeline.partitioning.windows import WindowLength
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Memories", "PeriodStatistics", "Prepared", "prepare", "summarise"]
+__all__ = ["Memories", "PeriodStatistics", "Prepared", "prepare", "prepare_stored", "summarise"]
 
 type Memories = dict[tuple[str, int], Memory]
 """By column and version of the schema, which may change what the column is."""
@@ -80,6 +80,17 @@ class PeriodStatistics:
         same = (joined.device[1:] == joined.device[:-1]) & (joined.period[1:] == joined.period[:-1])
         return joined._merged(np.concatenate([[0], np.cumsum(~same)])) if same.any() else joined
 
+    def take(self, chosen: NDArray[Any]) -> PeriodStatistics:
+        """Return the entries at `chosen` (indices or a bool mask)."""
+        return PeriodStatistics(
+            self.device[chosen],
+            self.period[chosen],
+            self.rows[chosen],
+            self.time_min[chosen],
+            self.time_max[chosen],
+            {name: states[chosen] for name, states in self.channels.items()},
+        )
+
     def _merged(self, groups: NDArray[np.int64]) -> PeriodStatistics:
         """Merge neighbouring entries of one group; groups are numbered without gaps."""
         starts = np.searchsorted(groups, np.arange(groups[-1] + 1))
@@ -122,7 +133,7 @@ class Prepared:
 def prepare(
     batch: RecordBatch,
     meta: FleetMeta,
-    codes: NDArray[np.int32],
+    codes: NDArray[np.int32] | None,
     category_codes: Mapping[str, NDArray[np.int32]],
     memories: Memories | None = None,
 ) -> Prepared:
@@ -135,7 +146,8 @@ def prepare(
     meta
         The fleet's definition.
     codes
-        ``int32``, the fleet's device code of each of ``batch.devices``.
+        ``int32``, the fleet's device code of each of ``batch.devices``; None if
+        ``batch.device_index`` holds the fleet's codes.
     category_codes
         For each category channel, the fleet's code of each of the column's categories.
     memories
@@ -172,6 +184,29 @@ def prepare(
         rows,
         len(batch) - rows,
     )
+
+
+def prepare_stored(
+    codes: NDArray[np.int32],
+    time: NDArray[np.int64],
+    columns: Mapping[str, Column],
+    meta: FleetMeta,
+    memories: Memories | None = None,
+) -> Prepared:
+    """Encode rows that were read from the fleet's blocks, as `prepare` does those of a batch.
+
+    Parameters
+    ----------
+    codes
+        ``int32``, shape (rows,): device codes.
+    time
+        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC.
+    columns
+        Every channel as it is stored.
+    meta, memories
+        As for `prepare`.
+    """
+    return prepare(RecordBatch((), codes, time, columns), meta, None, {}, memories)
 
 
 def summarise(

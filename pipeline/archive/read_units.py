@@ -112,13 +112,9 @@ def _of_window(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
         last = _ALL_CODES if is_last else device_range(int(group[-1]), scheme.devices_per_block)[1]
         chosen = own.take(np.isin(own.device_block, group))
         shared = landing.take((landing.device_max >= first) & (landing.device_min < last))
-        joined = BlockTable(
-            np.concatenate([chosen.places, shared.places]),
-            np.concatenate([chosen.fields, shared.fields], axis=1),
-        )
+        joined = BlockTable.concat([chosen, shared])
         if len(joined):
-            order = np.lexsort((joined.places[:, 2], joined.places[:, 1], joined.sequence))
-            yield ReadUnit(joined.take(order), first, last)
+            yield ReadUnit(joined.as_written(), first, last)
         first = last
 
 

@@ -22,6 +22,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.locations import Location
 from pipeline.archive.requests import moment
+from pipeline.archive.retention import Retention
 from pipeline.archive.transactions import Commit, Repository
 from pipeline.archive.verify_report import VerifyReport
 from pipeline.archive.verifying_fleet import verify_history, verify_named
@@ -107,6 +108,7 @@ class Archive:
         partitioning: Partitioning | None = None,
         *,
         duplicates: str | Duplicates = Duplicates.KEEP_LAST,
+        retention: Mapping[str, Any] | Retention | None = None,
     ) -> Fleet:
         """Create an empty fleet.
 
@@ -121,6 +123,9 @@ class Archive:
         duplicates
             What becomes of rows that repeat a device and time: ``"keep_last"``, ``"keep_first"``,
             ``"keep_all"`` or ``"error"``.
+        retention
+            How long rows and statistics are kept, such as ``{"raw": "90 days"}``; for ever by
+            default. See `Fleet.set_retention`.
 
         Raises
         ------
@@ -131,7 +136,8 @@ class Archive:
         """
         self._writable()
         layout = FleetLayout(name, partitioning or Partitioning())
-        meta = FleetMeta(layout, schema, Duplicates.parse(duplicates))
+        kept = retention if isinstance(retention, Retention) else _retention(retention or {})
+        meta = FleetMeta(layout, schema, Duplicates.parse(duplicates), retention=kept)
         self._repository.commit(lambda store: create_fleet(store, meta), f"create fleet {name}")
         return Fleet(FleetStore(self._repository, name))
 
@@ -204,3 +210,11 @@ class Archive:
     def __repr__(self) -> str:
         as_of = "" if self._at is None else f" as of {self._at}"
         return f"<Archive {self.url}{as_of}>"
+
+
+def _retention(given: Mapping[str, Any]) -> Retention:
+    unknown = sorted(set(given) - {"raw", "summaries"})
+    if unknown:
+        msg = f"retention has no {unknown[0]!r}; give 'raw' and 'summaries' as durations"
+        raise InvalidInputError(msg)
+    return Retention.parse(**given)

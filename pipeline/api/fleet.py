@@ -24,6 +24,7 @@ from pipeline.archive.requests import (
     device_codes,
     selection_of,
 )
+from pipeline.archive.retention import Retention
 from pipeline.errors import InvalidInputError
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
@@ -145,6 +146,32 @@ class Fleet:
         """Set tag values of devices, registering those that are new."""
         self._writable()
         self._store.append_prepared((), {}, lambda _: [], [], tags=tags)
+
+    @property
+    def retention(self) -> Retention:
+        """How long rows and statistics are kept, and from when on there are some."""
+        return self._view().meta.retention
+
+    def set_retention(self, raw: Any = None, summaries: Any = None) -> None:
+        """Set how long rows, and the statistics of their periods, are kept.
+
+        Maintenance applies it (see `pipeline.Archive.maintain`). It drops whole windows, once all
+        of a window is older. Questions that whole summary periods answer are answered from the
+        statistics as before; others about that time are refused. Late rows of dropped windows go
+        to quarantine.
+
+        Parameters
+        ----------
+        raw, summaries
+            Durations such as ``"90 days"``; None keeps them for ever.
+
+        Raises
+        ------
+        InvalidInputError
+            If one is no duration, or summaries would go before the rows.
+        """
+        self._writable()
+        self._store.set_retention(Retention.parse(raw, summaries))
 
     def read(
         self,

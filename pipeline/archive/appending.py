@@ -133,7 +133,7 @@ def commit_prepared(
     blocks = _put_blocks(store, meta, prepared, state.sequence)
     late = _summarise(store, plan, prepared, state)
     quarantined = 0
-    for part in rejects:
+    for part in (*rejects, *(part.rejects for part in prepared)):
         append_quarantine(store, meta.name, state.quarantined + quarantined, part, received)
         quarantined += len(part)
     after = state.moved(sequence=len(prepared), quarantined=quarantined)

@@ -4,7 +4,7 @@ The index is one dense table ``[field, window, device_block, slot]``. An entry w
 free slot; blocks that were replaced or deleted leave some between those in use. A second, small
 table holds for every window the number of slots up to the last one in use in any partition: it
 tells which chunks of the index exist, so that reading the index costs what is asked for and not
-what is pre-sized. `pipeline.archive.index_writer` changes the index.
+what is pre-sized. It is -1 where the rows were dropped and their statistics are kept. `pipeline.archive.index_writer` changes the index.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,17 @@ from pipeline.archive.layout import INDEX_FIELDS, FleetLayout
 from pipeline.partitioning.device_blocks import LANDING_BLOCK
 from pipeline.partitioning.pruning import Selection, prune_blocks
 
-__all__ = ["BlockTable", "IndexEntry", "read_index", "used_windows"]
+__all__ = [
+    "SUMMARIES_ONLY",
+    "BlockTable",
+    "IndexEntry",
+    "read_index",
+    "thinned_windows",
+    "used_windows",
+]
+
+SUMMARIES_ONLY: Final = -1
+"""Slot count of a window whose rows were dropped, while its statistics are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +143,14 @@ def read_index(store: Store, layout: FleetLayout, selection: Selection, devices:
 
 
 def used_windows(store: Store, layout: FleetLayout, selection: Selection) -> list[int]:
-    """Return the numbers of the selected windows that hold blocks, ascending."""
+    """Return the numbers of the selected windows that hold blocks or statistics, ascending."""
     return sorted(_used_slots(store, layout, selection.windows(layout.scheme)))
+
+
+def thinned_windows(store: Store, layout: FleetLayout, selection: Selection) -> list[int]:
+    """Return the numbers of the selected windows that hold statistics only, ascending."""
+    used = _used_slots(store, layout, selection.windows(layout.scheme))
+    return sorted(window for window, slots in used.items() if slots == SUMMARIES_ONLY)
 
 
 def _used_slots(store: Store, layout: FleetLayout, windows: range) -> dict[int, int]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from zarr.abc.store import Store
+
 from pipeline.archive.appending import (
     AppendPlan,
     AppendResult,
@@ -14,11 +16,14 @@ from pipeline.archive.appending import (
     plan_append,
 )
 from pipeline.archive.device_registry import DeviceRegistry
+from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Memories, Prepared, prepare
+from pipeline.archive.retention import Retention
 from pipeline.archive.rewriting import Rewrite, RewriteResult, commit_rewrites
 from pipeline.archive.summary_tables import Cells
+from pipeline.archive.thinning import save_retention
 from pipeline.archive.transactions import Repository
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
@@ -182,6 +187,16 @@ class FleetStore:
             },
         )
         return replace(result, snapshot=snapshot)
+
+    def set_retention(self, retention: Retention) -> None:
+        """Write down how long rows and statistics are to be kept; nothing is dropped yet."""
+
+        def change(store: Store) -> None:
+            meta = load_fleet(store, self.name)
+            save_retention(store, meta, meta.retention.asked(retention))
+
+        metadata = {"fleet": self.name, "kind": "retention"}
+        self.repository.commit(change, f"retention of {self.name}", lambda _: metadata)
 
     def _metadata(self, result: AppendResult, positions: Mapping[str, Any]) -> dict[str, Any]:
         counts = {name: value for name, value in asdict(result).items() if name != "snapshot"}

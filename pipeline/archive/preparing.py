@@ -7,7 +7,7 @@ and its result can travel between processes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,17 @@ from pipeline.archive.block_index import IndexEntry
 from pipeline.archive.chunk_io import in_threads
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta
 from pipeline.archive.layout import BLOCK_ROWS
+from pipeline.archive.retention import TOO_OLD
 from pipeline.codecs.block import Memory, encode_block
 from pipeline.errors import DuplicateRowsError
 from pipeline.model.batches import Column, RecordBatch
 from pipeline.model.codec_names import AUTO
 from pipeline.model.dtypes import storage_dtype
+from pipeline.model.rejects import Rejects
 from pipeline.partitioning.assignment import Assignment, PartitionRows, assign, split_evenly
 from pipeline.partitioning.ordering import gather
 from pipeline.partitioning.windows import WindowLength
+from pipeline.schema.row_documents import arrow_table, row_documents
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["Memories", "PeriodStatistics", "Prepared", "prepare", "prepare_stored", "summarise"]
@@ -121,6 +124,8 @@ class Prepared:
         Rows in the blocks.
     duplicates
         Rows dropped because another row of the batch has the same device and time.
+    rejects
+        Rows for quarantine: those before what the fleet's retention keeps.
     """
 
     entries: tuple[IndexEntry, ...]
@@ -128,6 +133,7 @@ class Prepared:
     statistics: PeriodStatistics
     rows: int
     duplicates: int
+    rejects: Rejects = field(default_factory=Rejects)
 
 
 def prepare(
@@ -159,6 +165,7 @@ def prepare(
     DuplicateRowsError
         If rows repeat a device and time and the fleet's policy is ``error``.
     """
+    batch, rejects = (batch, Rejects()) if codes is None else _without_old(batch, meta)
     assignment = assign(batch.device_index, batch.time, meta.scheme, codes)
     if assignment.repeated and meta.duplicates is not Duplicates.KEEP_ALL:
         assignment = _without_duplicates(assignment, batch, meta)
@@ -183,6 +190,7 @@ def prepare(
         _joined_statistics(batch, meta, blocks),
         rows,
         len(batch) - rows,
+        rejects,
     )
 
 
@@ -334,6 +342,16 @@ def _stored(
     elif values.dtype == bool:
         values = values.astype(storage_dtype("bool"))
     return Column(values, None if valid is None or valid.all() else valid)
+
+
+def _without_old(batch: RecordBatch, meta: FleetMeta) -> tuple[RecordBatch, Rejects]:
+    """Set rows aside whose windows were dropped: their statistics stay as they were."""
+    first = meta.retention.raw_from
+    if not len(batch) or int(batch.time.min()) >= first:
+        return batch, Rejects()
+    old = batch.time < first
+    records = row_documents(arrow_table(batch.take(old)))
+    return batch.take(~old), Rejects(records, (TOO_OLD,) * len(records))
 
 
 def _without_duplicates(assignment: Assignment, batch: RecordBatch, meta: FleetMeta) -> Assignment:

@@ -53,6 +53,8 @@ def verify_window(view: FleetView, window: int) -> FleetFindings:
         blocks = view.blocks(selection)
     except ArchiveError as error:
         return FleetFindings.of([Problem("corrupt", view.meta.layout.index.path, str(error))])
+    if not len(blocks) and window in view.thinned_windows(selection):
+        return FleetFindings()  # only statistics are left, and nothing to compare them with
     found = FleetFindings()
     for group in _groups(blocks):
         for block, chunks in _fetched(view, group):

@@ -10,13 +10,12 @@ from typing import Any, Final
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
-from zarr.core.sync import sync
 
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.quarantine import read_quarantine
+from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.transactions import Repository
 from pipeline.archive.verify_report import FleetFindings, Problem
 from pipeline.archive.verifying import verify_window
@@ -25,7 +24,6 @@ from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_STOP
 
 __all__ = [
-    "stored_chunks",
     "verify_fleet",
     "verify_history",
     "verify_named",
@@ -105,25 +103,6 @@ def verify_whole(view: FleetView) -> FleetFindings:
     except ArchiveError as error:
         problems.append(Problem("corrupt", f"{view.meta.name}/index", str(error)))
     return FleetFindings.of(problems)
-
-
-def stored_chunks(store: Store, path: str) -> Iterator[tuple[int, ...]]:
-    """Yield the coordinates of the chunks that an array has, in no order."""
-    prefix = f"{path}/c/"
-    walk = store.list_prefix(f"{path}/")
-
-    async def some() -> list[str]:
-        found: list[str] = []
-        async for key in walk:
-            if key.startswith(prefix):
-                found.append(key)
-                if len(found) == _BATCH:
-                    break
-        return found
-
-    while keys := sync(some()):
-        for key in keys:
-            yield tuple(map(int, key.removeprefix(prefix).split("/")))
 
 
 def _orphans(view: FleetView, blocks: BlockTable) -> Iterator[Problem]:

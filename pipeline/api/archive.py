@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.api.fleet import Fleet
 from pipeline.archive.chunk_io import ahead
+from pipeline.archive.compacting import CompactionPolicy
+from pipeline.archive.compaction import compact as compact_fleet
+from pipeline.archive.expiry import age
 from pipeline.archive.fleet_meta import (
     Duplicates,
     FleetMeta,
@@ -21,6 +24,7 @@ from pipeline.archive.fleet_meta import (
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.locations import Location
+from pipeline.archive.maintaining import MaintenanceResult, maintain
 from pipeline.archive.requests import moment
 from pipeline.archive.retention import Retention
 from pipeline.archive.transactions import Commit, Repository
@@ -161,6 +165,55 @@ class Archive:
         """Yield the archive's commits, newest first."""
         return self._repository.history()
 
+    def maintain(
+        self,
+        fleets: str | Sequence[str] | None = None,
+        *,
+        history: Any = "7 days",
+        safety: Any = "1 day",
+        compact: bool = True,
+        alone: bool = False,
+    ) -> MaintenanceResult:
+        """Apply retention, merge small blocks, and delete what old states alone need.
+
+        Run it regularly, once a day say. It may be killed and run again, and others may read and
+        write the archive meanwhile. A job file's ``maintenance`` step does the same on a cluster.
+
+        Parameters
+        ----------
+        fleets
+            Names of fleets to look at; all by default. Expiry concerns the whole archive.
+        history
+            How long states of the archive can be opened, see `at`; at least `safety` is kept.
+        safety
+            The longest time that any writer or reader may live: an hour or more. What is newer
+            is never deleted.
+        compact
+            Whether to merge blocks, see `Fleet.compact`.
+        alone
+            Your word that nothing else uses the archive meanwhile. Then both ages may be
+            ``"0 s"``, and what was deleted or replaced is gone at once.
+
+        Raises
+        ------
+        NotFoundError
+            If a fleet does not exist.
+        InvalidInputError
+            If an age is not allowed, or the archive was opened at an old snapshot.
+        """
+        self._writable()
+        now = datetime.now(UTC)
+        policy = CompactionPolicy()
+        return maintain(
+            self._repository,
+            self._names(fleets),
+            now,
+            age(history),
+            age(safety),
+            alone=alone,
+            compact=(lambda store: compact_fleet(store, policy, now)) if compact else None,
+        )
+
     def verify(self, fleets: str | Sequence[str] | None = None) -> VerifyReport:
         """Read all that is stored and tell what is wrong with it.
 
@@ -180,8 +233,10 @@ class Archive:
             If a fleet does not exist.
         """
         snapshot = self._repository.snapshot(self._at).id
-        chosen = self.fleets if fleets is None else [fleets] if isinstance(fleets, str) else fleets
-        found = {name: verify_named(self._repository, name, snapshot, ahead) for name in chosen}
+        found = {
+            name: verify_named(self._repository, name, snapshot, ahead)
+            for name in self._names(fleets)
+        }
         return VerifyReport(snapshot, found, verify_history(self._repository))
 
     def at(self, snapshot_or_time: Any) -> Archive:
@@ -201,6 +256,11 @@ class Archive:
         at = moment(snapshot_or_time)
         self._repository.snapshot(at)
         return Archive(self._repository, at)
+
+    def _names(self, fleets: str | Sequence[str] | None) -> list[str]:
+        if fleets is None:
+            return self.fleets
+        return [fleets] if isinstance(fleets, str) else list(fleets)
 
     def _writable(self) -> None:
         if self._at is not None:

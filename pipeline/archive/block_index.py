@@ -102,6 +102,24 @@ class BlockTable:
             np.concatenate([part.fields for part in parts], axis=1),
         )
 
+    @property
+    def in_order(self) -> bool:
+        """Whether each block read on its own, in this order, gives rows by (device, time), none twice.
+
+        Blocks of one commit are cut from rows in order, so a device may go on from one to the
+        next of these; it also may if the next begins after all that was before.
+        """
+        apart = self.device_max[:-1] < self.device_min[1:]
+        goes_on = self.device_max[:-1] == self.device_min[1:]
+        later = self.time_max[:-1] < self.time_min[1:]
+        cut = (self.sequence[:-1] == self.sequence[1:]) | later
+        return bool((apart | goes_on & cut).all())
+
+    def by_device(self) -> BlockTable:
+        """Return the blocks by their devices, those of one device by time."""
+        keys = (self.places[:, 2], self.time_min, self.device_max, self.device_min)
+        return self.take(np.lexsort(keys))
+
     def as_written(self) -> BlockTable:
         """Return the blocks in the order in which they were written.
 

@@ -12,12 +12,13 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipeline.archive.transactions import Garbage, Repository
 from pipeline.errors import InvalidInputError
+from pipeline.model.durations import parse_duration
 
-__all__ = ["DEFAULT_SAFETY", "Forgotten", "forget", "sweep_files"]
+__all__ = ["DEFAULT_SAFETY", "Forgotten", "age", "check_ages", "forget", "sweep_files"]
 
 DEFAULT_SAFETY: Final = timedelta(days=1)
 """How long a writer or reader may live at most, unless told otherwise."""
@@ -79,6 +80,35 @@ def forget(
     StorageError
         If the storage fails.
     """
+    check_ages(history, safety, alone)
+    snapshots = _expire(repository, now - max(history, safety))
+    garbage = repository.collect_garbage(now - safety, alone=alone)
+    return _forgotten(snapshots, garbage, sweep_files(repository, now - safety))
+
+
+def age(value: Any) -> timedelta:
+    """Return an age: a text such as ``"7 days"`` or ``"0 s"``, or a duration of any type.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is none.
+    """
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"0(\s*[a-z]+)?", value.strip()):
+        return timedelta(0)
+    return timedelta(microseconds=parse_duration(value))
+
+
+def check_ages(history: timedelta, safety: timedelta, alone: bool) -> None:
+    """Refuse ages that are not allowed; see `forget`.
+
+    Raises
+    ------
+    InvalidInputError
+        If `safety` or `history` is too short.
+    """
     if safety < (timedelta(0) if alone else _LEAST_SAFETY):
         msg = (
             f"safety is {safety}; give an hour or more and longer than any writer or reader lives, "
@@ -88,9 +118,6 @@ def forget(
     if history < timedelta(0):
         msg = f"history is {history}; give how long old states are kept, zero or more"
         raise InvalidInputError(msg)
-    snapshots = _expire(repository, now - max(history, safety))
-    garbage = repository.collect_garbage(now - safety, alone=alone)
-    return _forgotten(snapshots, garbage, sweep_files(repository, now - safety))
 
 
 def sweep_files(repository: Repository, older_than: datetime) -> int:

@@ -153,7 +153,8 @@ def test_rows_with_gaps_go_to_quarantine_whole() -> None:
 
 def test_an_append_that_was_planned_before_is_planned_again() -> None:
     archive, fleet = filled(raw="10 days")
-    store, seen = fleet._store, []
+    store = fleet._store
+    seen: list[int] = []
 
     def drop_first(plan: Any) -> Any:
         from pipeline.archive.fleet_store import prepare_planned

@@ -15,6 +15,7 @@ from pipeline.archive.appending import AppendResult
 from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CompactionResult, compact
+from pipeline.archive.deleting import DeleteResult, delete_rows
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.positions import positions_of, read_positions
@@ -175,6 +176,33 @@ class Fleet:
         """
         self._writable()
         self._store.set_retention(Retention.parse(raw, summaries))
+
+    def delete(self, devices: Devices = None, time: TimeRange = None) -> DeleteResult:
+        """Delete rows and what the statistics know of them.
+
+        They are gone for every reader that opens the fleet from now on, and beyond recovery after
+        a maintenance that expires the snapshots made before (see `pipeline.Archive.maintain`).
+        The devices stay registered, with their tags: their rows can come again. Rows in the
+        quarantine stay. Where the retention has dropped the rows of a period, the statistics of
+        all of that period go, even if `time` covers a part of it.
+
+        Parameters
+        ----------
+        devices, time
+            Which rows; at least one of the two.
+
+        Raises
+        ------
+        NotFoundError
+            If a device is unknown.
+        InvalidInputError
+            If neither is given, or this is an old snapshot.
+        """
+        self._writable()
+        if devices is None and time is None:
+            msg = "give devices, a time range, or both; time=(None, None) deletes all rows"
+            raise InvalidInputError(msg)
+        return delete_rows(self._store, selection_of(self._view().registry, devices, time))
 
     def compact(
         self,

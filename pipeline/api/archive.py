@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.api.fleet import Fleet
-from pipeline.archive.chunk_io import ahead
 from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import compact as compact_fleet
 from pipeline.archive.expiry import age
@@ -27,6 +26,7 @@ from pipeline.archive.locations import Location
 from pipeline.archive.maintaining import MaintenanceResult, maintain
 from pipeline.archive.requests import moment
 from pipeline.archive.retention import Retention
+from pipeline.archive.stats import FleetStats, fleet_stats
 from pipeline.archive.transactions import Commit, Repository
 from pipeline.archive.verify_report import VerifyReport
 from pipeline.archive.verifying_fleet import verify_history, verify_named
@@ -214,6 +214,19 @@ class Archive:
             compact=(lambda store: compact_fleet(store, policy, now)) if compact else None,
         )
 
+    def stats(self, fleets: str | Sequence[str] | None = None) -> dict[str, FleetStats]:
+        """Return what fleets hold and what it takes, by window; all fleets by default.
+
+        Raises
+        ------
+        NotFoundError
+            If a fleet does not exist.
+        """
+        names = self._names(fleets)
+        return {
+            name: fleet_stats(FleetStore(self._repository, name).view(self._at)) for name in names
+        }
+
     def verify(self, fleets: str | Sequence[str] | None = None) -> VerifyReport:
         """Read all that is stored and tell what is wrong with it.
 
@@ -234,8 +247,7 @@ class Archive:
         """
         snapshot = self._repository.snapshot(self._at).id
         found = {
-            name: verify_named(self._repository, name, snapshot, ahead)
-            for name in self._names(fleets)
+            name: verify_named(self._repository, name, snapshot) for name in self._names(fleets)
         }
         return VerifyReport(snapshot, found, verify_history(self._repository))
 

@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.archive.block_index import BlockTable
+from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.quarantine import read_quarantine
@@ -24,6 +25,7 @@ from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_STOP
 
 __all__ = [
+    "MapWindows",
     "verify_fleet",
     "verify_history",
     "verify_named",
@@ -32,10 +34,15 @@ __all__ = [
 ]
 
 _BATCH: Final = 65_536
-_Windows = Callable[[Callable[[int], FleetFindings], list[int]], Iterable[FleetFindings]]
+MapWindows = Callable[[FleetView, list[int]], Iterable[FleetFindings]]
+"""Verifies windows with `verify_window`, in parallel perhaps, and yields what it finds."""
 
 
-def verify_fleet(view: FleetView, map_windows: _Windows = map) -> FleetFindings:
+def _on_all_cores(view: FleetView, windows: list[int]) -> Iterable[FleetFindings]:
+    return ahead(lambda window: verify_window(view, window), windows)
+
+
+def verify_fleet(view: FleetView, map_windows: MapWindows = _on_all_cores) -> FleetFindings:
     """Verify everything of a fleet.
 
     Parameters
@@ -43,19 +50,19 @@ def verify_fleet(view: FleetView, map_windows: _Windows = map) -> FleetFindings:
     view
         The fleet at a snapshot.
     map_windows
-        Applies a function to window numbers; may do so in parallel.
+        What verifies the windows; by default this process, on all cores.
     """
     found = verify_whole(view)
     if "corrupt" in found.counts:
         # Without the index, nothing tells what the blocks should be.
         return found
-    for part in map_windows(lambda window: verify_window(view, window), windows_to_verify(view)):
+    for part in map_windows(view, windows_to_verify(view)):
         found = found.joined(part)
     return found
 
 
 def verify_named(
-    repository: Repository, name: str, snapshot: str, map_windows: _Windows = map
+    repository: Repository, name: str, snapshot: str, map_windows: MapWindows = _on_all_cores
 ) -> FleetFindings:
     """Verify everything of a fleet, which may be too damaged to be opened.
 

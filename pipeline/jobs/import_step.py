@@ -189,7 +189,10 @@ class _Import:
         if options.window == "auto":
             suggested = choose_window(self.cluster.client, self.source, options.devices_per_block)
         layout = FleetLayout(self.fleet, options.scheme(suggested))
-        meta = FleetMeta(layout, _schema(self.step, self.source), self.step.duplicates)
+        step = self.step
+        meta = FleetMeta(
+            layout, _schema(step, self.source), step.duplicates, retention=step.retention.parsed
+        )
         self.opened.repository.commit(
             lambda store: create_fleet(store, meta), f"create fleet {self.fleet}"
         )

@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final, TextIO
 
+from pipeline.archive.compacting import CompactionPolicy
+from pipeline.archive.compaction import CompactionResult, compact
+from pipeline.archive.fleet_store import FleetStore
 from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.clusters import Cluster, open_cluster
 from pipeline.jobs.import_step import check_sources, import_all
@@ -22,6 +25,15 @@ from pipeline.jobs.progress import Progress
 from pipeline.jobs.question_steps import ask_aggregate, ask_latest
 from pipeline.jobs.reports import ImportReport, QuestionReport, write_report
 from pipeline.jobs.step_options import AggregateStep, ImportStep, LatestStep, ReportStep
+from pipeline.jobs.upkeep_options import DeleteStep, MaintenanceStep, StatsStep, VerifyStep
+from pipeline.jobs.upkeep_steps import (
+    UpkeepReport,
+    check_verified,
+    delete,
+    maintenance,
+    stats,
+    verify,
+)
 
 __all__ = ["STEPS", "run_job"]
 
@@ -38,6 +50,7 @@ class _Run:
     started: Cluster | None = None
     imports: list[ImportReport] = field(default_factory=list)
     questions: list[QuestionReport] = field(default_factory=list)
+    upkeep: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     at: str = "looking for the sources"
 
@@ -52,6 +65,11 @@ class _Run:
         """Keep the report of a question."""
         self.questions.append(report)
         self.steps.append(report.to_json())
+
+    def add_upkeep(self, report: UpkeepReport) -> None:
+        """Keep the report of a step that keeps the archive in order."""
+        self.upkeep.append(report.text)
+        self.steps.append(report.document)
 
 
 def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, Any]:
@@ -120,6 +138,27 @@ def _latest(run: _Run, opened: JobArchive, step: LatestStep) -> None:
     run.add(ask_latest(opened.archive, step))
 
 
+def _maintenance(run: _Run, opened: JobArchive, step: MaintenanceStep) -> None:
+    def compact_one(fleet: str) -> CompactionResult:
+        return compact(FleetStore(opened.repository, fleet), CompactionPolicy(), datetime.now(UTC))
+
+    run.add_upkeep(maintenance(opened, step, run.progress, compact_one))
+
+
+def _verify(run: _Run, opened: JobArchive, step: VerifyStep) -> None:
+    told, found = verify(opened, run.cluster(), step, run.progress)
+    run.add_upkeep(told)
+    check_verified(found)
+
+
+def _stats(run: _Run, opened: JobArchive, step: StatsStep) -> None:
+    run.add_upkeep(stats(opened, step))
+
+
+def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
+    run.add_upkeep(delete(opened, step))
+
+
 def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
     text = report_text(
         step.title or run.loaded.path.stem,
@@ -130,13 +169,17 @@ def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
         answers=step.answers,
     )
     run.progress.clear()
-    run.out.write(f"{text}\n")
+    run.out.write("\n\n".join([text, *run.upkeep]) + "\n")
 
 
 STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     ImportStep: _import,
     AggregateStep: _aggregate,
     LatestStep: _latest,
+    MaintenanceStep: _maintenance,
+    VerifyStep: _verify,
+    StatsStep: _stats,
+    DeleteStep: _delete,
     ReportStep: _report,
 }
 """What runs each kind of step."""

@@ -12,6 +12,13 @@ from pydantic import AfterValidator, Field, PositiveInt
 from pipeline.archive.fleet_meta import Duplicates
 from pipeline.jobs.options import Choice, Options
 from pipeline.jobs.source_options import SourceChoice
+from pipeline.jobs.upkeep_options import (
+    DeleteStep,
+    MaintenanceStep,
+    RetentionOptions,
+    StatsStep,
+    VerifyStep,
+)
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import WindowLength
 from pipeline.schema.channels import Channel, Schema
@@ -62,7 +69,7 @@ class ImportStep(Options):
         Where the rows come from.
     one_fleet_per_file
         Whether every file of the source's path is imported into a fleet of its own.
-    partitioning, duplicates, channels
+    partitioning, duplicates, retention, channels
         Of the fleet, if it is created. Without channels, those of the source are taken.
     unknown
         What to do about columns that the fleet has no channel for.
@@ -77,6 +84,7 @@ class ImportStep(Options):
     one_fleet_per_file: bool = False
     partitioning: PartitioningOptions = PartitioningOptions()
     duplicates: Duplicates = Duplicates.KEEP_LAST
+    retention: RetentionOptions = RetentionOptions()
     channels: tuple[Channel, ...] | None = Field(default=None, alias="schema")
     unknown: Literal["error", "ignore"] = "error"
     fragments_per_commit: PositiveInt | None = None
@@ -155,4 +163,8 @@ class StepChoice(Choice):
     import_: ImportStep | None = Field(default=None, alias="import")
     aggregate: AggregateStep | None = None
     latest: LatestStep | None = None
+    maintenance: MaintenanceStep | None = None
+    verify: VerifyStep | None = None
+    stats: StatsStep | None = None
+    delete: DeleteStep | None = None
     report: ReportStep | None = None

@@ -14,14 +14,21 @@ from typing import Any, Final, TextIO
 
 from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.clusters import Cluster, open_cluster
+from pipeline.jobs.compact_step import compact_fleet
 from pipeline.jobs.import_step import check_sources, import_all
 from pipeline.jobs.job_file import LoadedJob
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.question_steps import ask_aggregate, ask_latest
-from pipeline.jobs.reports import ImportReport, QuestionReport, write_report
-from pipeline.jobs.step_options import AggregateStep, ImportStep, LatestStep, ReportStep
+from pipeline.jobs.reports import CompactionReport, ImportReport, QuestionReport, write_report
+from pipeline.jobs.step_options import (
+    AggregateStep,
+    CompactStep,
+    ImportStep,
+    LatestStep,
+    ReportStep,
+)
 
 __all__ = ["STEPS", "run_job"]
 
@@ -38,6 +45,7 @@ class _Run:
     started: Cluster | None = None
     imports: list[ImportReport] = field(default_factory=list)
     questions: list[QuestionReport] = field(default_factory=list)
+    compactions: list[CompactionReport] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     at: str = "looking for the sources"
 
@@ -112,6 +120,12 @@ def _import(run: _Run, opened: JobArchive, step: ImportStep) -> None:
         run.steps.append(report.to_json())
 
 
+def _compact(run: _Run, opened: JobArchive, step: CompactStep) -> None:
+    report = compact_fleet(opened, run.cluster(), step, run.progress)
+    run.compactions.append(report)
+    run.steps.append(report.to_json())
+
+
 def _aggregate(run: _Run, opened: JobArchive, step: AggregateStep) -> None:
     run.add(ask_aggregate(opened.archive, step))
 
@@ -126,6 +140,7 @@ def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
         run.loaded.job.archive,
         run.imports,
         run.questions,
+        compactions=run.compactions,
         cluster=_cluster(run.started),
         answers=step.answers,
     )
@@ -135,6 +150,7 @@ def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
 
 STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     ImportStep: _import,
+    CompactStep: _compact,
     AggregateStep: _aggregate,
     LatestStep: _latest,
     ReportStep: _report,

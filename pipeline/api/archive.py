@@ -24,6 +24,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.locations import Location
 from pipeline.archive.maintaining import MaintenanceResult, maintain
+from pipeline.archive.repairing import RepairResult, repair_fleet
 from pipeline.archive.requests import moment
 from pipeline.archive.retention import Retention
 from pipeline.archive.stats import FleetStats, fleet_stats
@@ -213,6 +214,32 @@ class Archive:
             alone=alone,
             compact=(lambda store: compact_fleet(store, policy, now)) if compact else None,
         )
+
+    def repair(
+        self, fleets: str | Sequence[str] | None = None, *, dry_run: bool = False
+    ) -> dict[str, RepairResult]:
+        """Make index, statistics and counters anew from the blocks, and set damaged chunks aside.
+
+        Every row whose device and time can be read stays; where the values of a channel cannot be
+        read, the rows lack them. Damaged chunks go to `Fleet.damaged`, whole and with the reason.
+
+        Parameters
+        ----------
+        fleets
+            Names of fleets; all by default.
+        dry_run
+            Whether only to tell what would be done.
+
+        Raises
+        ------
+        NotFoundError
+            If a fleet does not exist.
+        CorruptBlockError
+            If a fleet's definition or its list of devices cannot be read.
+        """
+        self._writable()
+        names = self._names(fleets)
+        return {name: repair_fleet(self._repository, name, dry_run=dry_run) for name in names}
 
     def stats(self, fleets: str | Sequence[str] | None = None) -> dict[str, FleetStats]:
         """Return what fleets hold and what it takes, by window; all fleets by default.

@@ -15,6 +15,7 @@ from pipeline.archive.appending import AppendResult
 from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CompactionResult, compact
+from pipeline.archive.damaged import DamagedChunk, read_damaged
 from pipeline.archive.deleting import DeleteResult, delete_rows
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
@@ -333,6 +334,10 @@ class Fleet:
         """Return the rows that could not be stored, with received time, reason and source."""
         view = self._view()
         return read_quarantine(view.store, self.name, view.state.quarantined)
+
+    def damaged(self) -> list[DamagedChunk]:
+        """Return the chunks that repairs could not read and set aside, with the reasons."""
+        return read_damaged(self._view().store, self.name)
 
     def _view(self) -> FleetView:
         return self._store.view(self._at)

@@ -205,15 +205,15 @@ def _with_landing(
     near = left & ~landed & (blocks.device_min <= high) & (blocks.device_max >= low)
     numbers = np.unique(blocks.device_block[near]).tolist()
     every = np.flatnonzero(landed | left & np.isin(blocks.device_block, numbers))
-    crowded, parts = policy.is_worth(blocks.take(every)), [every]
+    crowded, parts, to_own = policy.is_worth(blocks.take(every)), [every], False
     if int(blocks.rows[every].sum()) > policy.rows_at_once:
         # Where their devices have blocks already, the rows of even a single one are worth moving.
-        crowded &= bool(numbers)
+        to_own = bool(numbers)
         parts = list(_slices(blocks, np.flatnonzero(landed), policy.rows_at_once))
     merges = [
-        _merge(blocks.take(part), policy.rows_at_once, to_own=len(parts) > 1 and bool(numbers))
+        _merge(blocks.take(part), policy.rows_at_once, to_own)
         for part in parts
-        if (crowded or policy.is_worth(blocks.take(part))) and _is_sound(blocks, part)
+        if ((crowded and to_own) or policy.is_worth(blocks.take(part))) and _is_sound(blocks, part)
     ]
     return merges, numbers if merges else []
 

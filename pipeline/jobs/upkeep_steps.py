@@ -24,9 +24,15 @@ from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.opening import JobArchive
 from pipeline.jobs.printing import align, plural, print_bytes, print_seconds
 from pipeline.jobs.progress import Progress
-from pipeline.jobs.upkeep_options import DeleteStep, MaintenanceStep, StatsStep, VerifyStep
+from pipeline.jobs.upkeep_options import (
+    DeleteStep,
+    MaintenanceStep,
+    RepairStep,
+    StatsStep,
+    VerifyStep,
+)
 
-__all__ = ["UpkeepReport", "check_verified", "delete", "maintenance", "stats", "verify"]
+__all__ = ["UpkeepReport", "check_verified", "delete", "maintenance", "repair", "stats", "verify"]
 
 _WINDOWS_A_TASK: Final = 8
 
@@ -187,6 +193,25 @@ def stats(opened: JobArchive, step: StatsStep) -> UpkeepReport:
     ]
     document = {"step": "stats", "archive_bytes": opened.stored_bytes(), "fleets": fleets}
     return UpkeepReport(document, f"Statistics\n{align(header, rows)}")
+
+
+def repair(opened: JobArchive, step: RepairStep) -> UpkeepReport:
+    """Mend fleets, or tell what would be done.
+
+    Raises
+    ------
+    ArchiveError
+        If a fleet does not exist or cannot be mended.
+    """
+    found = opened.archive.repair(step.fleets, dry_run=step.dry_run)
+    rows = [
+        [name, *(f"{count:,}" for count in asdict(one).values())] for name, one in found.items()
+    ]
+    header = ("fleet", "tables", "blocks", "reduced", "lost", "damaged chunks", "windows")
+    fleets = {name: asdict(one) for name, one in found.items()}
+    document = {"step": "repair", "dry_run": step.dry_run, "fleets": fleets}
+    title = "Repair, not carried out" if step.dry_run else "Repair"
+    return UpkeepReport(document, f"{title}\n{align(header, rows)}")
 
 
 def delete(opened: JobArchive, step: DeleteStep) -> UpkeepReport:

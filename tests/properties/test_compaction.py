@@ -73,7 +73,11 @@ class Compacting(RuleBasedStateMachine):
         rows_at_once=st.sampled_from([5, 20, 1 << 21]),
     )
     def compact(self, small_blocks: int, overlap: int, rows_at_once: int) -> None:
-        policy = {"small_blocks": small_blocks, "overlap": overlap, "rows_at_once": rows_at_once}
+        policy: Any = {
+            "small_blocks": small_blocks,
+            "overlap": overlap,
+            "rows_at_once": rows_at_once,
+        }
         self.fleet.compact(**policy)
         done = self.fleet.compact(**policy)
         assert (done.merges, done.commits, done.snapshot) == (0, 0, "")
@@ -145,5 +149,5 @@ class Compacting(RuleBasedStateMachine):
         return FleetStore(Repository.open(Location.parse(self.url)), "fleet")
 
 
-Compacting.TestCase.settings = settings(stateful_step_count=12)
+Compacting.TestCase.settings = settings(stateful_step_count=10)
 TestCompacting = Compacting.TestCase

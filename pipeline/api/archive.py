@@ -203,16 +203,15 @@ class Archive:
             If an age is not allowed, or the archive was opened at an old snapshot.
         """
         self._writable()
-        now = datetime.now(UTC)
         policy = CompactionPolicy()
         return maintain(
             self._repository,
             self._names(fleets),
-            now,
+            _now,
             age(history),
             age(safety),
             alone=alone,
-            compact=(lambda store: compact_fleet(store, policy, now)) if compact else None,
+            compact=(lambda store: compact_fleet(store, policy, _now())) if compact else None,
         )
 
     def repair(
@@ -309,6 +308,10 @@ class Archive:
     def __repr__(self) -> str:
         as_of = "" if self._at is None else f" as of {self._at}"
         return f"<Archive {self.url}{as_of}>"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _retention(given: Mapping[str, Any]) -> Retention:

@@ -171,7 +171,11 @@ class IndexWriter:
                 slot = level * self._depth + int(free[0])
                 self._full[window, block] = slot
                 return slot
-        msg = f"window {window}, device block {block}: no free slot; compact the fleet"
+        msg = (
+            f"fleet {self._layout.name!r}: all {self._layout.index.shape[-1]} slots of window {window}, "
+            f"device block {block} are taken by small blocks; nothing was stored. Merge them with "
+            "fleet.compact(), archive.maintain() or a maintenance step, then append again"
+        )
         raise StorageError(msg)
 
     def _last_used(self, window: int, devices: int) -> int:

@@ -65,7 +65,7 @@ class MaintenanceResult:
 def maintain(
     repository: Repository,
     fleets: Iterable[str],
-    now: datetime,
+    clock: Callable[[], datetime],
     history: timedelta,
     safety: timedelta = DEFAULT_SAFETY,
     *,
@@ -81,8 +81,9 @@ def maintain(
         The archive.
     fleets
         Names of the fleets whose retention is applied and whose blocks are merged.
-    now
-        The present, with a timezone.
+    clock
+        Tells the present, with a timezone: what was merged just now is younger than the states
+        that are forgotten.
     history, safety, alone
         As for `pipeline.archive.expiry.forget`.
     compact
@@ -101,7 +102,7 @@ def maintain(
     done = {}
     for name in fleets:
         told(f"retention of {name}")
-        thinned = apply_retention(repository, name, to_microseconds(now))
+        thinned = apply_retention(repository, name, to_microseconds(clock()))
         compacted = None
         if compact is not None:
             told(f"compaction of {name}")
@@ -109,7 +110,7 @@ def maintain(
         done[name] = FleetMaintenance(thinned, compacted)
     told("expiry")
     keep_positions(repository)
-    return MaintenanceResult(done, forget(repository, now, history, safety, alone=alone))
+    return MaintenanceResult(done, forget(repository, clock(), history, safety, alone=alone))
 
 
 def keep_positions(repository: Repository) -> None:

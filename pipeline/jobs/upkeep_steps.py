@@ -76,7 +76,7 @@ def maintenance(
     done = maintain(
         repository,
         opened.archive.fleets if step.fleets is None else step.fleets,
-        datetime.now(UTC),
+        lambda: datetime.now(UTC),
         age(step.history),
         age(step.safety),
         alone=step.alone,

@@ -154,7 +154,11 @@ def test_entries_without_blocks_orphans_and_false_statistics() -> None:
         chunk[(slice(None), *place[:-1], place[-1] + 4)] = chunk[(slice(None), *place)]
 
     change(archive, layout.index, edit)
-    change(archive, layout.extent, lambda chunk: chunk.__setitem__((0, 0), chunk[0, 0] * 2))
+
+    def double(chunk: Any) -> None:
+        chunk[0, 0] *= 2
+
+    change(archive, layout.extent, double)
 
     def restart(state: Any) -> None:
         state[STATE_FIELDS.index("sequence")] = 0

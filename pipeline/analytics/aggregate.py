@@ -18,6 +18,7 @@ from pipeline.analytics.bins import Bins, make_bins
 from pipeline.analytics.groups import Groups, group_devices
 from pipeline.analytics.pieces import Piece, merge_pieces
 from pipeline.analytics.plan import headers_answer, plan_query
+from pipeline.analytics.thinned import check_rows_kept
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
 from pipeline.archive.fleet_view import FleetView, Rows
@@ -66,7 +67,8 @@ def aggregate(
     Raises
     ------
     InvalidInputError
-        If a statistic is unknown or makes no sense for the channel or grouping.
+        If a statistic is unknown or makes no sense for the channel or grouping, or rows are needed
+        that the fleet's retention dropped.
     """
     wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
     windows = view.windows(selection)
@@ -115,6 +117,7 @@ class _Query:
         for periods in plan.summaries:
             yield self._from_summaries(periods)
         for part in plan.decode:
+            check_rows_kept(view, part)
             for unit in view.units(part):
                 yield from self._from_unit(unit, part)
 

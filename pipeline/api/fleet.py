@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -13,8 +13,13 @@ from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.latest import latest
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.arrow_rows import read_arrow
+from pipeline.archive.compacting import CompactionPolicy
+from pipeline.archive.compaction import CompactionResult, compact
+from pipeline.archive.damaged import DamagedChunk, read_damaged
+from pipeline.archive.deleting import DeleteResult, delete_rows
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.positions import positions_of, read_positions
 from pipeline.archive.quarantine import read_quarantine
 from pipeline.archive.requests import (
     Devices,
@@ -23,7 +28,9 @@ from pipeline.archive.requests import (
     device_codes,
     selection_of,
 )
+from pipeline.archive.retention import Retention
 from pipeline.errors import InvalidInputError
+from pipeline.model.durations import parse_duration
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
 from pipeline.partitioning.scheme import Partitioning
@@ -75,6 +82,16 @@ class Fleet:
             device: {name: texts[code] for name, texts in registry.tags.items() if texts[code]}
             for code, device in enumerate(registry.ids)
         }
+
+    @property
+    def positions(self) -> dict[str, Any]:
+        """Where every source stands, by its name: what `append` was given, the newest of each.
+
+        Mappings are merged key by key and lists united; of anything else the latest counts.
+        """
+        if self._at is None:
+            return positions_of(self._store.repository, self.name)
+        return read_positions(self._view().store, self.name)[0]
 
     def append(
         self,
@@ -134,6 +151,103 @@ class Fleet:
         """Set tag values of devices, registering those that are new."""
         self._writable()
         self._store.append_prepared((), {}, lambda _: [], [], tags=tags)
+
+    @property
+    def retention(self) -> Retention:
+        """How long rows and statistics are kept, and from when on there are some."""
+        return self._view().meta.retention
+
+    def set_retention(self, raw: Any = None, summaries: Any = None) -> None:
+        """Set how long rows, and the statistics of their periods, are kept.
+
+        Maintenance applies it (see `pipeline.Archive.maintain`). It drops whole windows, once all
+        of a window is older. Questions that whole summary periods answer are answered from the
+        statistics as before; others about that time are refused. Late rows of dropped windows go
+        to quarantine.
+
+        Parameters
+        ----------
+        raw, summaries
+            Durations such as ``"90 days"``; None keeps them for ever.
+
+        Raises
+        ------
+        InvalidInputError
+            If one is no duration, or summaries would go before the rows.
+        """
+        self._writable()
+        self._store.set_retention(Retention.parse(raw, summaries))
+
+    def delete(self, devices: Devices = None, time: TimeRange = None) -> DeleteResult:
+        """Delete rows and what the statistics know of them.
+
+        They are gone for every reader that opens the fleet from now on, and beyond recovery after
+        a maintenance that expires the snapshots made before (see `pipeline.Archive.maintain`).
+        The devices stay registered, with their tags: their rows can come again. Rows in the
+        quarantine stay. Where the retention has dropped the rows of a period, the statistics of
+        all of that period go, even if `time` covers a part of it.
+
+        Parameters
+        ----------
+        devices, time
+            Which rows; at least one of the two.
+
+        Raises
+        ------
+        NotFoundError
+            If a device is unknown.
+        InvalidInputError
+            If neither is given, or this is an old snapshot.
+        """
+        self._writable()
+        if devices is None and time is None:
+            msg = "give devices, a time range, or both; time=(None, None) deletes all rows"
+            raise InvalidInputError(msg)
+        return delete_rows(self._store, selection_of(self._view().registry, devices, time))
+
+    def compact(
+        self,
+        time: TimeRange = None,
+        *,
+        small_blocks: int = 1,
+        overlap: int = 1,
+        older_than: str | None = None,
+        rows_at_once: int = 1 << 21,
+    ) -> CompactionResult:
+        """Merge blocks that arrived in small or overlapping batches into full, sorted ones.
+
+        Reads answer as before, only faster, and duplicates are dropped for good. Readers see
+        the state before or after, never both; appends may go on meanwhile. Doing it again does
+        nothing until rows are added. Earlier snapshots keep their blocks until they are expired.
+
+        Parameters
+        ----------
+        time
+            Look only at windows that this range touches.
+        small_blocks
+            Partitions may keep so many blocks of less than half the full size.
+        overlap
+            Partitions may keep so many batches with rows of the same device.
+        older_than
+            A duration such as ``"1h"``: leave alone windows that did not end so long ago. By
+            default all windows are compacted, growing ones too.
+        rows_at_once
+            Rows that are held in memory at once, about.
+
+        Raises
+        ------
+        InvalidInputError
+            If an argument is out of range, or this is an old snapshot.
+        CorruptBlockError
+            If a block is damaged; it stays as it is.
+        ConflictError
+            If other writers changed the same blocks again and again.
+        """
+        self._writable()
+        age = None if older_than is None else parse_duration(older_than)
+        policy = CompactionPolicy(small_blocks, overlap, age, rows_at_once)
+        selection = selection_of(self._view().registry, None, time)
+        return compact(self._store, policy, datetime.now(UTC), selection=selection)
 
     def read(
         self,
@@ -220,6 +334,10 @@ class Fleet:
         """Return the rows that could not be stored, with received time, reason and source."""
         view = self._view()
         return read_quarantine(view.store, self.name, view.state.quarantined)
+
+    def damaged(self) -> list[DamagedChunk]:
+        """Return the chunks that repairs could not read and set aside, with the reasons."""
+        return read_damaged(self._view().store, self.name)
 
     def _view(self) -> FleetView:
         return self._store.view(self._at)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from pipeline.archive.block_index import add_blocks
 from pipeline.archive.chunk_io import chunk_key, put_many
 from pipeline.archive.device_registry import DeviceRegistry, save_devices
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
-from pipeline.archive.fleet_state import FleetState
+from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.index_writer import add_blocks
+from pipeline.archive.positions import append_positions
 from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
 from pipeline.archive.quarantine import append_quarantine
 from pipeline.archive.summary_tables import SummaryWriter
@@ -31,10 +33,6 @@ __all__ = [
     "commit_prepared",
     "plan_append",
 ]
-
-
-class StalePlanError(Exception):
-    """Another writer registered devices or categories since the plan was made; plan again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +120,9 @@ def commit_prepared(
     prepared: Sequence[Prepared],
     rejects: Sequence[Rejects],
     received: datetime,
+    positions: Mapping[str, Any] | None = None,
 ) -> AppendResult:
-    """Write prepared batches into a transaction's store.
+    """Write prepared batches, and the positions they bring sources to, into a transaction's store.
 
     Of batches without payloads, which others have put, all but these is written.
 
@@ -143,12 +142,13 @@ def commit_prepared(
     blocks = _put_blocks(store, meta, prepared, state.sequence)
     late = _summarise(store, plan, prepared, state)
     quarantined = 0
-    for part in rejects:
+    for part in (*rejects, *(part.rejects for part in prepared)):
         append_quarantine(store, meta.name, state.quarantined + quarantined, part, received)
         quarantined += len(part)
     after = state.moved(sequence=len(prepared), quarantined=quarantined)
     if after != before:
         after.save(store, layout)
+    append_positions(store, meta.name, positions or {})
     return AppendResult(
         rows=sum(part.rows for part in prepared),
         duplicates=sum(part.duplicates for part in prepared),

@@ -1,36 +1,38 @@
 """The block index: what is known of every block without reading it.
 
-The index is one dense table ``[field, window, device_block, slot]``. Slots of a partition are
-filled in order, so the number of used slots is where the next block goes. A second, small table
-holds the largest slot count of every window: it tells which chunks of the index exist, so that
-reading the index costs what is asked for and not what is pre-sized.
+The index is one dense table ``[field, window, device_block, slot]``. An entry with 0 rows is a
+free slot; blocks that were replaced or deleted leave some between those in use. A second, small
+table holds for every window the number of slots up to the last one in use in any partition: it
+tells which chunks of the index exist, so that reading the index costs what is asked for and not
+what is pre-sized. It is -1 where the rows were dropped and their statistics are kept. `pipeline.archive.index_writer` changes the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.layout import INDEX_FIELDS, FleetLayout
-from pipeline.archive.tables import write_chunks
-from pipeline.errors import StorageError
 from pipeline.partitioning.device_blocks import LANDING_BLOCK
 from pipeline.partitioning.pruning import Selection, prune_blocks
 
 __all__ = [
+    "SUMMARIES_ONLY",
     "BlockTable",
     "IndexEntry",
-    "add_blocks",
-    "next_slots",
     "read_index",
+    "thinned_windows",
     "used_windows",
 ]
+
+SUMMARIES_ONLY: Final = -1
+"""Slot count of a window whose rows were dropped, while its statistics are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,39 @@ class BlockTable:
         """Return the blocks at `chosen` (indices or a bool mask)."""
         return BlockTable(self.places[chosen], self.fields[:, chosen])
 
+    @classmethod
+    def concat(cls, parts: Sequence[BlockTable]) -> BlockTable:
+        """Return the blocks of all `parts`, at least one, one after the other."""
+        return cls(
+            np.concatenate([part.places for part in parts]),
+            np.concatenate([part.fields for part in parts], axis=1),
+        )
+
+    @property
+    def in_order(self) -> bool:
+        """Whether each block read on its own, in this order, gives rows by (device, time), none twice.
+
+        Blocks of one commit are cut from rows in order, so a device may go on from one to the
+        next of these; it also may if the next begins after all that was before.
+        """
+        apart = self.device_max[:-1] < self.device_min[1:]
+        goes_on = self.device_max[:-1] == self.device_min[1:]
+        later = self.time_max[:-1] < self.time_min[1:]
+        cut = (self.sequence[:-1] == self.sequence[1:]) | later
+        return bool((apart | goes_on & cut).all())
+
+    def by_device(self) -> BlockTable:
+        """Return the blocks by their devices, those of one device by time."""
+        keys = (self.places[:, 2], self.time_min, self.device_max, self.device_min)
+        return self.take(np.lexsort(keys))
+
+    def as_written(self) -> BlockTable:
+        """Return the blocks in the order in which they were written.
+
+        Of rows with equal device and time, the last in this order is the newest.
+        """
+        return self.take(np.lexsort((self.places[:, 2], self.places[:, 1], self.sequence)))
+
     def pruned(self, selection: Selection) -> BlockTable:
         """Return the blocks whose bounds meet the selection."""
         bounds = (self.time_min, self.time_max, self.device_min, self.device_max)
@@ -126,125 +161,14 @@ def read_index(store: Store, layout: FleetLayout, selection: Selection, devices:
 
 
 def used_windows(store: Store, layout: FleetLayout, selection: Selection) -> list[int]:
-    """Return the numbers of the selected windows that hold blocks, ascending."""
+    """Return the numbers of the selected windows that hold blocks or statistics, ascending."""
     return sorted(_used_slots(store, layout, selection.windows(layout.scheme)))
 
 
-def add_blocks(store: Store, layout: FleetLayout, entries: Sequence[IndexEntry]) -> list[int]:
-    """Give each block the next free slot of its partition and write the index.
-
-    Returns
-    -------
-    list of int
-        The slots, in the order of `entries`.
-
-    Raises
-    ------
-    StorageError
-        If a partition has no free slot.
-    """
-    slots, chunks = _assigned(store, layout, entries)
-    if chunks is not None:
-        chunks.save()
-    return slots
-
-
-def next_slots(store: Store, layout: FleetLayout, entries: Sequence[IndexEntry]) -> list[int]:
-    """Return the slots that `add_blocks` would give now, without writing anything.
-
-    Raises
-    ------
-    StorageError
-        If a partition has no free slot.
-    """
-    return _assigned(store, layout, entries)[0]
-
-
-def _assigned(
-    store: Store, layout: FleetLayout, entries: Sequence[IndexEntry]
-) -> tuple[list[int], _Chunks | None]:
-    if not entries:
-        return [], None
-    windows = np.unique([entry.window for entry in entries])
-    slots_chunks = layout.slots.load(store, _unique_chunks(windows // layout.slots.chunk[0]))
-    chunks = _Chunks(store, layout, slots_chunks, entries)
-    return [chunks.add(entry) for entry in entries], chunks
-
-
-class _Chunks:
-    """The index chunks that one transaction changes."""
-
-    def __init__(
-        self,
-        store: Store,
-        layout: FleetLayout,
-        slots: dict[tuple[int, ...], NDArray[Any]],
-        entries: Sequence[IndexEntry],
-    ) -> None:
-        self._store = store
-        self._layout = layout
-        self._slots = slots
-        _, self._windows, self._blocks, self._depth = layout.index.chunk
-        self._chunks = layout.index.load(store, list(dict.fromkeys(self._existing(entries))))
-        self._next: dict[tuple[int, int], int] = {}
-        self._changed: set[tuple[int, ...]] = set()
-
-    def add(self, entry: IndexEntry) -> int:
-        place = (entry.window, entry.device_block)
-        slot = self._next[place] if place in self._next else self._used(*place)
-        if slot >= self._layout.index.shape[-1]:
-            msg = f"window {entry.window}, device block {entry.device_block}: no free slot; compact the fleet"
-            raise StorageError(msg)
-        at = self._chunk_of(*place, slot)
-        chunk = self._chunk(at)
-        inner = (
-            entry.window % self._windows,
-            entry.device_block % self._blocks,
-            slot % self._depth,
-        )
-        chunk[(slice(None), *inner)] = entry.fields()
-        self._changed.add(at)
-        self._next[place] = slot + 1
-        size = self._layout.slots.chunk[0]
-        counts = self._slots[(entry.window // size,)]
-        counts[entry.window % size] = max(int(counts[entry.window % size]), slot + 1)
-        return slot
-
-    def save(self) -> None:
-        index, slots = self._layout.index, self._layout.slots
-        changed = [(index, at, self._chunks[at]) for at in self._changed]
-        write_chunks(self._store, [*changed, *((slots, at, c) for at, c in self._slots.items())])
-
-    def _used(self, window: int, block: int) -> int:
-        used = 0
-        for depth in range(self._window_depth(window)):
-            chunk = self._chunk(self._chunk_of(window, block, depth * self._depth))
-            rows = chunk[0, window % self._windows, block % self._blocks]
-            used += int(np.count_nonzero(rows))
-        return used
-
-    def _chunk(self, at: tuple[int, ...]) -> NDArray[Any]:
-        if at not in self._chunks:
-            self._chunks.update(self._layout.index.load(self._store, [at]))
-        return self._chunks[at]
-
-    def _window_depth(self, window: int) -> int:
-        size = self._layout.slots.chunk[0]
-        return -(-int(self._slots[(window // size,)][window % size]) // self._depth)
-
-    def _existing(self, entries: Sequence[IndexEntry]) -> Iterable[tuple[int, ...]]:
-        for entry in entries:
-            # A chunk spans several windows and device blocks, so it may exist although this
-            # partition has no slot in use yet.
-            for depth in range(self._window_depth(entry.window) + 1):
-                yield self._chunk_of(entry.window, entry.device_block, depth * self._depth)
-
-    def _chunk_of(self, window: int, block: int, slot: int) -> tuple[int, ...]:
-        return (0, window // self._windows, block // self._blocks, slot // self._depth)
-
-
-def _unique_chunks(numbers: NDArray[np.int64]) -> list[tuple[int, ...]]:
-    return [(int(number),) for number in np.unique(numbers)]
+def thinned_windows(store: Store, layout: FleetLayout, selection: Selection) -> list[int]:
+    """Return the numbers of the selected windows that hold statistics only, ascending."""
+    used = _used_slots(store, layout, selection.windows(layout.scheme))
+    return sorted(window for window, slots in used.items() if slots == SUMMARIES_ONLY)
 
 
 def _used_slots(store: Store, layout: FleetLayout, windows: range) -> dict[int, int]:

@@ -25,7 +25,15 @@ from zarr.core.sync import sync
 
 from pipeline.errors import InvalidInputError
 
-__all__ = ["ahead", "chunk_key", "get_many", "in_threads", "put_many", "use_threads"]
+__all__ = [
+    "ahead",
+    "chunk_key",
+    "delete_many",
+    "get_many",
+    "in_threads",
+    "put_many",
+    "use_threads",
+]
 
 _IN_FLIGHT: Final = 256
 
@@ -77,6 +85,17 @@ def put_many(store: Store, items: Mapping[str, bytes]) -> None:
 
     if items:
         sync(put())
+
+
+def delete_many(store: Store, keys: Sequence[str]) -> None:
+    """Delete values by key; those that are not there are passed over."""
+
+    async def delete() -> None:
+        for group in batched(keys, _IN_FLIGHT):
+            await asyncio.gather(*map(store.delete, group))
+
+    if keys:
+        sync(delete())
 
 
 def in_threads[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:

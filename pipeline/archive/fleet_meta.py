@@ -15,7 +15,9 @@ from zarr.abc.store import Store
 from pipeline.archive.chunk_io import get_many
 from pipeline.archive.device_registry import create_registry
 from pipeline.archive.layout import FORMAT_NAME, FORMAT_VERSION, FleetLayout
+from pipeline.archive.positions import create_positions
 from pipeline.archive.quarantine import create_quarantine
+from pipeline.archive.retention import Retention
 from pipeline.archive.tables import create_array
 from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from pipeline.partitioning.scheme import Partitioning
@@ -71,12 +73,15 @@ class FleetMeta:
         The duplicate policy.
     categories
         The texts behind the codes of each category channel, in code order.
+    retention
+        How long rows and statistics are kept.
     """
 
     layout: FleetLayout
     schema: Schema
     duplicates: Duplicates
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    retention: Retention = field(default_factory=Retention)
 
     @property
     def name(self) -> str:
@@ -143,6 +148,7 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
         "schema_version": meta.schema.version,
         "partitioning": meta.scheme.to_json(),
         "duplicates": meta.duplicates.value,
+        "retention": meta.retention.to_json(),
     }
     zarr.create_group(store, path=meta.name, attributes=attributes)
     schema = {"versions": [meta.schema.to_json()], "categories": {}}
@@ -152,6 +158,7 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
         create_array(store, table)
     create_registry(store, meta.name)
     create_quarantine(store, meta.name)
+    create_positions(store, meta.name)
 
 
 def load_fleet(store: Store, name: str) -> FleetMeta:
@@ -173,6 +180,7 @@ def load_fleet(store: Store, name: str) -> FleetMeta:
         Schema.from_json(schema["versions"][-1]),
         Duplicates(attributes["duplicates"]),
         categories,
+        Retention.from_json(attributes.get("retention")),
     )
 
 

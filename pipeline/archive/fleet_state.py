@@ -8,7 +8,11 @@ from zarr.abc.store import Store
 
 from pipeline.archive.layout import STATE_FIELDS, FleetLayout
 
-__all__ = ["FleetState"]
+__all__ = ["FleetState", "StalePlanError"]
+
+
+class StalePlanError(Exception):
+    """The fleet is not any more what a plan was made for; nothing was written, plan again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One fleet of a repository: its views and its appends."""
+"""One fleet of a repository: its views, its appends, and what replaces blocks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from zarr.abc.store import Store
+
 from pipeline.archive.appending import (
     AppendPlan,
     AppendResult,
-    StalePlanError,
     commit_prepared,
     plan_append,
 )
 from pipeline.archive.device_registry import DeviceRegistry
+from pipeline.archive.fleet_meta import load_fleet
+from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.forked_appends import BlockWriters, commit_forked
 from pipeline.archive.preparing import Memories, Prepared, prepare
+from pipeline.archive.retention import Retention
+from pipeline.archive.rewriting import Rewrite, RewriteResult, commit_rewrites
+from pipeline.archive.summary_tables import Cells
+from pipeline.archive.thinning import save_retention
 from pipeline.archive.transactions import Repository
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
@@ -31,7 +38,7 @@ Tags = Mapping[str, Mapping[str, str]]
 
 
 class FleetStore:
-    """Reads and appends one fleet.
+    """Reads, appends and rewrites one fleet.
 
     Parameters
     ----------
@@ -125,7 +132,14 @@ class FleetStore:
             prepared = prepare_all(plan)
             try:
                 snapshot, result = self.repository.commit(
-                    lambda store: commit_prepared(store, plan, prepared, rejects, received),  # noqa: B023
+                    lambda store: commit_prepared(
+                        store,
+                        plan,  # noqa: B023
+                        prepared,  # noqa: B023
+                        rejects,
+                        received,
+                        positions,
+                    ),
                     f"append to {self.name}",
                     lambda result: self._metadata(result, positions or {}),
                 )
@@ -182,6 +196,60 @@ class FleetStore:
             "%s: append to %s: another writer changed its devices or definition; encoding anew",
             self.repository.location, self.name,
         )  # fmt: skip
+
+    def rewrite(
+        self,
+        view: FleetView,
+        rewrites: Sequence[Rewrite],
+        changed: Cells | None = None,
+        *,
+        kind: str,
+        message: str = "",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> RewriteResult:
+        """Replace blocks by others in one commit.
+
+        Parameters
+        ----------
+        view
+            The view on which the rewrites were planned and their rows read.
+        rewrites, changed
+            What to replace; see `pipeline.archive.rewriting.commit_rewrites`.
+        kind
+            What the commit is for, in one word: stands in its metadata.
+        message
+            For the history; by default made of `kind` and the fleet's name.
+        metadata
+            JSON values to attach to the commit besides the counts.
+
+        Raises
+        ------
+        StalePlanError
+            If a block to be replaced was changed by another writer; plan again on a new view.
+        ConflictError, StorageError
+            If the commit is not possible; nothing is replaced then.
+        """
+        snapshot, result = self.repository.commit(
+            lambda store: commit_rewrites(store, view.meta, view.registry, rewrites, changed),
+            message or f"{kind} {self.name}",
+            lambda result: {
+                "fleet": self.name,
+                "kind": kind,
+                **{name: value for name, value in asdict(result).items() if name != "snapshot"},
+                **(metadata or {}),
+            },
+        )
+        return replace(result, snapshot=snapshot)
+
+    def set_retention(self, retention: Retention) -> None:
+        """Write down how long rows and statistics are to be kept; nothing is dropped yet."""
+
+        def change(store: Store) -> None:
+            meta = load_fleet(store, self.name)
+            save_retention(store, meta, meta.retention.asked(retention))
+
+        metadata = {"fleet": self.name, "kind": "retention"}
+        self.repository.commit(change, f"retention of {self.name}", lambda _: metadata)
 
     def _metadata(self, result: AppendResult, positions: Mapping[str, Any]) -> dict[str, Any]:
         counts = {name: value for name, value in asdict(result).items() if name != "snapshot"}

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from pipeline.archive.block_index import BlockTable, read_index, used_windows
+from pipeline.archive.block_index import BlockTable, read_index, thinned_windows, used_windows
 from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, read_block_columns
 from pipeline.archive.device_registry import DeviceRegistry, load_registry
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.read_units import ReadUnit, read_units
+from pipeline.archive.summary_tables import read_extent
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.ordering import RowOrder, order_rows
@@ -101,8 +102,12 @@ class FleetView:
         return read_units(self.blocks(selection), self.meta.scheme)
 
     def windows(self, selection: Selection) -> list[int]:
-        """Return the numbers of the selected windows that hold rows, ascending."""
+        """Return the numbers of the selected windows that hold rows or statistics, ascending."""
         return used_windows(self.store, self.meta.layout, selection)
+
+    def thinned_windows(self, selection: Selection) -> list[int]:
+        """Return those of `windows` whose rows were dropped, while their statistics are kept."""
+        return thinned_windows(self.store, self.meta.layout, selection)
 
     def time_bounds(self, windows: Sequence[int]) -> tuple[int, int]:
         """Return a half-open time range that holds all rows of some windows.
@@ -112,13 +117,21 @@ class FleetView:
         """
         if not windows:
             return 0, 0
-        length = self.meta.scheme.window_length
-        edges = [
-            self.blocks(Selection(length.start(window), length.start(window + 1)))
-            for window in {windows[0], windows[-1]}
-        ]
-        first = min(int(blocks.time_min.min()) for blocks in edges)
-        return first, max(int(blocks.time_max.max()) for blocks in edges) + 1
+        edges = [self._window_bounds(window) for window in {windows[0], windows[-1]}]
+        return min(first for first, _ in edges), max(last for _, last in edges) + 1
+
+    def _window_bounds(self, window: int) -> tuple[int, int]:
+        length, period = self.meta.scheme.window_length, self.meta.scheme.summary_length
+        start, stop = length.start(window), length.start(window + 1)
+        blocks = self.blocks(Selection(start, stop))
+        if len(blocks):
+            return int(blocks.time_min.min()), int(blocks.time_max.max())
+        # Its rows were dropped, and the statistics tell where they were.
+        periods = range(period.number(start), period.number(stop - 1) + 1)
+        codes = np.arange(len(self.registry))
+        rows, first, last = read_extent(self.store, self.meta.layout, codes, periods)
+        some = rows > 0
+        return (int(first[some].min()), int(last[some].max())) if some.any() else (start, start)
 
     def rows(self, unit: ReadUnit, selection: Selection, channels: Sequence[str] = ()) -> Rows:
         """Read a unit's selected rows in (device, time) order.

@@ -22,8 +22,8 @@ from pipeline.archive.appending import (
     check_plan,
     commit_prepared,
 )
-from pipeline.archive.block_index import next_slots
 from pipeline.archive.chunk_io import chunk_key, put_many
+from pipeline.archive.index_writer import next_slots
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.preparing import Prepared
 from pipeline.archive.transactions import Fork, Repository

@@ -12,6 +12,7 @@
       index/slots                                                 (window)
       summary/<period>/extent, values/<channel>, moments/<channel> (statistic, device, time)
       quarantine/reason, record, source, received                     (row)
+      positions                positions of sources, as JSON               (commit)
 
 Arrays are pre-sized: the window axis counts from 1900, and absent chunks cost nothing, so no
 append ever resizes an array. The chunk grid of ``raw`` is the partition grid.

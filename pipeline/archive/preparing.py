@@ -7,7 +7,7 @@ and its result can travel between processes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,20 @@ from pipeline.archive.block_index import IndexEntry
 from pipeline.archive.chunk_io import in_threads
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta
 from pipeline.archive.layout import BLOCK_ROWS
+from pipeline.archive.retention import TOO_OLD
 from pipeline.codecs.block import Memory, encode_block
 from pipeline.errors import DuplicateRowsError
 from pipeline.model.batches import Column, RecordBatch
 from pipeline.model.codec_names import AUTO
 from pipeline.model.dtypes import storage_dtype
+from pipeline.model.rejects import Rejects
 from pipeline.partitioning.assignment import Assignment, PartitionRows, assign, split_evenly
 from pipeline.partitioning.ordering import gather
 from pipeline.partitioning.windows import WindowLength
+from pipeline.schema.row_documents import arrow_table, row_documents
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Memories", "PeriodStatistics", "Prepared", "prepare", "summarise"]
+__all__ = ["Memories", "PeriodStatistics", "Prepared", "prepare", "prepare_stored", "summarise"]
 
 type Memories = dict[tuple[str, int], Memory]
 """By column and version of the schema, which may change what the column is."""
@@ -80,6 +83,17 @@ class PeriodStatistics:
         same = (joined.device[1:] == joined.device[:-1]) & (joined.period[1:] == joined.period[:-1])
         return joined._merged(np.concatenate([[0], np.cumsum(~same)])) if same.any() else joined
 
+    def take(self, chosen: NDArray[Any]) -> PeriodStatistics:
+        """Return the entries at `chosen` (indices or a bool mask)."""
+        return PeriodStatistics(
+            self.device[chosen],
+            self.period[chosen],
+            self.rows[chosen],
+            self.time_min[chosen],
+            self.time_max[chosen],
+            {name: states[chosen] for name, states in self.channels.items()},
+        )
+
     def _merged(self, groups: NDArray[np.int64]) -> PeriodStatistics:
         """Merge neighbouring entries of one group; groups are numbered without gaps."""
         starts = np.searchsorted(groups, np.arange(groups[-1] + 1))
@@ -110,6 +124,8 @@ class Prepared:
         Rows in the blocks.
     duplicates
         Rows dropped because another row of the batch has the same device and time.
+    rejects
+        Rows for quarantine: those before what the fleet's retention keeps.
     """
 
     entries: tuple[IndexEntry, ...]
@@ -117,6 +133,7 @@ class Prepared:
     statistics: PeriodStatistics
     rows: int
     duplicates: int
+    rejects: Rejects = field(default_factory=Rejects)
 
     def without_payloads(self) -> Prepared:
         """Return what a commit has to know if another process writes the blocks."""
@@ -126,7 +143,7 @@ class Prepared:
 def prepare(
     batch: RecordBatch,
     meta: FleetMeta,
-    codes: NDArray[np.int32],
+    codes: NDArray[np.int32] | None,
     category_codes: Mapping[str, NDArray[np.int32]],
     memories: Memories | None = None,
 ) -> Prepared:
@@ -139,7 +156,8 @@ def prepare(
     meta
         The fleet's definition.
     codes
-        ``int32``, the fleet's device code of each of ``batch.devices``.
+        ``int32``, the fleet's device code of each of ``batch.devices``; None if
+        ``batch.device_index`` holds the fleet's codes.
     category_codes
         For each category channel, the fleet's code of each of the column's categories.
     memories
@@ -151,6 +169,7 @@ def prepare(
     DuplicateRowsError
         If rows repeat a device and time and the fleet's policy is ``error``.
     """
+    batch, rejects = (batch, Rejects()) if codes is None else _without_old(batch, meta)
     assignment = assign(batch.device_index, batch.time, meta.scheme, codes)
     if assignment.repeated and meta.duplicates is not Duplicates.KEEP_ALL:
         assignment = _without_duplicates(assignment, batch, meta)
@@ -175,7 +194,31 @@ def prepare(
         _joined_statistics(batch, meta, blocks),
         rows,
         len(batch) - rows,
+        rejects,
     )
+
+
+def prepare_stored(
+    codes: NDArray[np.int32],
+    time: NDArray[np.int64],
+    columns: Mapping[str, Column],
+    meta: FleetMeta,
+    memories: Memories | None = None,
+) -> Prepared:
+    """Encode rows that were read from the fleet's blocks, as `prepare` does those of a batch.
+
+    Parameters
+    ----------
+    codes
+        ``int32``, shape (rows,): device codes.
+    time
+        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC.
+    columns
+        Every channel as it is stored.
+    meta, memories
+        As for `prepare`.
+    """
+    return prepare(RecordBatch((), codes, time, columns), meta, None, {}, memories)
 
 
 def summarise(
@@ -303,6 +346,16 @@ def _stored(
     elif values.dtype == bool:
         values = values.astype(storage_dtype("bool"))
     return Column(values, None if valid is None or valid.all() else valid)
+
+
+def _without_old(batch: RecordBatch, meta: FleetMeta) -> tuple[RecordBatch, Rejects]:
+    """Set rows aside whose windows were dropped: their statistics stay as they were."""
+    first = meta.retention.raw_from
+    if not len(batch) or int(batch.time.min()) >= first:
+        return batch, Rejects()
+    old = batch.time < first
+    records = row_documents(arrow_table(batch.take(old)))
+    return batch.take(~old), Rejects(records, (TOO_OLD,) * len(records))
 
 
 def _without_duplicates(assignment: Assignment, batch: RecordBatch, meta: FleetMeta) -> Assignment:

@@ -79,10 +79,10 @@ def append_quarantine(
     array[start:stop] = np.full(len(rejects), int(received.timestamp() * 1e6), np.int64)
 
 
-def read_quarantine(store: Store, fleet: str, count: int) -> pa.Table:
-    """Return the quarantined rows, oldest first; columns as `QUARANTINE_SCHEMA`."""
+def read_quarantine(store: Store, fleet: str, count: int, start: int = 0) -> pa.Table:
+    """Return the quarantined rows up to `count`, oldest first; columns as `QUARANTINE_SCHEMA`."""
     columns = [
-        zarr.open_array(store, path=f"{fleet}/quarantine/{field.name}", mode="r")[:count]
+        zarr.open_array(store, path=f"{fleet}/quarantine/{field.name}", mode="r")[start:count]
         for field in QUARANTINE_SCHEMA
     ]
     arrays = [

@@ -30,7 +30,8 @@ class ReadUnit:
     Parameters
     ----------
     blocks
-        Blocks of one window, in the order in which they were written.
+        Blocks of one window: in the order of their rows if that is known, or else in the order in
+        which they were written.
     first_code, last_code
         Half-open range of device codes that belong to the unit; landing blocks hold others too.
     """
@@ -53,15 +54,8 @@ class ReadUnit:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the rows are in order, none twice, if each block is read on its own.
-
-        Blocks of one commit are cut from rows in order, so a device may go on from one to the
-        next of these.
-        """
-        blocks = self.blocks
-        apart = blocks.device_max[:-1] < blocks.device_min[1:]
-        cut = blocks.device_max[:-1] == blocks.device_min[1:]
-        return bool((apart | cut & (blocks.sequence[:-1] == blocks.sequence[1:])).all())
+        """Whether the rows are in order, none twice, if each block is read on its own."""
+        return self.blocks.in_order
 
     def lies_within(self, selection: Selection) -> bool:
         """Whether all rows belong to the unit and are selected, as the index proves."""
@@ -112,13 +106,10 @@ def _of_window(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
         last = _ALL_CODES if is_last else device_range(int(group[-1]), scheme.devices_per_block)[1]
         chosen = own.take(np.isin(own.device_block, group))
         shared = landing.take((landing.device_max >= first) & (landing.device_min < last))
-        joined = BlockTable(
-            np.concatenate([chosen.places, shared.places]),
-            np.concatenate([chosen.fields, shared.fields], axis=1),
-        )
+        joined = BlockTable.concat([chosen, shared])
         if len(joined):
-            order = np.lexsort((joined.places[:, 2], joined.places[:, 1], joined.sequence))
-            yield ReadUnit(joined.take(order), first, last)
+            ordered = joined.by_device()
+            yield ReadUnit(ordered if ordered.in_order else joined.as_written(), first, last)
         first = last
 
 

@@ -8,6 +8,7 @@ an older one and is neither the first nor the last of its period.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,47 @@ from pipeline.archive.tables import Table, read_chunks, write_chunks
 from pipeline.schema.channels import Channel
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["SummaryWriter", "read_extent", "read_statistics"]
+__all__ = ["Cells", "SummaryWriter", "read_extent", "read_statistics"]
 
 _ROWS, _TIME_MIN, _TIME_MAX = range(3)
 _Chunks = dict[tuple[int, ...], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Cells of the summary tables.
+
+    Parameters
+    ----------
+    device, period
+        ``int64``, shape (cells,): device code and period number.
+    """
+
+    device: NDArray[np.int64]
+    period: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.device)
+
+    @classmethod
+    def union(cls, parts: Sequence[Cells]) -> Cells:
+        """Return the cells of any of `parts`, each once, by period and device."""
+        none = np.zeros((2, 0), np.int64)
+        pairs = np.concatenate([none, *([part.period, part.device] for part in parts)], axis=1)
+        period, device = np.unique(pairs, axis=1)
+        return cls(device, period)
+
+    def take(self, chosen: NDArray[Any]) -> Cells:
+        """Return the cells at `chosen` (indices or a bool mask)."""
+        return Cells(self.device[chosen], self.period[chosen])
+
+    def contains(self, device: NDArray[np.int64], period: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which pairs of device and period are among the cells; bool, their shape."""
+        return np.isin(_keys(device, period), _keys(self.device, self.period))
+
+
+def _keys(device: NDArray[np.int64], period: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (period << 32) | device
 
 
 class SummaryWriter:
@@ -67,6 +105,13 @@ class SummaryWriter:
         for at, members in self._by_chunk(update):
             self._put(update, members, at, merge=False)
 
+    def clear(self, cells: Cells) -> None:
+        """Make cells what they are without a row."""
+        for at, members in self._by_chunk(cells):
+            where = self._cells(cells, members)
+            for table in self._tables():
+                self._chunk(table, at)[:, *where] = table.fill
+
     def save(self) -> None:
         """Write every chunk that was touched."""
         touched = [
@@ -76,7 +121,7 @@ class SummaryWriter:
         ]
         write_chunks(self._store, touched)
 
-    def preload(self, updates: Sequence[PeriodStatistics]) -> None:
+    def preload(self, updates: Sequence[PeriodStatistics | Cells]) -> None:
         """Read all chunks that `updates` will touch at once instead of one by one."""
         wanted = sorted({at for update in updates for at, _ in self._by_chunk(update)})
         places = [(table, at) for table in self._tables() for at in wanted]
@@ -108,7 +153,7 @@ class SummaryWriter:
             moments[:, *cells] = [new.count, new.total, new.m2]
 
     def _by_chunk(
-        self, update: PeriodStatistics
+        self, update: PeriodStatistics | Cells
     ) -> list[tuple[tuple[int, ...], NDArray[np.int64]]]:
         if len(update) == 0:
             return []
@@ -123,7 +168,7 @@ class SummaryWriter:
         return list(zip(places, members, strict=True))
 
     def _cells(
-        self, update: PeriodStatistics, members: NDArray[np.int64]
+        self, update: PeriodStatistics | Cells, members: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         _, devices, periods = self._extent.chunk
         return update.device[members] % devices, update.period[members] % periods

@@ -18,7 +18,7 @@ import pickle  # what a fork is sent with anyway
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,13 +44,14 @@ from pipeline.errors import (
     StorageError,
 )
 
-__all__ = ["Commit", "Fork", "Repository", "Snapshot", "Transaction"]
+__all__ = ["Commit", "Fork", "Garbage", "Repository", "Snapshot", "Transaction"]
 
 _log = logging.getLogger(__name__)
 
 _BRANCH: Final = "main"
 _FORMAT: Final = 1
 _ATTEMPTS: Final = 30
+_GARBAGE_MEMORY: Final = 256 << 20
 _MEMORY: dict[str, Repository] = {}
 # Extent of one manifest along the window axis. Fewer windows make commits cheaper, but their
 # number is fixed work: 82,000 extents of hours cost 70 ms a commit, 3,500 cost 4 ms.
@@ -87,12 +88,25 @@ class Snapshot:
     store: Store
 
 
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What a garbage collection deleted: objects of each kind, and their bytes."""
+
+    snapshots: int
+    chunks: int
+    others: int
+    bytes: int
+
+
 class _GuardedStore(WrapperStore[Store]):
     """A store whose failures are errors of this package, with the archive named."""
 
     def __init__(self, store: Store, location: Location) -> None:
         super().__init__(store)
         self._location = location
+
+    def _with_store(self, store: Store) -> _GuardedStore:
+        return _GuardedStore(store, self._location)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -110,6 +124,11 @@ class _GuardedStore(WrapperStore[Store]):
     async def set(self, key: str, value: Buffer) -> None:
         with _translated(self._location, key):
             await super().set(key, value)
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        with _translated(self._location, prefix):
+            async for key in super().list_prefix(prefix):
+                yield key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,15 +284,28 @@ class Repository:
                 session = self._repository.readonly_session(_BRANCH)
             else:
                 moment = at if at.tzinfo else at.replace(tzinfo=UTC)
-                session = self._repository.readonly_session(_BRANCH, as_of=moment)
+                session = self._fresh().readonly_session(_BRANCH, as_of=moment)
             return Snapshot(session.snapshot_id, _GuardedStore(session.store, self.location))
 
     def history(self) -> Iterator[Commit]:
-        """Yield the commits, newest first."""
+        """Yield the commits, newest first, back to the oldest that was not expired."""
+        passed: set[str] = set()
+        try:
+            yield from self._ancestry(passed)
+        except NotFoundError:  # expired under way
+            yield from self._ancestry(passed)
+
+    def _ancestry(self, passed: set[str]) -> Iterator[Commit]:
         with _translated(self.location):
-            for entry in self._repository.ancestry(branch=_BRANCH):
-                metadata = dict(entry.metadata or {})
-                yield Commit(entry.id, entry.written_at, entry.message, metadata)
+            for entry in self._fresh().ancestry(branch=_BRANCH):
+                if entry.id not in passed:
+                    passed.add(entry.id)
+                    metadata = dict(entry.metadata or {})
+                    yield Commit(entry.id, entry.written_at, entry.message, metadata)
+
+    def _fresh(self) -> ic.Repository:
+        # Another process may have expired snapshots; a handle remembers the parents they had.
+        return ic.Repository.open(self._repository.storage, config=_config())
 
     def begin(self) -> Transaction:
         """Return the newest state, to fork from for writers in other processes.
@@ -342,6 +374,50 @@ class Repository:
             time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))  # noqa: S311
         msg = f"{self.location}: {_ATTEMPTS} attempts to commit {message!r} met faster writers"
         raise ConflictError(msg)
+
+    def expire(self, older_than: datetime) -> int:
+        """Take snapshots written before a moment out of the history; return how many.
+
+        The newest snapshot always stays. Nothing is deleted yet, see `collect_garbage`; whoever
+        reads an expired snapshot goes on reading it.
+
+        Raises
+        ------
+        StorageError
+            If the storage fails; the history is as it was.
+        """
+        with self._exclusive(), _translated(self.location):
+            expired = self._repository.expire_snapshots(older_than)
+            root = _local_root(self.location)
+            if expired and root is not None:
+                sync_filesystem(root)
+            return len(expired)
+
+    def collect_garbage(self, older_than: datetime, *, alone: bool = False) -> Garbage:
+        """Delete objects written before a moment that no snapshot of the history needs.
+
+        Objects of a change that is being written belong to no snapshot yet: `older_than` has to
+        lie before the start of every change and every read that is still going on.
+
+        Parameters
+        ----------
+        older_than
+            The moment, with a timezone.
+        alone
+            Keep commits to a local folder waiting until it is done.
+
+        Raises
+        ------
+        StorageError
+            If the storage fails; running it again deletes the rest.
+        """
+        with self._exclusive() if alone else nullcontext(), _translated(self.location):
+            done = self._repository.garbage_collect(
+                older_than, max_decoded_manifest_mem_bytes=_GARBAGE_MEMORY
+            )
+        snapshots, others = int(done.snapshots_deleted), int(done.manifests_deleted)
+        others += int(done.transaction_logs_deleted) + int(done.attributes_deleted)
+        return Garbage(snapshots, int(done.chunks_deleted), others, int(done.bytes_deleted))
 
     def _publish(self, session: ic.Session, message: str, metadata: dict[str, Any]) -> str | None:
         root = _local_root(self.location)

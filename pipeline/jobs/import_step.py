@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, create_fleet
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
+from pipeline.archive.positions import positions_of
 from pipeline.errors import JobError, NotFoundError
 from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.importing import FragmentImport, ImportTotals
@@ -170,8 +171,8 @@ class _Import:
             return None
         meta = FleetStore(self.opened.repository, self.fleet).view().meta
         self._check_agreement(meta)
-        history = self.opened.archive.history()
-        imported = find_imported(history, self.fleet, self.step.source.fingerprint)
+        positions = positions_of(self.opened.repository, self.fleet)
+        imported = find_imported(positions, self.step.source.fingerprint)
         changed = next((one.name for one in fragments if imported.holds_other(one)), None)
         if changed is not None and meta.duplicates is Duplicates.KEEP_ALL:
             msg = (
@@ -206,7 +207,10 @@ class _Import:
         if options.window == "auto":
             suggested = choose_window(self.cluster.client, self.source, options.devices_per_block)
         layout = FleetLayout(self.fleet, options.scheme(suggested))
-        meta = FleetMeta(layout, _schema(self.step, self.source), self.step.duplicates)
+        step = self.step
+        meta = FleetMeta(
+            layout, _schema(step, self.source), step.duplicates, retention=step.retention.parsed
+        )
         self.opened.repository.commit(
             lambda store: create_fleet(store, meta), f"create fleet {self.fleet}"
         )

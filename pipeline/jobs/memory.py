@@ -1,4 +1,4 @@
-"""How much an import holds at once, as a function of named sizes."""
+"""How much an import or a compaction holds at once, as a function of named sizes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from typing import Final
 from pipeline.model.dtypes import storage_dtype
 from pipeline.schema.channels import Schema
 
-__all__ = ["ImportSizes", "choose_sizes", "estimate_memory", "row_bytes"]
+__all__ = [
+    "ImportSizes",
+    "choose_merge_rows",
+    "choose_sizes",
+    "estimate_memory",
+    "estimate_merge_memory",
+    "row_bytes",
+]
 
 _READING: Final = 3  # a source's pieces, their joined table, and what validation makes of it
 _WAITING: Final = 1  # validated rows
 _ENCODING: Final = 3  # validated rows, their ordered copy, and blocks with what codecs need
+_MERGING: Final = 3  # decoded blocks, their joined rows, and these in order
+_ORDER: Final = 32  # keys and positions while rows are sorted, bytes a row
+_READ_TWICE: Final = 2  # blocks at the edges of a range belong to two of them
 _SHARE: Final = 0.5  # of the workers' memory; the rest is the interpreter's and other jobs'
 _LEAST_ROWS: Final = 16_384
+_MOST_MERGED: Final = 1 << 21
+_LEAST_MERGED: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +101,38 @@ def _needs(sizes: ImportSizes, row_bytes: int) -> int:
         reading=sizes.reading,
         group_rows=sizes.group_rows,
     )
+
+
+def estimate_merge_memory(*, row_bytes: int, rows_at_once: int, merges: int) -> int:
+    """Return the most bytes that a compaction holds on all workers together.
+
+    Parameters
+    ----------
+    row_bytes
+        Bytes of a row in memory.
+    rows_at_once
+        Rows that a merge reads at once.
+    merges
+        Merges that are carried out at the same time.
+    """
+    return merges * _READ_TWICE * rows_at_once * (row_bytes * _MERGING + _ORDER)
+
+
+def choose_merge_rows(memory: int, row_bytes: int, threads: int) -> int:
+    """Return the rows that a merge may read at once, so that half of some memory is enough.
+
+    Parameters
+    ----------
+    memory
+        Bytes that the workers have together.
+    row_bytes
+        Bytes of a row in memory.
+    threads
+        Threads of all workers.
+    """
+    rows = _MOST_MERGED
+    while rows > _LEAST_MERGED and memory * _SHARE < estimate_merge_memory(
+        row_bytes=row_bytes, rows_at_once=rows, merges=threads
+    ):
+        rows //= 2
+    return rows

@@ -1,19 +1,19 @@
 """Which fragments of a source a fleet holds already.
 
-Every commit of an import carries the positions it stored, so rows and positions become visible
-together. A job that was killed goes on where its last commit ended, and one that is run again
-stores nothing twice. A position is the fragment's name and, for a file, what it was when the
-source listed it: size and time of change of a local one, size and entity tag of an object. A file
-that has changed is not taken for the one that was imported.
+Every commit of an import writes down the positions it stored, so rows and positions become visible
+together; they stay when the history is expired. A job that was killed goes on where its last
+commit ended, and one that is run again stores nothing twice. A position is the fragment's name
+and, for a file, what it was when the source listed it: size and time of change of a local one,
+size and entity tag of an object. A file that has changed is not taken for the one that was
+imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.archive.transactions import Commit
 from pipeline.model.ports import Fragment
 
 __all__ = ["Imported", "find_imported", "position_of"]
@@ -53,29 +53,17 @@ def position_of(fragment: Fragment) -> str:
     return f"{fragment.name}@{state}" if state else fragment.name
 
 
-def find_imported(history: Iterable[Commit], fleet: str, fingerprint: str) -> Imported:
-    """Return what commits say that a fleet holds of a source.
+def find_imported(positions: Mapping[str, Any], fingerprint: str) -> Imported:
+    """Return what positions say that a fleet holds of a source.
 
     Parameters
     ----------
-    history
-        Commits in any order.
-    fleet
-        The fleet's name.
+    positions
+        Of all sources of the fleet, see `pipeline.archive.positions.positions_of`.
     fingerprint
         Of the source.
     """
-    done: set[str] = set()
-    partial: dict[str, int] = {}
-    for commit in history:
-        if commit.metadata.get("fleet") != fleet:
-            continue
-        found = commit.metadata.get("positions", {}).get(_KEY, {}).get(fingerprint)
-        if found is None:
-            continue
-        done.update(found["done"])
-        for name, taken in found["partial"].items():
-            partial[name] = max(taken, partial.get(name, 0))
-    return Imported(
-        frozenset(done), {name: taken for name, taken in partial.items() if name not in done}
-    )
+    found = positions.get(_KEY, {}).get(fingerprint, {})
+    done = frozenset(found.get("done", ()))
+    partial = {name: taken for name, taken in found.get("partial", {}).items() if name not in done}
+    return Imported(done, partial)

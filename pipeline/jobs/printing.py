@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.jobs.reports import ImportReport, QuestionReport
+from pipeline.jobs.reports import CompactionReport, ImportReport, QuestionReport
 
 __all__ = ["align", "plural", "print_bytes", "print_seconds", "report_text"]
 
@@ -18,6 +18,7 @@ def report_text(
     imports: Sequence[ImportReport],
     questions: Sequence[QuestionReport],
     *,
+    compactions: Sequence[CompactionReport] = (),
     cluster: Mapping[str, Any] | None = None,
     answers: bool = True,
 ) -> str:
@@ -27,7 +28,7 @@ def report_text(
     ----------
     title, archive
         For the heading.
-    imports, questions
+    imports, questions, compactions
         What was done, in order.
     cluster
         The cluster's part of the report, if there was one.
@@ -38,6 +39,8 @@ def report_text(
     if imports:
         paragraphs.append("Imports\n" + _imports_table(imports))
         paragraphs.append("\n".join(_import_notes(imports, cluster)))
+    if compactions:
+        paragraphs.append("Compactions\n" + _compactions_table(compactions))
     if questions:
         paragraphs.append("Questions\n" + _questions_table(questions))
         if answers:
@@ -166,6 +169,28 @@ def _facts(one: ImportReport) -> Iterator[str]:
     for what, count in told.items():
         if not count.startswith("0 "):
             yield f"{count} {what}"
+
+
+def _compactions_table(compactions: Sequence[CompactionReport]) -> str:
+    rows = [
+        [
+            one.fleet,
+            f"{one.result.partitions:,}",
+            f"{one.result.blocks_before:,}",
+            f"{one.result.blocks_after:,}",
+            print_bytes(one.result.bytes_before),
+            print_bytes(one.result.bytes_after),
+            f"{one.result.duplicates:,}",
+            print_seconds(one.seconds),
+            f"{one.rows_per_s:,.0f}",
+        ]
+        for one in compactions
+    ]
+    header = (
+        "fleet", "partitions", "blocks before", "after", "bytes before", "after", "duplicates",
+        "time", "rows/s",
+    )  # fmt: skip
+    return align(header, rows)
 
 
 def _questions_table(questions: Sequence[QuestionReport]) -> str:

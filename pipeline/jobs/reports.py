@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ImportReport", "QuestionReport", "write_report"]
+from pipeline.archive.compaction import CompactionResult
+
+__all__ = ["CompactionReport", "ImportReport", "QuestionReport", "write_report"]
 
 FORMAT: Final = 1
 
@@ -93,6 +95,40 @@ class ImportReport:
             "step": "import",
             **asdict(self),
             **{name: getattr(self, name) for name in derived},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionReport:
+    """One compaction of one fleet.
+
+    Parameters
+    ----------
+    fleet
+        Its name.
+    seconds
+        The whole step: planning, reading, encoding, durable commits.
+    result
+        What was done.
+    """
+
+    fleet: str
+    seconds: float
+    result: CompactionResult
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows read and written again per second."""
+        return self.result.rows / self.seconds if self.seconds else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "step": "compact",
+            "fleet": self.fleet,
+            "seconds": self.seconds,
+            **asdict(self.result),
+            "rows_per_s": self.rows_per_s,
         }
 
 

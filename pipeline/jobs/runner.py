@@ -12,16 +12,40 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final, TextIO
 
+from pipeline.archive.compaction import CompactionResult
 from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.clusters import Cluster, open_cluster
+from pipeline.jobs.compact_step import compact_fleet
 from pipeline.jobs.import_step import check_sources, import_all
 from pipeline.jobs.job_file import LoadedJob
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.question_steps import ask_aggregate, ask_latest
-from pipeline.jobs.reports import ImportReport, QuestionReport, write_report
-from pipeline.jobs.step_options import AggregateStep, ImportStep, LatestStep, ReportStep
+from pipeline.jobs.reports import CompactionReport, ImportReport, QuestionReport, write_report
+from pipeline.jobs.step_options import (
+    AggregateStep,
+    CompactStep,
+    ImportStep,
+    LatestStep,
+    ReportStep,
+)
+from pipeline.jobs.upkeep_options import (
+    DeleteStep,
+    MaintenanceStep,
+    RepairStep,
+    StatsStep,
+    VerifyStep,
+)
+from pipeline.jobs.upkeep_steps import (
+    UpkeepReport,
+    check_verified,
+    delete,
+    maintenance,
+    repair,
+    stats,
+    verify,
+)
 
 __all__ = ["STEPS", "run_job"]
 
@@ -38,6 +62,8 @@ class _Run:
     started: Cluster | None = None
     imports: list[ImportReport] = field(default_factory=list)
     questions: list[QuestionReport] = field(default_factory=list)
+    compactions: list[CompactionReport] = field(default_factory=list)
+    upkeep: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     at: str = "looking for the sources"
 
@@ -52,6 +78,11 @@ class _Run:
         """Keep the report of a question."""
         self.questions.append(report)
         self.steps.append(report.to_json())
+
+    def add_upkeep(self, report: UpkeepReport) -> None:
+        """Keep the report of a step that keeps the archive in order."""
+        self.upkeep.append(report.text)
+        self.steps.append(report.document)
 
 
 def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, Any]:
@@ -112,6 +143,12 @@ def _import(run: _Run, opened: JobArchive, step: ImportStep) -> None:
         run.steps.append(report.to_json())
 
 
+def _compact(run: _Run, opened: JobArchive, step: CompactStep) -> None:
+    report = compact_fleet(opened, run.cluster(), step, run.progress)
+    run.compactions.append(report)
+    run.steps.append(report.to_json())
+
+
 def _aggregate(run: _Run, opened: JobArchive, step: AggregateStep) -> None:
     run.add(ask_aggregate(opened.archive, step))
 
@@ -120,23 +157,56 @@ def _latest(run: _Run, opened: JobArchive, step: LatestStep) -> None:
     run.add(ask_latest(opened.archive, step))
 
 
+def _maintenance(run: _Run, opened: JobArchive, step: MaintenanceStep) -> None:
+    def compact_one(fleet: str) -> CompactionResult:
+        step = CompactStep(fleet=fleet)
+        return compact_fleet(opened, run.cluster(), step, run.progress).result
+
+    run.add_upkeep(maintenance(opened, step, run.progress, compact_one))
+
+
+def _verify(run: _Run, opened: JobArchive, step: VerifyStep) -> None:
+    told, found = verify(opened, run.cluster(), step, run.progress)
+    run.add_upkeep(told)
+    check_verified(found)
+
+
+def _repair(run: _Run, opened: JobArchive, step: RepairStep) -> None:
+    run.add_upkeep(repair(opened, step))
+
+
+def _stats(run: _Run, opened: JobArchive, step: StatsStep) -> None:
+    run.add_upkeep(stats(opened, step))
+
+
+def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
+    run.add_upkeep(delete(opened, step))
+
+
 def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
     text = report_text(
         step.title or run.loaded.path.stem,
         run.loaded.job.archive,
         run.imports,
         run.questions,
+        compactions=run.compactions,
         cluster=_cluster(run.started),
         answers=step.answers,
     )
     run.progress.clear()
-    run.out.write(f"{text}\n")
+    run.out.write("\n\n".join([text, *run.upkeep]) + "\n")
 
 
 STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     ImportStep: _import,
+    CompactStep: _compact,
     AggregateStep: _aggregate,
     LatestStep: _latest,
+    MaintenanceStep: _maintenance,
+    VerifyStep: _verify,
+    RepairStep: _repair,
+    StatsStep: _stats,
+    DeleteStep: _delete,
     ReportStep: _report,
 }
 """What runs each kind of step."""

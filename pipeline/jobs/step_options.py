@@ -7,23 +7,39 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from pipeline.archive.fleet_meta import Duplicates
 from pipeline.jobs.options import Choice, Options
 from pipeline.jobs.source_options import SourceChoice
+from pipeline.jobs.upkeep_options import (
+    DeleteStep,
+    MaintenanceStep,
+    RepairStep,
+    RetentionOptions,
+    StatsStep,
+    VerifyStep,
+)
+from pipeline.model.durations import parse_duration
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import WindowLength
 from pipeline.schema.channels import Channel, Schema
 
 __all__ = [
     "AggregateStep",
+    "CompactStep",
     "ImportStep",
     "LatestStep",
     "PartitioningOptions",
     "ReportStep",
     "StepChoice",
 ]
+
+
+def _duration(text: str | None) -> str | None:
+    if text is not None:
+        parse_duration(text)
+    return text
 
 
 class PartitioningOptions(Options):
@@ -62,7 +78,7 @@ class ImportStep(Options):
         Where the rows come from.
     one_fleet_per_file
         Whether every file of the source's path is imported into a fleet of its own.
-    partitioning, duplicates, channels
+    partitioning, duplicates, retention, channels
         Of the fleet, if it is created. Without channels, those of the source are taken.
     unknown
         What to do about columns that the fleet has no channel for.
@@ -77,6 +93,7 @@ class ImportStep(Options):
     one_fleet_per_file: bool = False
     partitioning: PartitioningOptions = PartitioningOptions()
     duplicates: Duplicates = Duplicates.KEEP_LAST
+    retention: RetentionOptions = RetentionOptions()
     channels: tuple[Channel, ...] | None = Field(default=None, alias="schema")
     unknown: Literal["error", "ignore"] = "error"
     fragments_per_commit: PositiveInt | None = None
@@ -85,6 +102,42 @@ class ImportStep(Options):
     def schema_given(self) -> Schema | None:
         """The schema that the file declares, if any."""
         return None if self.channels is None else Schema(self.channels)
+
+
+class CompactStep(Options):
+    """Merge small and overlapping blocks; see `pipeline.archive.compacting`.
+
+    Parameters
+    ----------
+    fleet
+        The fleet's name.
+    time
+        Look only at windows that this range touches.
+    small_blocks
+        A partition may keep so many blocks of less than half the full size.
+    overlap
+        A partition may keep so many batches with rows of the same device.
+    older_than
+        A duration such as ``1h``: leave alone windows that did not end so long ago. By default
+        all windows are compacted.
+    partitions_per_commit
+        Most partitions, or windows with landing rows, of one commit.
+    rows_at_once
+        Rows that a task holds at once, about; by default what fits in the workers' memory.
+    """
+
+    fleet: str
+    time: tuple[str | None, str | None] | None = None
+    small_blocks: NonNegativeInt = 1
+    overlap: PositiveInt = 1
+    older_than: Annotated[str | None, AfterValidator(_duration)] = None
+    partitions_per_commit: PositiveInt = 64
+    rows_at_once: PositiveInt | None = None
+
+    @property
+    def age(self) -> int | None:
+        """What `older_than` is in microseconds."""
+        return None if self.older_than is None else parse_duration(self.older_than)
 
 
 def _known_ending(path: str | None) -> str | None:
@@ -153,6 +206,12 @@ class StepChoice(Choice):
     """Exactly one kind of step."""
 
     import_: ImportStep | None = Field(default=None, alias="import")
+    compact: CompactStep | None = None
     aggregate: AggregateStep | None = None
     latest: LatestStep | None = None
+    maintenance: MaintenanceStep | None = None
+    verify: VerifyStep | None = None
+    repair: RepairStep | None = None
+    stats: StatsStep | None = None
+    delete: DeleteStep | None = None
     report: ReportStep | None = None

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.model.arrow_arrays import flat, value_texts
+from pipeline.model.batches import RecordBatch
 
-__all__ = ["row_documents"]
+__all__ = ["arrow_table", "row_documents"]
 
 
 def row_documents(table: pa.Table) -> tuple[str, ...]:
@@ -24,6 +25,23 @@ def row_documents(table: pa.Table) -> tuple[str, ...]:
     names = table.column_names
     rows = zip(*columns, strict=True) if columns else ()
     return tuple(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows)
+
+
+def arrow_table(batch: RecordBatch) -> pa.Table:
+    """Return the rows of a validated batch as a table: device, time and channels."""
+    devices = pa.array(list(batch.devices), pa.string())
+    columns = {
+        "device": pa.DictionaryArray.from_arrays(batch.device_index, devices).cast(pa.string()),
+        "time": pa.array(batch.time).cast(pa.timestamp("us", "UTC")),
+    }
+    for name, column in batch.columns.items():
+        mask = None if column.valid is None else ~column.valid
+        values = pa.array(column.values, mask=mask)
+        if column.categories is not None:
+            texts = pa.array(list(column.categories), pa.string())
+            values = pa.DictionaryArray.from_arrays(values, texts).cast(pa.string())
+        columns[name] = values
+    return pa.table(columns)
 
 
 def _json_values(array: pa.Array) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.benchmarks import (
     codec_bench,
+    history_bench,
     import_bench,
     partition_bench,
     quickstart_bench,
@@ -21,6 +22,11 @@ _ALL: Final = (
         "codecs",
         "sizes and speeds of blocks of real and made-up sensors, against pcodec and others",
         codec_bench.run,
+    ),
+    Benchmark(
+        "history",
+        "thousands of small commits, then maintenance: sizes and latencies against a new archive",
+        history_bench.run,
     ),
     Benchmark(
         "import",

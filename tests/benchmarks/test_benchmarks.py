@@ -41,6 +41,15 @@ KEYS = {
         "warm_load_s",
         "import_pipeline_s",
     },
+    "history": {
+        "metadata_mb_before",
+        "metadata_mb_after",
+        "commit_p50_ms_after",
+        "commit_p50_ms_fresh",
+        "commit_growth",
+        "open_ms",
+        "maintenance_s",
+    },
     "import": {
         "points_per_s",
         "ratio",

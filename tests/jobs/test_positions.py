@@ -1,53 +1,43 @@
-"""Positions of imports in the archive's history."""
+"""Positions of imports among those of a fleet's sources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.archive.transactions import Commit
+from pipeline.archive.positions import merge_positions
 from pipeline.jobs.positions import Imported, find_imported, position_of
 from pipeline.model.ports import Intake
 
 
-def commit(fleet: str, fingerprint: str, imported: Imported) -> Commit:
-    metadata = {"fleet": fleet, "positions": imported.to_positions(fingerprint)}
-    return Commit("id", datetime(2025, 1, 1, tzinfo=UTC), "append", metadata)
-
-
-def other(**metadata: Any) -> Commit:
-    return Commit("id", datetime(2025, 1, 1, tzinfo=UTC), "other", metadata)
+def merged(*commits: dict[str, Any]) -> dict[str, Any]:
+    """Return the positions of commits, the oldest first."""
+    return merge_positions(commits)
 
 
 def test_fragments_of_all_commits_are_gathered() -> None:
-    history = [
-        commit("rooms", "f", Imported(frozenset({"c"}), {"d": 2})),
-        commit("rooms", "f", Imported(frozenset({"a", "b"}), {"d": 5, "e": 1})),
-    ]
-    assert find_imported(history, "rooms", "f") == Imported(
-        frozenset({"a", "b", "c"}), {"d": 5, "e": 1}
+    positions = merged(
+        Imported(frozenset({"a", "b"}), {"d": 2, "e": 1}).to_positions("f"),
+        Imported(frozenset({"c"}), {"d": 5}).to_positions("f"),
     )
+    assert find_imported(positions, "f") == Imported(frozenset({"a", "b", "c"}), {"d": 5, "e": 1})
 
 
 def test_a_fragment_that_was_finished_is_not_partial() -> None:
-    history = [
-        commit("rooms", "f", Imported(frozenset({"a"}))),
-        commit("rooms", "f", Imported(partial={"a": 3})),
-    ]
-    assert find_imported(history, "rooms", "f") == Imported(frozenset({"a"}))
+    positions = merged(
+        Imported(partial={"a": 3}).to_positions("f"),
+        Imported(frozenset({"a"})).to_positions("f"),
+    )
+    assert find_imported(positions, "f") == Imported(frozenset({"a"}))
 
 
-def test_other_fleets_sources_and_commits_do_not_count() -> None:
-    history = [
-        commit("halls", "f", Imported(frozenset({"a"}))),
-        commit("rooms", "g", Imported(frozenset({"b"}))),
-        other(),
-        other(fleet="rooms"),
-        other(fleet="rooms", positions={"kafka": {"0": 17}}),
-    ]
-    assert find_imported(history, "rooms", "f") == Imported()
+def test_other_sources_do_not_count() -> None:
+    positions = merged(
+        Imported(frozenset({"b"})).to_positions("g"), {"kafka": {"0": 17}}, {"kafka": {"1": 3}}
+    )
+    assert find_imported(positions, "f") == Imported()
+    assert positions["kafka"] == {"0": 17, "1": 3}
 
 
 @dataclass

@@ -1,0 +1,46 @@
+"""Questions about times whose rows were dropped, while their statistics are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.summary_tables import read_extent
+from pipeline.errors import InvalidInputError
+from pipeline.model.timestamps import format_time
+from pipeline.partitioning.pruning import Selection
+
+__all__ = ["check_rows_kept"]
+
+
+def check_rows_kept(view: FleetView, selection: Selection) -> None:
+    """Refuse to answer from rows that are gone.
+
+    Parameters
+    ----------
+    view
+        The fleet at a snapshot.
+    selection
+        Parts of summary periods whose rows have to be looked at.
+
+    Raises
+    ------
+    InvalidInputError
+        If some of these rows were dropped: an answer would be silently wrong.
+    """
+    retention, period = view.meta.retention, view.meta.scheme.summary_length
+    if selection.start >= retention.raw_from:
+        return
+    codes = np.arange(len(view.registry)) if selection.codes is None else selection.codes
+    for window in view.thinned_windows(selection):
+        start, stop = (view.meta.scheme.window_length.start(at) for at in (window, window + 1))
+        first, last = max(start, selection.start), min(stop, selection.stop)
+        periods = range(period.number(first), period.number(last - 1) + 1)
+        if read_extent(view.store, view.meta.layout, codes, periods)[0].any():
+            msg = (
+                f"fleet {view.meta.name!r}: rows before {format_time(retention.raw_from)} were "
+                f"dropped by its retention, and statistics of each {period.value} are all that is "
+                f"known of them; ask for bins and a time range made of whole ones (every={period.value!r} "
+                "or a multiple), or for later times"
+            )
+            raise InvalidInputError(msg)

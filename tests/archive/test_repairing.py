@@ -1,0 +1,197 @@
+"""Repair brings back whatever can be read, and keeps what cannot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipeline
+from pipeline.archive.chunk_io import delete_many
+from pipeline.archive.expiry import forget
+from pipeline.archive.layout import INDEX_FIELDS, STATE_FIELDS
+from pipeline.archive.repairing import RepairResult
+from pipeline.archive.stored_chunks import stored_chunks
+from pipeline.errors import InvalidInputError, NotFoundError
+from tests.archive.test_verifying import (
+    change,
+    layout_of,
+    noisy_archive,
+    pipeline_selection,
+    put_orphan,
+)
+from tests.support import rows_of
+
+
+def reopened(folder: Path) -> pipeline.Archive:
+    return pipeline.Archive.open(folder)
+
+
+def on_disk(folder: Path) -> list[Path]:
+    """Return the chunk files of a noisy archive that holds its newest state alone."""
+    archive = noisy_archive(folder)
+    forget(archive._repository, datetime.now(UTC), timedelta(0), timedelta(0), alone=True)
+    return sorted((folder / "chunks").iterdir())
+
+
+def repaired(archive: pipeline.Archive) -> RepairResult:
+    """Repair, after a look that changes nothing, and see that it is clean then."""
+    tip = archive._repository.tip()
+    looked = archive.repair(dry_run=True)["fleet"]
+    assert not looked.is_clean
+    assert archive._repository.tip() == tip
+    done = archive.repair()["fleet"]
+    assert (done.lost, done.reduced, done.damaged) == (looked.lost, looked.reduced, looked.damaged)
+    report = archive.verify()
+    assert report.is_clean, report.problems[:4]
+    assert archive.repair()["fleet"].is_clean
+    return done
+
+
+def test_nothing_is_done_where_nothing_is_wrong() -> None:
+    archive = noisy_archive()
+    tip = archive._repository.tip()
+    assert archive.repair() == {"fleet": RepairResult()}
+    assert archive._repository.tip() == tip
+    assert archive.fleet("fleet").damaged() == []
+    with pytest.raises(NotFoundError):
+        archive.repair("nobody")
+    with pytest.raises(InvalidInputError, match="without at"):
+        archive.at(tip).repair()
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_damaged_chunk_costs_what_is_in_it_and_no_more(tmp_path: Path, damage: str) -> None:
+    files = on_disk(tmp_path / "x")
+    before = rows_of(reopened(tmp_path / "x").fleet("fleet").read())
+    for file in files:
+        data = file.read_bytes()
+        if damage == "remove":
+            file.unlink()
+        else:
+            file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        archive = reopened(tmp_path / "x")
+        problems = archive.verify().problems
+        done = repaired(archive)
+        fleet = archive.fleet("fleet")
+        rows = rows_of(fleet.read())
+        place = next(one.place for one in problems if one.kind == "corrupt")
+        kept = fleet.damaged()
+        assert len(kept) >= 1
+        if "/raw/t/" in place:
+            assert done.reduced == 1
+            pd.testing.assert_frame_equal(rows[["device", "time"]], before[["device", "time"]])
+            assert 300 < rows["t"].isna().sum() < 5000
+        elif "/raw/" in place:
+            assert done.lost == 1
+            assert len(before) - 3000 <= len(rows) < len(before)
+        else:
+            pd.testing.assert_frame_equal(rows, before)
+        if damage == "flip":
+            assert any(one.data == file.read_bytes() for one in kept)
+        assert all(one.reason for one in kept)
+        restore(tmp_path / "x", file, data)
+
+
+def restore(folder: Path, file: Path, data: bytes) -> None:
+    """Take a repair back: the state before, and its file."""
+    file.write_bytes(data)
+    repository = reopened(folder)._repository
+    first = next(c.snapshot for c in repository.history() if c.metadata.get("kind") != "repair")
+    repository._repository.reset_branch("main", first)
+
+
+@pytest.mark.parametrize("field", ["rows", "time_min", "device_max", "bytes"])
+def test_wrong_index_entries(field: str) -> None:
+    archive = noisy_archive()
+    before = rows_of(archive.fleet("fleet").read())
+
+    def edit(chunk: Any) -> None:
+        for place in np.argwhere(chunk[0] > 0):
+            chunk[(INDEX_FIELDS.index(field), *place)] += 1
+
+    change(archive, layout_of(archive).index, edit)
+    done = repaired(archive)
+    assert (done.blocks, done.lost, done.damaged) == (4, 0, 0)
+    pd.testing.assert_frame_equal(rows_of(archive.fleet("fleet").read()), before)
+
+
+@pytest.mark.parametrize("table", ["index", "slots", "extent", "state"])
+def test_tables_that_are_gone_are_made_anew(table: str) -> None:
+    archive = noisy_archive()
+    fleet = archive.fleet("fleet")
+    before, answer = rows_of(fleet.read()), fleet.aggregate({"t": ["sum", "count"]})
+    layout = layout_of(archive)
+    path = getattr(layout, table).path
+
+    def remove(store: Any) -> None:
+        keys = [f"{path}/c/{'/'.join(map(str, at))}" for at in stored_chunks(store, path)]
+        delete_many(store, keys)
+
+    archive._repository.commit(remove, "remove")
+    repaired(archive)
+    again = archive.fleet("fleet")
+    pd.testing.assert_frame_equal(rows_of(again.read()), before)
+    after = again.aggregate({"t": ["sum", "count"]})
+    np.testing.assert_allclose(after["t_sum"], answer["t_sum"], rtol=1e-12)
+    assert again.devices == ["a", "b", "c"]
+    again.append({"device": ["a"], "time": before["time"].values[:1].astype("M8[us]"), "t": [9.5]})
+    assert rows_of(again.read())["t"][0] == 9.5
+
+
+def test_entries_without_blocks_orphans_and_false_statistics() -> None:
+    archive = noisy_archive()
+    before = rows_of(archive.fleet("fleet").read())
+    put_orphan(archive)
+    layout = layout_of(archive)
+
+    def edit(chunk: Any) -> None:
+        place = tuple(np.argwhere(chunk[0] > 0)[0])
+        chunk[(slice(None), *place[:-1], place[-1] + 4)] = chunk[(slice(None), *place)]
+
+    change(archive, layout.index, edit)
+
+    def double(chunk: Any) -> None:
+        chunk[0, 0] *= 2
+
+    change(archive, layout.extent, double)
+
+    def restart(state: Any) -> None:
+        state[STATE_FIELDS.index("sequence")] = 0
+
+    change(archive, layout.state, restart)
+    done = repaired(archive)
+    assert done.lost == 2
+    assert done.windows >= 1
+    pd.testing.assert_frame_equal(rows_of(archive.fleet("fleet").read()), before)
+    # The orphan's one column has no device and time to go with it, so it is set aside.
+    assert [one.key.split("/c/")[0] for one in archive.fleet("fleet").damaged() if one.data] == [
+        "fleet/raw/t"
+    ]
+
+
+def test_rows_that_do_not_belong_where_they_are_are_set_aside() -> None:
+    from pipeline.archive.chunk_io import put_many
+    from pipeline.codecs.block import encode_block
+
+    archive = noisy_archive()
+    view = archive.fleet("fleet")._view()
+    blocks = view.blocks(pipeline_selection())
+    for at, codes in enumerate(([5, 5], [1, 0], [0])):
+        place = "/".join(map(str, blocks.places[at].tolist()))
+        time = np.array([int(blocks.time_min[at])] * 2)
+        written = {
+            f"fleet/raw/device_index/c/{place}": encode_block(np.array(codes, np.int32)),
+            f"fleet/raw/time/c/{place}": encode_block(time),
+        }
+        archive._repository.commit(lambda store, new=written: put_many(store, new), "damage")
+    done = repaired(archive)
+    assert (done.lost, done.damaged) == (3, 9)
+    reasons = {one.reason for one in archive.fleet("fleet").damaged()}
+    assert any("differ in length" in reason for reason in reasons)
+    assert any("not in order" in reason for reason in reasons)
+    assert any("devices that do not belong" in reason for reason in reasons)

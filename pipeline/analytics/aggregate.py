@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline.analytics.answer import answer_dataset
 from pipeline.analytics.bins import Bins, make_bins
@@ -120,7 +121,7 @@ class _Query:
 
     def _from_summaries(self, periods: range) -> Piece:
         view, layout = self.view, self.view.meta.layout
-        codes = np.flatnonzero(self.groups.of_code >= 0)
+        codes = self.groups.codes
         found = np.nonzero(read_extent(view.store, layout, codes, periods)[0])
         starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
         starts = np.maximum(starts, self.bounds[0])
@@ -128,9 +129,7 @@ class _Query:
             name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
             for name in self.channels
         }
-        return Piece(
-            self.groups.of_code[codes[found[0]]], self.bins.numbers(starts), starts, states
-        )
+        return Piece(self.groups.of_device[found[0]], self.bins.numbers(starts), starts, states)
 
     def _from_unit(self, unit: ReadUnit, part: Selection) -> Iterator[Piece]:
         by_header = headers_answer(unit, part, self.bins, self.groups.dimension is None)
@@ -150,8 +149,13 @@ class _Query:
             )
             for name in self.channels
         }
-        group = self.groups.of_code[blocks.device_min]
+        group = self._groups_of(blocks)
         return Piece(group, self.bins.numbers(blocks.time_min), blocks.time_min, states)
+
+    def _groups_of(self, blocks: BlockTable) -> NDArray[np.int64]:
+        if self.groups.dimension is None:
+            return np.zeros(len(blocks), np.int64)
+        return self.groups.of_codes(blocks.device_min)
 
     def _from_rows(self, rows: Rows) -> Piece:
         bins = self.bins.numbers(rows.time)
@@ -162,7 +166,7 @@ class _Query:
             for name, column in rows.columns.items()
         }
         return Piece(
-            self.groups.of_code[rows.codes[starts]], bins[starts], rows.time[starts], states
+            self.groups.of_codes(rows.codes[starts]), bins[starts], rows.time[starts], states
         )
 
 

@@ -91,7 +91,9 @@ class BlockTable:
         return self.take(prune_blocks(selection, *bounds))
 
 
-def read_index(store: Store, layout: FleetLayout, selection: Selection, devices: int) -> BlockTable:
+def read_index(
+    store: Store, layout: FleetLayout, selection: Selection, positions: int
+) -> BlockTable:
     """Return the blocks that may hold selected rows.
 
     Parameters
@@ -102,13 +104,13 @@ def read_index(store: Store, layout: FleetLayout, selection: Selection, devices:
         The fleet's layout.
     selection
         Times and devices asked for.
-    devices
-        Number of devices the fleet knows; bounds the device blocks that can exist.
+    positions
+        One more than the largest device code; bounds the device blocks that can exist.
     """
     windows = selection.windows(layout.scheme)
     used = _used_slots(store, layout, windows)
     wanted = selection.device_blocks(layout.scheme)
-    every = np.arange(2 + max(devices - 1, 0) // layout.scheme.devices_per_block)
+    every = np.arange(2 + max(positions - 1, 0) // layout.scheme.devices_per_block)
     reachable = every if wanted is None else wanted
     chunks = layout.index.read(store, _chunks_of(layout, used, reachable))
     blocks = _entries(layout, chunks)

@@ -86,15 +86,15 @@ class FleetView:
     def load(
         cls, store: Store, snapshot: str, name: str, known: DeviceRegistry | None = None
     ) -> FleetView:
-        """Read a fleet's definition, counters and devices (unless `known` is current)."""
+        """Read a fleet's definition and counters; devices that `known` has read are used if it is current."""
         meta = load_fleet(store, name)
         state = FleetState.load(store, meta.layout)
-        registry = load_registry(store, name, state, known)
+        registry = load_registry(store, meta.layout, state, known)
         return cls(store, snapshot, meta, registry, state)
 
     def blocks(self, selection: Selection) -> BlockTable:
         """Return the index entries of blocks that may hold selected rows."""
-        return read_index(self.store, self.meta.layout, selection, len(self.registry))
+        return read_index(self.store, self.meta.layout, selection, self.state.devices)
 
     def units(self, selection: Selection) -> Iterator[ReadUnit]:
         """Yield the units to read for a selection, in (window, device) order."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import xarray as xr
 
 from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
 from pipeline.analytics.latest import latest
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.arrow_rows import read_arrow
@@ -237,6 +238,48 @@ class Fleet:
         view = self._view()
         codes = device_codes(view.registry, devices, where)
         return latest(view, codes, channel_names(view.meta.schema, channels))
+
+    def explain(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+        statistics: Mapping[str, str | Sequence[str]] | None = None,
+        every: Any = None,
+        by: str | Sequence[str] | None = None,
+    ) -> Explanation:
+        """Return what a question would touch, of how much, and what pruned the rest.
+
+        No row is read. Print it, or take `Explanation.to_json`.
+
+        Parameters
+        ----------
+        devices, time, channels, where
+            As for `read`, which is explained if there are no statistics.
+        statistics, every, by
+            As for `aggregate`, which is explained if statistics are given; channels are theirs.
+
+        Raises
+        ------
+        InvalidInputError
+            If the question makes no sense, or has both channels and statistics.
+        NotFoundError
+            If a channel, device or tag does not exist.
+        """
+        view = self._view()
+        selection = selection_of(view.registry, devices, time, where)
+        if statistics is None:
+            if every is not None or by is not None:
+                msg = "every= and by= are those of an aggregate; give its statistics= as well"
+                raise InvalidInputError(msg)
+            return explain_read(view, selection, channel_names(view.meta.schema, channels))
+        if channels is not None:
+            msg = "an aggregate has the channels of its statistics; leave out channels="
+            raise InvalidInputError(msg)
+        groups = [by] if isinstance(by, str) else by
+        return explain_aggregate(view, statistics, selection, every=every, by=groups)
 
     def quarantine(self) -> pa.Table:
         """Return the rows that could not be stored, with received time, reason and source."""

@@ -153,7 +153,16 @@ class FleetLayout:
         """Codes by the hashes of device ids; see `pipeline.archive.device_lookup`."""
         path, dimensions = f"{self.devices_path}/lookup", ("bucket", "entry", "word")
         # Hashes are noise: looking for a way to make them smaller would cost time for nothing.
-        return Table(path, np.dtype(np.uint32), LOOKUP_SHAPE, LOOKUP_CHUNK, dimensions, codec="raw")
+        words = ["hash_0", "hash_1", "hash_2", "hash_3", "code_plus_1"]
+        return Table(
+            path,
+            np.dtype(np.uint32),
+            LOOKUP_SHAPE,
+            LOOKUP_CHUNK,
+            dimensions,
+            attributes={"version": 1, "hash": "BLAKE2b, 128 bits, little-endian", "words": words},
+            codec="raw",
+        )
 
     @property
     def device_block_values(self) -> TextColumn:

@@ -12,12 +12,20 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline.analytics.answer import answer_dataset
 from pipeline.analytics.bins import Bins, make_bins
 from pipeline.analytics.groups import Groups, group_devices
 from pipeline.analytics.pieces import Piece, merge_pieces
-from pipeline.analytics.plan import headers_answer, plan_query
+from pipeline.analytics.plan import (
+    FromHeaders,
+    FromRows,
+    FromSummaries,
+    Step,
+    plan_query,
+    plan_steps,
+)
 from pipeline.analytics.thinned import check_rows_kept
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
@@ -30,7 +38,7 @@ from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.statistics import STATISTICS, Statistics
 
-__all__ = ["aggregate"]
+__all__ = ["Query", "aggregate", "make_query"]
 
 
 def aggregate(
@@ -70,60 +78,95 @@ def aggregate(
         If a statistic is unknown or makes no sense for the channel or grouping, or rows are needed
         that the fleet's retention dropped.
     """
+    query = make_query(view, statistics, selection, every=every, by=by)
+    pieces = list(query.pieces())
+    states = {
+        name: merge_pieces(pieces, name, query.dtype(name), query.groups.size, len(query.bins))
+        for name in query.channels
+    }
+    bins = None if every is None else query.bins
+    return answer_dataset(view, query.statistics, states, query.groups, bins)
+
+
+def make_query(
+    view: FleetView,
+    statistics: Mapping[str, str | Sequence[str]],
+    selection: Selection,
+    *,
+    every: Any = None,
+    by: Sequence[str] | None = None,
+) -> Query:
+    """Check a request; parameters and errors are those of `aggregate`."""
     wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
     windows = view.windows(selection)
     bounds = view.time_bounds(windows)
     groups = group_devices(view.registry, selection.codes, by)
-    query = _Query(
-        view,
-        tuple(wanted),
-        selection,
-        windows,
-        bounds,
-        make_bins(
-            every,
-            max(selection.start, bounds[0]),
-            min(selection.stop, bounds[1]),
-            max(groups.size, 1),
-        ),
-        groups,
-    )
-    pieces = list(query.pieces())
-    states = {
-        name: merge_pieces(pieces, name, query.dtype(name), query.groups.size, len(query.bins))
-        for name in wanted
-    }
-    return answer_dataset(view, wanted, states, query.groups, None if every is None else query.bins)
+    start, stop = max(selection.start, bounds[0]), min(selection.stop, bounds[1])
+    bins = make_bins(every, start, stop, max(groups.size, 1))
+    return Query(view, wanted, selection, windows, bounds, bins, groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Query:
-    """A checked request, and how its parts are read."""
+class Query:
+    """A checked request, and how its parts are read.
+
+    Parameters
+    ----------
+    view
+        The fleet at a snapshot.
+    statistics
+        Names of statistics by channel.
+    selection
+        Times and devices.
+    windows, bounds
+        Windows inside the selection that hold rows, and the time range of their rows.
+    bins, groups
+        The cells of the answer.
+    """
 
     view: FleetView
-    channels: tuple[str, ...]
+    statistics: Mapping[str, tuple[str, ...]]
     selection: Selection
     windows: Sequence[int]
     bounds: tuple[int, int]
     bins: Bins
     groups: Groups
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels asked for."""
+        return tuple(self.statistics)
+
     def dtype(self, channel: str) -> np.dtype[Any]:
+        """Return the stored dtype of a channel."""
         return storage_dtype(self.view.meta.schema[channel].dtype)
 
-    def pieces(self) -> Iterator[Piece]:
-        view, scheme = self.view, self.view.meta.scheme
+    def steps(self) -> Iterator[Step]:
+        """Yield what has to be read; only the index is read for it."""
+        scheme = self.view.meta.scheme
         plan = plan_query(self.windows, scheme, self.selection, self.bounds, self.bins)
-        for periods in plan.summaries:
-            yield self._from_summaries(periods)
-        for part in plan.decode:
-            check_rows_kept(view, part)
-            for unit in view.units(part):
-                yield from self._from_unit(unit, part)
+        return plan_steps(plan, self._units, self.bins, self.groups.dimension is None)
+
+    def _units(self, part: Selection) -> Iterator[ReadUnit]:
+        check_rows_kept(self.view, part)
+        return self.view.units(part)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield partial answers."""
+        for step in self.steps():
+            match step:
+                case FromSummaries(periods):
+                    yield self._from_summaries(periods)
+                case FromHeaders(blocks):
+                    yield self._from_headers(blocks)
+                case FromRows(unit, part):
+                    rows = self.view.rows(unit, part, self.channels)
+                    if len(rows):
+                        yield self._from_rows(rows)
 
     def _from_summaries(self, periods: range) -> Piece:
         view, layout = self.view, self.view.meta.layout
-        codes = np.flatnonzero(self.groups.of_code >= 0)
+        codes = self.groups.codes
         found = np.nonzero(read_extent(view.store, layout, codes, periods)[0])
         starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
         starts = np.maximum(starts, self.bounds[0])
@@ -131,19 +174,7 @@ class _Query:
             name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
             for name in self.channels
         }
-        return Piece(
-            self.groups.of_code[codes[found[0]]], self.bins.numbers(starts), starts, states
-        )
-
-    def _from_unit(self, unit: ReadUnit, part: Selection) -> Iterator[Piece]:
-        by_header = headers_answer(unit, part, self.bins, self.groups.dimension is None)
-        if by_header.any():
-            yield self._from_headers(unit.blocks.take(by_header))
-        if not by_header.all():
-            rest = ReadUnit(unit.blocks.take(~by_header), unit.first_code, unit.last_code)
-            rows = self.view.rows(rest, part, self.channels)
-            if len(rows):
-                yield self._from_rows(rows)
+        return Piece(self.groups.of_device[found[0]], self.bins.numbers(starts), starts, states)
 
     def _from_headers(self, blocks: BlockTable) -> Piece:
         states = {
@@ -153,8 +184,13 @@ class _Query:
             )
             for name in self.channels
         }
-        group = self.groups.of_code[blocks.device_min]
+        group = self._groups_of(blocks)
         return Piece(group, self.bins.numbers(blocks.time_min), blocks.time_min, states)
+
+    def _groups_of(self, blocks: BlockTable) -> NDArray[np.int64]:
+        if self.groups.dimension is None:
+            return np.zeros(len(blocks), np.int64)
+        return self.groups.of_codes(blocks.device_min)
 
     def _from_rows(self, rows: Rows) -> Piece:
         bins = self.bins.numbers(rows.time)
@@ -165,7 +201,7 @@ class _Query:
             for name, column in rows.columns.items()
         }
         return Piece(
-            self.groups.of_code[rows.codes[starts]], bins[starts], rows.time[starts], states
+            self.groups.of_codes(rows.codes[starts]), bins[starts], rows.time[starts], states
         )
 
 

@@ -31,7 +31,7 @@ def check_rows_kept(view: FleetView, selection: Selection) -> None:
     retention, period = view.meta.retention, view.meta.scheme.summary_length
     if selection.start >= retention.raw_from:
         return
-    codes = np.arange(len(view.registry)) if selection.codes is None else selection.codes
+    codes = np.arange(view.registry.positions) if selection.codes is None else selection.codes
     for window in view.thinned_windows(selection):
         start, stop = (view.meta.scheme.window_length.start(at) for at in (window, window + 1))
         first, last = max(start, selection.start), min(stop, selection.stop)

@@ -30,6 +30,7 @@ __all__ = [
     "chunk_key",
     "delete_many",
     "get_many",
+    "get_sizes",
     "in_threads",
     "put_many",
     "use_threads",
@@ -73,6 +74,24 @@ def get_many(
 
     buffers: list[Any] = sync(fetch())
     return [None if buffer is None else buffer.as_numpy_array() for buffer in buffers]
+
+
+def get_sizes(store: Store, keys: Sequence[str]) -> list[int | None]:
+    """Return the sizes of values in bytes by key, without fetching them; None where there is none."""
+
+    async def size(key: str) -> int | None:
+        try:
+            return await store.getsize(key)
+        except FileNotFoundError:
+            return None
+
+    async def sizes() -> list[int | None]:
+        found: list[int | None] = []
+        for group in batched(keys, _IN_FLIGHT):
+            found += await asyncio.gather(*map(size, group))
+        return found
+
+    return sync(sizes()) if keys else []
 
 
 def put_many(store: Store, items: Mapping[str, bytes]) -> None:

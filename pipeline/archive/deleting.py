@@ -102,7 +102,7 @@ def _deleted(store: FleetStore, selection: Selection, done: DeleteResult) -> Del
         rewrites = list(_rewrites(view, selection))
         if not rewrites:
             return done
-        cells = _cells(view.store, view.meta, len(view.registry), selection)
+        cells = _cells(view.store, view.meta, view.registry.positions, selection)
         try:
             result = store.rewrite(view, rewrites, cells, kind="delete")
         except StalePlanError:
@@ -209,7 +209,7 @@ def _cleared(
             writer.save()
         return count
 
-    devices = len(store.view().registry)
+    devices = store.view().registry.positions
     snapshot, cells = store.repository.commit(
         change,
         f"delete {store.name}",

@@ -140,8 +140,8 @@ def _why_not(view: FleetView, place: Place, codes: _Column, time: _Column) -> st
     if time.values.min() < length.start(window) or time.values.max() >= length.start(window + 1):
         return "rows of the block lie outside of its window"
     first, last = device_range(number, scheme.devices_per_block)
-    first, last = (0, len(view.registry)) if number == LANDING_BLOCK else (first, last)
-    if codes.values[0] < first or codes.values[-1] >= min(last, len(view.registry)):
+    first, last = (0, view.registry.positions) if number == LANDING_BLOCK else (first, last)
+    if codes.values[0] < first or codes.values[-1] >= min(last, view.registry.positions):
         return "rows of the block are of devices that do not belong to it"
     return ""
 

@@ -16,6 +16,7 @@ from pipeline.archive.appending import (
     commit_prepared,
     plan_append,
 )
+from pipeline.archive.device_changes import Tags
 from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_state import StalePlanError
@@ -33,8 +34,6 @@ from pipeline.model.rejects import Rejects
 __all__ = ["FleetStore", "prepare_planned"]
 
 _log = logging.getLogger(__name__)
-
-Tags = Mapping[str, Mapping[str, str]]
 
 
 class FleetStore:
@@ -147,6 +146,7 @@ class FleetStore:
                 self._plan_anew()
                 view = None
                 continue
+            self._registry = plan.devices.stored()
             return replace(result, snapshot=snapshot)
 
     def append_forked(

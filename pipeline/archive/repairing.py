@@ -192,6 +192,7 @@ class _Repair:
             _counted(view.store, self.fleet),
             sequence=max(newest + 1, stored.sequence),
             device_revision=stored.device_revision,
+            indexed=stored.indexed,
         )
         if counted != stored:
             self.result = replace(self.result, tables=self.result.tables + 1)
@@ -219,7 +220,7 @@ class _Repair:
             state = FleetState.load(snapshot.store, meta.layout)
         # Blocks may hold rows of every device that is registered, whatever is counted.
         state = replace(state, devices=max(state.devices, counted.devices))
-        registry = load_registry(snapshot.store, self.fleet, state)
+        registry = load_registry(snapshot.store, meta.layout, state)
         return FleetView(snapshot.store, snapshot.id, meta, registry, state)
 
     def _known(self, view: FleetView, row: int | None) -> dict[Place, NDArray[np.int64]]:
@@ -286,7 +287,8 @@ def _filled(store: Store, path: str) -> int:
         return 0
     last, size = max(chunks), array.chunks[0]
     texts: Any = array[last * size : (last + 1) * size]
-    return int(last * size + sum(text != "" for text in texts.tolist()))
+    filled = [at for at, text in enumerate(texts.tolist()) if text != ""]
+    return int(last * size + filled[-1] + 1) if filled else 0
 
 
 def _places(view: FleetView, known: dict[Place, NDArray[np.int64]]) -> Iterator[Place]:
@@ -380,7 +382,7 @@ def _summarise_window(store: Store, fleet: str, window: int) -> None:
     length = meta.scheme.window_length
     first = period.number(length.start(window))
     periods = range(first, period.number(length.start(window + 1) - 1) + 1)
-    codes = np.arange(len(view.registry))
+    codes = np.arange(view.registry.positions)
     device, number = np.nonzero(read_extent(store, meta.layout, codes, periods)[0])
     every = (
         np.repeat(codes, len(periods)),

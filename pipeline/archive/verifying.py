@@ -183,8 +183,8 @@ def _wrong_rows(
         yield Problem("bounds", key, "rows lie outside of the block's window")
     first, last = device_range(number, scheme.devices_per_block)
     if number == LANDING_BLOCK:
-        first, last = 0, len(view.registry)
-    if found[2] < first or found[3] >= min(last, len(view.registry)):
+        first, last = 0, view.registry.positions
+    if found[2] < first or found[3] >= min(last, view.registry.positions):
         yield Problem("bounds", key, "rows are of devices that do not belong to this device block")
     if int(block.sequence[0]) >= view.state.sequence:
         what = f"sequence {block.sequence[0]} of the block was never handed out"
@@ -196,7 +196,7 @@ def _wrong_rows(
 def _verify_summaries(view: FleetView, selection: Selection) -> FleetFindings:
     period, schema = view.meta.scheme.summary_length, view.meta.schema
     periods = range(period.number(selection.start), period.number(selection.stop - 1) + 1)
-    rows_of = np.zeros((len(view.registry), len(periods)), np.bool_)
+    rows_of = np.zeros((view.registry.positions, len(periods)), np.bool_)
     found = FleetFindings()
     for unit in view.units(selection):
         rows = (
@@ -219,8 +219,8 @@ def _cells_without_rows(
 ) -> Iterator[Problem]:
     path = view.meta.layout.extent.path
     step = max(1, _CELLS_AT_ONCE // max(len(periods), 1))
-    for first in range(0, len(view.registry), step):
-        codes = np.arange(first, min(first + step, len(view.registry)))
+    for first in range(0, view.registry.positions, step):
+        codes = np.arange(first, min(first + step, view.registry.positions))
         stored = read_extent(view.store, view.meta.layout, codes, periods)[0] > 0
         for device, at in np.argwhere(stored & ~rows_of[codes]).tolist():
             where = _cell_name(view, int(codes[device]), periods[at])
@@ -271,4 +271,4 @@ def _told(
 
 def _cell_name(view: FleetView, device: int, period: int) -> str:
     start = np.datetime64(view.meta.scheme.summary_length.start(period), "us")
-    return f"device {view.registry.ids[device]!r}, {start.astype('M8[s]')}Z"
+    return f"device {view.registry.ids_of(np.array([device]))[0]!r}, {start.astype('M8[s]')}Z"

@@ -154,9 +154,9 @@ def _wrong_counters(view: FleetView) -> Iterator[Problem]:
     path, ids = view.meta.layout.state.path, view.registry.ids
     stored: Any = zarr.open_array(view.store, path=f"{view.meta.name}/devices/id", mode="r")
     more = [text for text in stored[len(ids) : len(ids) + _BATCH].tolist() if text]
-    if more or len(set(ids) - {""}) != view.state.devices:
+    if more or len(set(ids) - {""}) != len(view.registry):
         found = len(set(ids) - {""}) + len(more)
-        what = f"{view.state.devices} devices are counted, {found} are registered"
+        what = f"{len(view.registry)} devices are counted, {found} are registered"
         yield Problem("counter", path, what)
 
 

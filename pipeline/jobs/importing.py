@@ -139,11 +139,10 @@ class FragmentImport:
             If a fragment cannot be read or stored; the commits made so far stay.
         """
         totals, began = ImportTotals(), time.perf_counter()
-        known = set(self.store.view().registry.ids)
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
         for group in self._groups(self._parts(left, imported.partial)):
-            self._commit(group, known, totals)
+            self._commit(group, totals)
             totals.fragments += sum(part.info.done for part in group)
             seconds = time.perf_counter() - began
             self.progress.show(
@@ -217,14 +216,17 @@ class FragmentImport:
         if group:
             yield group
 
-    def _commit(self, group: Sequence[_Part], known: set[str], totals: ImportTotals) -> None:
+    def _commit(self, group: Sequence[_Part], totals: ImportTotals) -> None:
         infos = [part.info for part in group]
         rows = [part.rows for part in group]
         encoding = PartEncoding(
             self.client, self.run, rows, infos, self.meta.layout, self.sizes.part_rows
         )
         devices = distinct([info.devices for info in infos])
-        new = [name for name in devices if name not in known]
+        view = self.store.view()
+        new = (
+            view.registry.unknown(devices) if self.tags or any(info.tags for info in infos) else ()
+        )
         append: Any = self.store.append_forked if self.forked else self.store.append_prepared
         result = append(
             devices,
@@ -233,8 +235,8 @@ class FragmentImport:
             [info.rejects for info in infos],
             tags=_tags_of(new, self.tags, infos),
             positions=_positions(group).to_positions(self.fingerprint),
+            view=view,
         )
-        known.update(new)
         totals.add(result, encoding.prepared, self.meta.schema)
         totals.ignored += sum(info.ignored for info in infos)
 

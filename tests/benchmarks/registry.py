@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.benchmarks import (
     codec_bench,
+    devices_bench,
     history_bench,
     import_bench,
     partition_bench,
@@ -22,6 +23,11 @@ _ALL: Final = (
         "codecs",
         "sizes and speeds of blocks of real and made-up sensors, against pcodec and others",
         codec_bench.run,
+    ),
+    Benchmark(
+        "devices",
+        "registering, opening, asking and appending as a fleet grows to a million devices",
+        devices_bench.run,
     ),
     Benchmark(
         "history",

@@ -185,7 +185,6 @@ def explain_aggregate(
     only_headers = len(counted.blocks) - len(read.blocks)
     size = _chunk_bytes(view, read.blocks, columns) + only_headers * len(channels) * HEADER_BYTES
     sizes = get_sizes(view.store, [chunk_key(path, place) for path, place in sorted(places)])
-    found_sizes = [size for size in sizes if size is not None]
     return _explained(
         view,
         "aggregate",
@@ -196,8 +195,8 @@ def explain_aggregate(
         size,
         headers=only_headers,
         summary_periods=periods,
-        summary_chunks=len(found_sizes),
-        summary_bytes=sum(found_sizes),
+        summary_chunks=sum(one > 0 for one in sizes),
+        summary_bytes=sum(sizes),
     )
 
 
@@ -263,4 +262,4 @@ def _chunk_bytes(view: FleetView, blocks: BlockTable, columns: Sequence[str]) ->
         return int(blocks.bytes.sum())  # which the index keeps of all columns together
     paths = [view.meta.layout.raw_path(name) for name in columns]
     keys = [chunk_key(path, place) for path in paths for place in blocks.places.tolist()]
-    return sum(size for size in get_sizes(view.store, keys) if size is not None)
+    return sum(get_sizes(view.store, keys))

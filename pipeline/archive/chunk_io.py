@@ -23,7 +23,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
-from pipeline.errors import InvalidInputError
+from pipeline.errors import InvalidInputError, NotFoundError
 
 __all__ = [
     "ahead",
@@ -76,17 +76,17 @@ def get_many(
     return [None if buffer is None else buffer.as_numpy_array() for buffer in buffers]
 
 
-def get_sizes(store: Store, keys: Sequence[str]) -> list[int | None]:
-    """Return the sizes of values in bytes by key, without fetching them; None where there is none."""
+def get_sizes(store: Store, keys: Sequence[str]) -> list[int]:
+    """Return the sizes of values in bytes by key, without fetching them; 0 where there is none."""
 
-    async def size(key: str) -> int | None:
+    async def size(key: str) -> int:
         try:
             return await store.getsize(key)
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, NotFoundError):
+            return 0
 
-    async def sizes() -> list[int | None]:
-        found: list[int | None] = []
+    async def sizes() -> list[int]:
+        found: list[int] = []
         for group in batched(keys, _IN_FLIGHT):
             found += await asyncio.gather(*map(size, group))
         return found

@@ -180,6 +180,17 @@ def test_questions_that_make_no_sense_are_not_explained(fleet: pipeline.Fleet) -
         fleet.explain(where={"floor": "1"})
 
 
+def test_summaries_that_no_device_has_are_not_counted(fleet: pipeline.Fleet) -> None:
+    schema = pipeline.Schema([pipeline.Channel("t", "float64")])
+    sparse = memory_archive().create_fleet("fleet", schema)
+    sparse.set_tags({f"d{at}": {} for at in range(600)})
+    sparse.append({"device": ["d0", "d599"], "time": times(0, 0), "t": [1.0, 2.0]})
+    told = sparse.explain(statistics={"t": "max"})
+    assert told.summary_periods == 1
+    assert told.summary_chunks == 2 * 3
+    assert sparse.explain(statistics={"t": "max"}, devices="d300").summary_chunks == 0
+
+
 def test_an_empty_fleet_is_explained() -> None:
     empty = memory_archive().create_fleet("fleet", pipeline.Schema([pipeline.Channel("t", "int8")]))
     assert empty.explain().blocks.total == 0

@@ -6,8 +6,13 @@ import threading
 import time
 
 import pytest
+from zarr.storage import MemoryStore
 
-from pipeline.archive.chunk_io import ahead, in_threads
+import pipeline
+from pipeline.archive.chunk_io import ahead, get_many, get_sizes, in_threads
+from pipeline.archive.locations import Location
+from pipeline.archive.transactions import Repository
+from tests.support import memory_archive
 
 
 def slow(number: int) -> int:
@@ -55,3 +60,19 @@ def test_single_arguments_need_no_thread() -> None:
     here = threading.current_thread()
     assert list(ahead(lambda _: threading.current_thread(), [0])) == [here]
     assert in_threads(lambda _: threading.current_thread(), [0]) == [here]
+
+
+def test_sizes_are_those_of_the_values_and_none_where_there_is_none() -> None:
+    store = Repository.open(Location.parse(memory_archive().url)).snapshot().store
+    whole = get_many(store, ["zarr.json"])[0]
+    assert whole is not None
+    assert get_sizes(store, ["zarr.json", "none/c/0", "fleet/zarr.json"]) == [whole.nbytes, 0, 0]
+    assert get_sizes(MemoryStore(), ["none"]) == [0]
+    assert get_sizes(store, []) == []
+
+
+def test_sizes_of_chunks_that_are_absent() -> None:
+    archive = memory_archive()
+    archive.create_fleet("fleet", pipeline.Schema([pipeline.Channel("t", "int8")]))
+    store = Repository.open(Location.parse(archive.url)).snapshot().store
+    assert get_sizes(store, ["fleet/raw/t/c/7/0/0"]) == [0]

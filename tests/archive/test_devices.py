@@ -259,3 +259,12 @@ def test_the_refusal_of_repeated_rows_names_the_device() -> None:
     fleet.append({"device": ["a", "b"], "time": minutes(0, 0), "t": [1.0, 2.0]})
     with pytest.raises(InvalidInputError, match="device 'b' has a row at"):
         fleet.append({"device": ["b"], "time": minutes(0), "t": [3.0]})
+
+
+def test_a_plan_knows_old_and_new_devices_and_no_others() -> None:
+    archive = memory_archive()
+    archive.create_fleet("fleet", SCHEMA).set_tags(numbered(0, 1))
+    registry = FleetStore(repository_of(archive), "fleet").view().registry
+    changes = plan_devices(registry, ["d1", "new"])
+    assert changes.find(["new", "d1", "d0", "nobody"]).tolist() == [2, 1, 0, -1]
+    assert plan_devices(registry, ["d1"]).find(["d0", "nobody"]).tolist() == [0, -1]

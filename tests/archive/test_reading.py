@@ -134,3 +134,22 @@ def test_rows_of_a_channel_can_be_read_later() -> None:
     rows = view.rows(unit, Selection.of())
     assert view.channel(rows, "t").values.tolist() == [9.0, 2.0]
     assert rows_of(archive.fleet("fleet").read())["n"].tolist() == [9, 2]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "in_order"),
+    [
+        ([(1, 0, 3, 0, 9, 1), (1, 4, 9, 0, 9, 2)], True),
+        ([(1, 0, 3, 0, 9, 1), (1, 3, 9, 0, 9, 1)], True),
+        ([(1, 0, 3, 0, 9, 1), (1, 3, 9, 0, 9, 2)], False),
+        ([(1, 0, 3, 0, 9, 1), (1, 3, 9, 10, 19, 2)], True),
+        ([(1, 0, 3, 0, 9, 1), (1, 3, 9, 9, 19, 2)], False),
+        ([(1, 0, 3, 0, 9, 1), (1, 2, 9, 10, 19, 2)], False),
+    ],
+)
+def test_blocks_in_order_are_read_one_by_one(
+    blocks: list[tuple[int, int, int, int, int, int]], in_order: bool
+) -> None:
+    assert table(*blocks).in_order is in_order
+    assert ReadUnit(table(*blocks), 0, 100).is_ordered is in_order
+    assert table(*reversed(blocks)).by_device().in_order is in_order

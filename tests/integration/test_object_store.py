@@ -66,6 +66,34 @@ def test_writers_that_meet_try_again_and_lose_nothing(options: dict[str, Any]) -
     assert fleet.aggregate({"t": "count"}, by=[])["t_count"] == 16
 
 
+def test_appends_and_compactions_that_meet_lose_nothing(options: dict[str, Any]) -> None:
+    url = "s3://bucket/compacted"
+    pipeline.Archive.create(url, storage_options=options).create_fleet("fleet", SCHEMA)
+
+    def append(worker: int) -> None:
+        fleet = pipeline.Archive.open(url, storage_options=options).fleet("fleet")
+        for step in range(6):
+            rows = {"device": [f"d{worker}"], "time": minutes(step), "t": [float(step)]}
+            fleet.append(rows)
+
+    fleet = pipeline.Archive.open(url, storage_options=options).fleet("fleet")
+    merges = 0
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(append, worker) for worker in range(2)]
+        while not all(future.done() for future in running):
+            merges += fleet.compact().merges
+        for future in running:
+            future.result()
+    assert merges > 0
+    fleet.compact()
+    frame = rows_of(fleet.read())
+    assert sorted(zip(frame["device"], frame["t"], strict=True)) == [
+        (f"d{worker}", float(step)) for worker in range(2) for step in range(6)
+    ]
+    assert fleet.aggregate({"t": "count"}, by=[])["t_count"] == 12
+    assert fleet.compact().blocks_after == 1
+
+
 def test_processes_on_one_bucket(options: dict[str, Any]) -> None:
     url = "s3://bucket/processes"
     pipeline.Archive.create(url, storage_options=options).create_fleet("fleet", SCHEMA)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.archive.compaction import CompactionResult
 from pipeline.jobs.printing import align, plural, print_bytes, print_seconds, report_text
-from pipeline.jobs.reports import ImportReport, QuestionReport
+from pipeline.jobs.reports import CompactionReport, ImportReport, QuestionReport
 
 IMPORT = ImportReport(
     fleet="rooms", source="simulated", window="1 day", fragments=4, skipped=0, commits=1,
@@ -100,3 +101,17 @@ def test_answers_are_shown_on_request() -> None:
 
 def test_a_job_that_did_nothing() -> None:
     assert report_text("T", "x", [], []) == "T\n=\narchive x"
+
+
+def test_compactions() -> None:
+    result = CompactionResult(
+        partitions=7, blocks_before=5000, blocks_after=12, rows=1_000_000, duplicates=3,
+        bytes_before=2_097_152, bytes_after=1_048_576,
+    )  # fmt: skip
+    one = CompactionReport("rooms", 2.0, result)
+    lines = report_text("Title", "data", [], [], compactions=[one]).splitlines()
+    assert lines[-1].split() == [
+        "rooms", "7", "5,000", "12", "2.0", "MiB", "1.0", "MiB", "3", "2.00", "s", "500,000"
+    ]  # fmt: skip
+    assert "Compactions" in lines
+    assert replace(one, seconds=0.0).rows_per_s == 0.0

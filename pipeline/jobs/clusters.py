@@ -24,6 +24,7 @@ from distributed import Client, Scheduler, SpecCluster, Worker
 from pipeline.archive.durability import read_mark, shared_mark
 from pipeline.errors import JobError, MissingDependencyError
 from pipeline.jobs.job_file import ClusterOptions
+from pipeline.jobs.warming import warm_up
 from pipeline.jobs.worker_plugin import IN_PROCESS, ReadyWorker
 from pipeline.model.durations import parse_duration
 
@@ -52,7 +53,8 @@ class Cluster:
     start_s
         Seconds it took to start or to connect to it.
     warmup_s
-        Seconds it took until the compiled code was loaded, or compiled, on every worker.
+        Seconds it took until the compiled code was loaded, or compiled, in the job and on every
+        worker.
     """
 
     client: Any
@@ -66,8 +68,7 @@ class Cluster:
     @property
     def embedded(self) -> bool:
         """Whether all workers live in the job's own process."""
-        addresses = self.client.nthreads()
-        return all(address.startswith(IN_PROCESS) for address in addresses)
+        return _in_process(self.client)
 
     def shares(self, folder: Path) -> bool:
         """Tell whether all workers see the folder of a local archive, and not one of their own."""
@@ -192,6 +193,13 @@ def _make_ready(client: Any, kind: str, stack: ExitStack) -> None:
         msg = f"cluster {kind}: a worker cannot run this package's code, is it installed there? ({error})"
         raise JobError(msg) from error
     stack.callback(_unregister, client, plugin.name)
+    if not _in_process(client):
+        # The job itself encodes index and summaries.
+        warm_up()
+
+
+def _in_process(client: Any) -> bool:
+    return all(address.startswith(IN_PROCESS) for address in client.nthreads())
 
 
 def _unregister(client: Any, name: str) -> None:

@@ -32,7 +32,7 @@ class _Scale:
 
 
 _SCALES: Final = {
-    Size.FULL: _Scale(Fleet(1000, 1440), 42, 5),
+    Size.FULL: _Scale(Fleet(1000, 1440), 56, 5),
     Size.QUICK: _Scale(Fleet(1000, 1440), 14, 3),
     Size.TINY: _Scale(Fleet(50, 48), 4, 1),
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -31,6 +31,8 @@ STEP = simulated(
     step={"fragments_per_commit": 2, "duplicates": "keep_all"},
 )
 FRAGMENTS = 20
+
+pytestmark = pytest.mark.timeout(900)  # processes start some dozen times
 
 
 @pytest.fixture(scope="module")
@@ -94,43 +96,84 @@ def test_a_worker_that_is_killed_and_one_that_joins_late(
     assert all_rows(archive).equals(expected)
 
 
+LOCAL: dict[str, Any] = {
+    "cluster": {
+        "class": "distributed.LocalCluster",
+        "arguments": {
+            "n_workers": 2,
+            "threads_per_worker": 1,
+            "processes": True,
+            "dashboard_address": "127.0.0.1:0",
+        },
+        "workers": 2,
+    }
+}
+
+
 def test_the_whole_cluster_is_killed_again_and_again(tmp_path: Path, expected: pa.Table) -> None:
     """On a local folder: the job with its scheduler and its workers, at random moments."""
-    arguments = {
-        "n_workers": 2, "threads_per_worker": 1, "processes": True,
-        "dashboard_address": "127.0.0.1:0",
-    }  # fmt: skip
-    told = {"cluster": {"class": "distributed.LocalCluster", "arguments": arguments, "workers": 2}}
-    chance, folder = random.Random(5), tmp_path / "killed"
-    path, made = str(write_job(folder, STEP, **told)), 0
-    for _ in range(3):
-        command = [sys.executable, "-m", "pipeline", "--quiet", path]
+    folder, chance = tmp_path / "killed", random.Random(5)
+    kill_some(folder, STEP, ["cluster", "worker", "driver"], chance)
+    check_resumed(folder, STEP, expected)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_thirty_kills_of_driver_worker_and_cluster(tmp_path: Path) -> None:
+    step = simulated(
+        devices=1200,
+        readings=200,
+        devices_per_fragment=6,
+        channels=["temperature", "state"],
+        step={"fragments_per_commit": 2, "duplicates": "keep_all"},
+    )
+    kill_some(tmp_path / "killed", step, ["driver", "worker", "cluster"] * 10, random.Random(6))
+    check_resumed(tmp_path / "killed", step, run(tmp_path / "undisturbed", step).rows())
+
+
+def kill_some(folder: Path, step: Any, victims: list[str], chance: random.Random) -> None:
+    """Start a job again and again, and each time kill some of its processes."""
+    command = [sys.executable, "-m", "pipeline", "-q", str(write_job(folder, step, **LOCAL))]
+    made = 0
+    for victim in victims:
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-            while appends(str(folder / "archive")) <= made and process.poll() is None:
-                time.sleep(0.01)
+            await_commits(folder, made + 1, process)
             time.sleep(chance.uniform(0, 0.3))
-            kill_tree(process.pid)
+            children = psutil.Process(process.pid).children()
+            if victim == "worker":
+                # Another one takes over what it had, and the job goes on.
+                kill([child for child in children if is_worker(child)][:1])
+                await_commits(folder, appends(str(folder / "archive")) + 1, process)
+            kill([psutil.Process(process.pid), *([] if victim == "driver" else children)])
+        gone, left = psutil.wait_procs(children, timeout=60)
+        assert not left, "workers outlived the job's scheduler"
+        assert gone
         made = appends(str(folder / "archive"))
-    assert made >= 3
-    resumed = run(folder, STEP, **told)
-    assert resumed.report["steps"][0]["forked"]
-    assert resumed.rows().equals(expected)
-    assert resumed.archive.fleet("rooms").aggregate({"temperature": "count"}, by=[])[
-        "temperature_count"
-    ] == len(expected)
 
 
-def kill_tree(pid: int) -> None:
-    """Kill a process and all that it started, the parent first."""
-    try:
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
+def await_commits(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    while appends(str(folder / "archive")) < count:
+        assert process.poll() is None, "the job ended before it could be killed"
+        time.sleep(0.01)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return any("spawn_main" in part for part in process.cmdline())
+
+
+def kill(processes: list[psutil.Process]) -> None:
     for process in processes:
-        try:
-            os.kill(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def check_resumed(folder: Path, step: Any, expected: pa.Table) -> None:
+    resumed = run(folder, step, **LOCAL)
+    assert resumed.report["steps"][0]["forked"]
+    assert resumed.report["steps"][0]["skipped"] >= 3
+    assert resumed.rows().equals(expected)
+    answer = resumed.archive.fleet("rooms").aggregate({"temperature": "count"}, by=[])
+    assert answer["temperature_count"] == len(expected)
 
 
 def appends(url: str, options: dict[str, Any] | None = None) -> int:

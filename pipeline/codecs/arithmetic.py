@@ -103,7 +103,11 @@ class Decimal:
     def read(cls, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Self:  # noqa: ARG003
         """Read exponent and flag, or raise `CorruptBlockError`."""
         require_float(cls.name, dtype)
-        exponent, single = cursor.byte(), cursor.byte()
+        return cls.checked(cursor.byte(), cursor.byte())
+
+    @classmethod
+    def checked(cls, exponent: int, single: int) -> Self:
+        """Return the transform of exponent and flag, or raise `CorruptBlockError`."""
         if exponent > 22 or single > 1:
             raise CorruptBlockError(f"has decimals of {exponent} digits, single {single}")
         return cls(exponent, bool(single))
@@ -247,7 +251,7 @@ class Arithmetic:
 def _inverse(power: float) -> tuple[float, float]:
     """Return the inverse of `power` rounded down, and the rest, 0 and 0 if they are no use.
 
-    They are as good as those of `pipeline.codecs.lanes.division`, but neither is negative, so
+    They are as good as those of `pipeline.codecs.pointwise.division`, but neither is negative, so
     that infinities and negative zeros come out as divided, too.
     """
     if not 1.0 <= power < _SURE or power != int(power):

@@ -17,8 +17,9 @@ from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.frame import split_frame
 from pipeline.codecs.header import DTYPES, MAX_ROWS, BlockHeader
 from pipeline.codecs.header_bounds import read_bounds
-from pipeline.codecs.header_flags import POSSIBLE, REAL
+from pipeline.codecs.header_flags import CONSTANT, POSSIBLE, REAL
 from pipeline.codecs.header_numbers import FLOATS
+from pipeline.codecs.header_rows import LINEAR, read_constant, read_steps
 from pipeline.codecs.series import INHERITED
 from pipeline.errors import CorruptBlockError
 
@@ -116,20 +117,18 @@ def open_block(data: memoryview) -> Content:
 
 
 def _quickly(data: memoryview) -> Content | None:
-    """Return what is in a block of version 2 with a payload, None if something is odd."""
+    """Return what is in a block of version 2 with rows, None if something is odd."""
     octets, told = np.frombuffer(data, np.uint8), np.empty(_FIELDS, np.int64)
-    octets.flags.writeable = False
     if not kernel("frame_open", "open_frame")(octets, told):
         return None
-    code, flags, rows, missing, transform, predictor, entropy, at, end, crc, *places = told.tolist()
+    code, flags, rows, missing, transform, predictor, entropy, at, end, *places = told.tolist()
     if code not in DTYPES or flags not in (REAL if code in FLOATS else POSSIBLE):
         return None
     if rows > MAX_ROWS or rows == 0 or missing > rows:
         return None
-    if (
-        google_crc32c.value(octets[:end]) != crc
-        or google_crc32c.value(octets[end + 4 :]) != places[12]
-    ):
+    if flags & CONSTANT:
+        return _bare(code, flags, rows, bytes(data), at)
+    if google_crc32c.value(octets[end + 4 :]) != places[13]:
         return None
     least, scale = None, 1
     if entropy & INHERITED:
@@ -140,14 +139,28 @@ def _quickly(data: memoryview) -> Content | None:
         except (IndexError, struct.error):  # numbers that run on beyond the header
             return None
         least = int(bounds[0])
-    sections = {VALUES: Cursor(data, places[0], places[1])}
-    if any(places[3:12:2]):
+    sections = {VALUES: Cursor(data, places[1], places[2])}
+    if any(places[4:13:2]):
         for id in range(MISSING, DROPPED + 1):
-            if places[2 * id - 1]:
-                sections[id] = Cursor(data, places[2 * id - 2], places[2 * id - 1])
+            if places[2 * id]:
+                sections[id] = Cursor(data, places[2 * id - 1], places[2 * id])
     return Content(
         rows, DTYPES[code], transform, predictor, entropy, sections, least=least, scale=scale
     )
+
+
+def _bare(code: int, flags: int, rows: int, data: bytes, at: int) -> Content | None:
+    """Return what is in a block whose rows follow from its header, None if something is odd."""
+    try:
+        if flags & LINEAR == LINEAR:
+            first, step, end = read_steps(code, flags, rows, data, at)
+        else:
+            (_, first, end), step = read_constant(code, flags, data, at), 0
+    except (IndexError, struct.error):
+        return None
+    if end + 4 != len(data):
+        return None
+    return Content(rows, DTYPES[code], 0, 0, 0, None, first, step)
 
 
 def content_of(header: BlockHeader, payload: memoryview) -> Content:

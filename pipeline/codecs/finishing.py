@@ -2,57 +2,91 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.arithmetic import OVER, TIMES, Arithmetic, Decimal, Step
-from pipeline.codecs.lanes import NUMBERS, Mapping, division
+from pipeline.codecs.cursor import Cursor
+from pipeline.codecs.images import Numbers
+from pipeline.codecs.pointwise import NUMBERS, Mapping, division
+from pipeline.codecs.series import Finish, read_part
 from pipeline.codecs.transforms import (
+    NESTED,
     Dictionary,
     Identity,
     MendedDictionary,
     Multiples,
     Ordered,
     Transform,
+    look_up,
+    mend_entries,
+    read_transform,
 )
+from pipeline.errors import CorruptBlockError
 
-__all__ = ["Finish"]
+__all__ = ["read_finish"]
 
 
-class Finish:
-    """What becomes of numbers once they are decoded.
+def read_finish(id: int, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Finish:
+    """Read a transform's parameters, as `pipeline.codecs.transforms.read_transform` does.
 
     Parameters
     ----------
-    transform : Transform
+    id : int
+        Of the transform.
+    cursor : Cursor
+    rows : int
+        Numbers of the stream; a dictionary has no more entries.
     dtype : numpy.dtype
         Of the column.
 
-    Attributes
-    ----------
-    mapping : Mapping or None
-        What a kernel can do on its way; None if the transform has to do all.
-    dtype : numpy.dtype
-    pointwise : bool
-        A number's value does not depend on the rows before it.
+    Raises
+    ------
+    CorruptBlockError
+        If the id is unknown, or the parameters are impossible.
     """
+    if id == Decimal.id and dtype.kind == "f":
+        return _decimal(cursor.byte(), cursor.byte(), dtype)
+    if id == Identity.id:
+        return _identity(dtype)
+    if id in (Dictionary.id, MendedDictionary.id):
+        return _read_dictionary(id, cursor, rows, dtype)
+    return _finish(read_transform(id, cursor, rows, dtype), dtype)
 
-    __slots__ = ("_transform", "dtype", "mapping", "pointwise")
 
-    def __init__(self, transform: Transform, dtype: np.dtype[Any]) -> None:
-        self._transform = transform
-        self.dtype = dtype
-        self.mapping = _mapping(transform, dtype)
-        self.pointwise = not isinstance(transform, Multiples)
+@cache
+def _decimal(exponent: int, single: int, dtype: np.dtype[Any]) -> Finish:
+    return _finish(Decimal.checked(exponent, single), dtype)
 
-    def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
-        """Return the values that numbers, modulo 2**64, stand for, perhaps in their place."""
-        if isinstance(self._transform, Arithmetic):
-            return self._transform.inverse(numbers, self.dtype, in_place=True)
+
+@cache
+def _identity(dtype: np.dtype[Any]) -> Finish:
+    return _finish(Identity(), dtype)
+
+
+def _read_dictionary(id: int, cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> Finish:
+    base = cursor.byte()
+    if base in NESTED:
+        raise CorruptBlockError(f"has a dictionary within a dictionary, or transform {base} there")
+    inner = read_finish(base, cursor, rows, dtype)
+    distinct = read_part(cursor, cursor.varint(rows), inner)
+    if id == MendedDictionary.id:
+        mend_entries(cursor, distinct)
+    return Finish(_dictionary(distinct), dtype, lambda numbers: look_up(distinct, numbers))
+
+
+def _finish(transform: Transform, dtype: np.dtype[Any]) -> Finish:
+    def values(numbers: Numbers) -> NDArray[Any]:
+        if isinstance(transform, Arithmetic):
+            return transform.inverse(numbers, dtype, in_place=True)
         with np.errstate(all="ignore"):  # what was stored may overflow, or be a signalling NaN
-            return self._transform.inverse(numbers, self.dtype)
+            return transform.inverse(numbers, dtype)
+
+    mapping = _mapping(transform, dtype)
+    return Finish(mapping, dtype, values, not isinstance(transform, Multiples))
 
 
 def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
@@ -66,12 +100,6 @@ def _mapping(transform: Transform, dtype: np.dtype[Any]) -> Mapping | None:
         return _arithmetic(transform.steps[0])
     if dtype.itemsize == 8 and isinstance(transform, Ordered):
         return Mapping(3)
-    if isinstance(transform, Dictionary):
-        with np.errstate(all="ignore"):
-            return _dictionary(transform.base.inverse(transform.entries, dtype))
-    if isinstance(transform, MendedDictionary):
-        with np.errstate(all="ignore"):
-            return _dictionary(transform.distinct)
     return None
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "linear_statistics",
     "read_constant",
     "read_linear",
+    "read_steps",
     "write_constant",
     "write_linear",
 ]
@@ -122,6 +123,18 @@ def read_linear(
     CorruptBlockError
         If a row would leave the dtype, or there are not enough rows for a step.
     """
+    first, step, at = read_steps(code, flags, rows, data, at)
+    return linear_statistics(first, step, rows), step, at
+
+
+def read_steps(code: int, flags: int, rows: int, data: bytes, at: int) -> tuple[int, int, int]:
+    """Read what `write_linear` wrote; return the first row, the step and the place behind it.
+
+    Raises
+    ------
+    IndexError, struct.error, CorruptBlockError
+        As `read_linear`.
+    """
     if DTYPES[code].kind == "b" or rows < 2:
         raise CorruptBlockError(f"has {rows} rows of {DTYPES[code]} with steps: impossible")
     first, _, at = read_constant(code, flags, data, at)
@@ -130,7 +143,7 @@ def read_linear(
     if not step:
         raise CorruptBlockError("has steps of 0: impossible")
     _checked(code, first + (rows - 1) * step)
-    return linear_statistics(int(first), step, rows), step, at
+    return int(first), step, at
 
 
 def linear_statistics(first: int, step: int, rows: int) -> BlockStatistics:

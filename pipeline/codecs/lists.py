@@ -57,7 +57,6 @@ def read_lists(cursor: Cursor, rows: int, more: int, *, masked: bool = True) -> 
         None if some part is long, of another stage than short lists are, or damaged.
     """
     data = np.frombuffer(cursor.ahead(), np.uint8)
-    data.flags.writeable = False
     lengths = np.empty(_MOST, np.int64) if masked else _NO_LENGTHS
     numbers = np.empty(_MOST if masked else more * rows, np.uint64)
     told = np.empty(3, np.int64)

@@ -47,12 +47,12 @@ from pipeline.codecs.content import (
     Content,
 )
 from pipeline.codecs.cursor import Cursor, signed_varint, varint
-from pipeline.codecs.finishing import Finish
+from pipeline.codecs.finishing import read_finish
 from pipeline.codecs.lanes import SIZES
 from pipeline.codecs.marks import Marks, read_marks
 from pipeline.codecs.sections import apply_corrections
 from pipeline.codecs.series import INHERITED, LIST, decode_series
-from pipeline.codecs.transforms import Decimal, Identity, Ordered, read_transform
+from pipeline.codecs.transforms import Decimal, Identity, Ordered
 from pipeline.errors import CorruptBlockError
 from pipeline.model.dtypes import fill_value
 
@@ -185,7 +185,7 @@ def _decode_few(
     rows, dtype = content.rows, content.dtype
     if content.transform not in _SIMPLE or Cursor(mask.ahead()).varint() + _MOST_FEW < rows:
         return None
-    finish = Finish(read_transform(content.transform, values, rows, dtype), dtype)
+    finish = read_finish(content.transform, values, rows, dtype)
     if finish.mapping is None:
         return None
     series = inherit(content, values)
@@ -199,9 +199,7 @@ def _decode_few(
 
 
 def _octets(cursor: Cursor) -> NDArray[np.uint8]:
-    octets = np.frombuffer(cursor.ahead(), np.uint8)
-    octets.flags.writeable = False
-    return octets
+    return np.frombuffer(cursor.ahead(), np.uint8)
 
 
 def _decode_around_gaps(
@@ -289,7 +287,7 @@ def _decode_values(
                 sections.pop(id, None)
         return np.empty(0, content.dtype)
     cursor = sections[VALUES]
-    finish = Finish(read_transform(content.transform, cursor, rows, content.dtype), content.dtype)
+    finish = read_finish(content.transform, cursor, rows, content.dtype)
     cursor = inherit(content, cursor)
     entropy = content.entropy & ~INHERITED
     values, first = decode_series(content.predictor, entropy, cursor, rows, finish, (start, stop))

@@ -21,7 +21,8 @@ the series: they are the smallest value and the scale in the block's header.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,9 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import CONSTANT, ENTROPY, VARINTS
-from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, decode_whole, read_lanes
+from pipeline.codecs.lanes import Lanes, decode_whole, read_lanes
 from pipeline.codecs.lists import read_lists
+from pipeline.codecs.pointwise import NUMBERS, Mapping
 from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError
@@ -66,30 +68,28 @@ _SHORT_STAGES: Final = frozenset(bytes((stage,)) for stage in (CONSTANT, VARINTS
 _WORDS: Final = np.dtype(np.uint64)
 
 
-class Finish(Protocol):
-    """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`)."""
+class Finish(NamedTuple):
+    """What becomes of numbers once they are decoded (`pipeline.codecs.finishing`).
+
+    Attributes
+    ----------
+    mapping : Mapping or None
+        What a kernel can do on its way; None if `values` has to do all.
+    dtype : numpy.dtype
+        Of the values.
+    values : callable
+        Returns the values that numbers, modulo 2**64, stand for, perhaps in their place.
+    pointwise : bool
+        A number's value does not depend on the rows before it.
+    """
 
     mapping: Mapping | None
     dtype: np.dtype[Any]
-    pointwise: bool
-
-    def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
-        """Return the values that numbers stand for."""
-        ...
+    values: Callable[[NDArray[np.uint64]], NDArray[Any]]
+    pointwise: bool = True
 
 
-class _Numbers:
-    """Numbers stay what they are."""
-
-    mapping: Mapping | None = NUMBERS
-    dtype = _WORDS
-    pointwise = True
-
-    def values(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
-        return numbers
-
-
-_NUMBERS: Final = _Numbers()
+_NUMBERS: Final = Finish(NUMBERS, _WORDS, lambda numbers: numbers)
 
 
 def decode_series(
@@ -203,7 +203,6 @@ def _decode_list(predictor: int, cursor: Cursor, rows: int) -> NDArray[np.uint64
     if predictor or rows > MOST_LISTED:
         raise CorruptBlockError(f"lists {rows} numbers behind predictor {predictor}")
     data = np.frombuffer(cursor.rest(), np.uint8)
-    data.flags.writeable = False
     numbers = np.empty(rows, np.uint64)
     if not kernel("plain_decode", "read_list")(data, numbers):
         raise CorruptBlockError(f"{data.size} bytes do not list exactly {rows} numbers")
@@ -218,8 +217,18 @@ def _read_stages(cursor: Cursor, runs: bool) -> tuple[int, int]:
     return predictor, entropy
 
 
-def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.uint64]:
+def read_part(
+    cursor: Cursor, rows: int, finish: Finish = _NUMBERS, *, runs: bool = False
+) -> NDArray[Any]:
     """Read a nested stream of `rows` numbers, of any stage but runs unless they are allowed.
+
+    Parameters
+    ----------
+    cursor : Cursor
+    rows : int
+    finish : Finish, optional
+        What becomes of the numbers; by default they are returned as they are, uint64.
+    runs : bool, optional
 
     Raises
     ------
@@ -229,12 +238,12 @@ def read_part(cursor: Cursor, rows: int, *, runs: bool = False) -> NDArray[np.ui
     if rows and bytes(cursor.ahead()[1:2]) in _SHORT_STAGES:
         lists = read_lists(cursor, rows, 1, masked=False)
         if lists is not None:
-            return lists.numbers
+            return finish.values(lists.numbers)
     predictor, entropy = _read_stages(cursor, runs)
     if rows == 0:
         raise CorruptBlockError("has a nested stream of no numbers")
-    numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, _NUMBERS)
-    return np.asarray(numbers, np.uint64)
+    numbers, _ = decode_series(predictor, entropy, cursor.sized(), rows, finish)
+    return numbers
 
 
 def describe_series(predictor: int, entropy: int, cursor: Cursor, rows: int) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from pipeline.codecs.streams import write_nested
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
+    "NESTED",
     "TRANSFORMS",
     "Arithmetic",
     "Decimal",
@@ -57,6 +58,8 @@ __all__ = [
     "Transform",
     "from_image",
     "image",
+    "look_up",
+    "mend_entries",
     "read_transform",
 ]
 
@@ -161,7 +164,7 @@ class Dictionary:
 
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Look the values up, or raise `CorruptBlockError` where there is no such entry."""
-        return _look_up(self.base.inverse(self.entries, dtype), numbers)
+        return look_up(self.base.inverse(self.entries, dtype), numbers)
 
 
 @dataclass(frozen=True)
@@ -192,9 +195,7 @@ class MendedDictionary:
         base, entries = _read_entries(cursor, rows, dtype)
         with np.errstate(all="ignore"):
             distinct = base.inverse(entries, dtype)
-        corrections = cursor.sized()
-        apply_corrections(corrections, distinct)
-        corrections.finish()
+        mend_entries(cursor, distinct)
         return cls(base, entries, distinct)
 
     def write(self) -> bytes:
@@ -210,10 +211,22 @@ class MendedDictionary:
 
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:  # noqa: ARG002
         """Look the values up, or raise `CorruptBlockError` where there is no such entry."""
-        return _look_up(self.distinct, numbers)
+        return look_up(self.distinct, numbers)
 
 
-def _look_up(distinct: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+NESTED: Final = frozenset((Dictionary.id, MendedDictionary.id, Multiples.id))
+"""Transforms that the entries of a dictionary cannot have."""
+
+
+def mend_entries(cursor: Cursor, distinct: NDArray[Any]) -> None:
+    """Read the corrections of a dictionary's entries and apply them."""
+    corrections = cursor.sized()
+    apply_corrections(corrections, distinct)
+    corrections.finish()
+
+
+def look_up(distinct: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+    """Return the entries with these numbers, or raise `CorruptBlockError` if there are none."""
     if numbers.max() >= distinct.size:
         raise CorruptBlockError(f"refers to entry {numbers.max()} of {distinct.size}")
     return distinct.take(numbers.view(np.int64))
@@ -221,7 +234,7 @@ def _look_up(distinct: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
 
 def _read_entries(cursor: Cursor, rows: int, dtype: np.dtype[Any]) -> tuple[Transform, Numbers]:
     base = cursor.byte()
-    if base in (Dictionary.id, MendedDictionary.id, Multiples.id):
+    if base in NESTED:
         raise CorruptBlockError(f"has a dictionary within a dictionary, or transform {base} there")
     inner = read_transform(base, cursor, rows, dtype)
     return inner, read_part(cursor, cursor.varint(rows))

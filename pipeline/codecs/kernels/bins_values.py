@@ -147,7 +147,7 @@ def map_tile(
                 floats[i] = np.float64(np.float32(floats[i]))
     elif mapping == 3:
         for i in range(count):
-            tile[i] ^= (tile[i] >> _SIGN) & _ALL_BUT_SIGN
+            tile[i] = _as_image(tile[i])
     elif mapping == 4:
         if not _in_range(tile, count, lookup.size):
             return False
@@ -267,6 +267,32 @@ def _write(
 
 
 @part
+def _as_image(number: np.int64) -> np.int64:
+    """Return the bits of the float whose bits come in this place in the order of floats."""
+    return number ^ ((number >> _SIGN) & _ALL_BUT_SIGN)
+
+
+@part
+def _write_ordered(
+    tile: NDArray[np.int64],
+    steps: np.uint64,
+    offset: np.int64,
+    out: NDArray[np.int64],
+    starts: NDArray[np.uint64],
+) -> None:
+    """Write the bits of the floats that have these places in their order."""
+    a = starts[0]
+    b = starts[1]
+    c = starts[2]
+    d = starts[3]
+    for i in range(steps):
+        out[a + i] = _as_image(tile[_FOUR * i] + offset)
+        out[b + i] = _as_image(tile[_FOUR * i + _ONE] + offset)
+        out[c + i] = _as_image(tile[_FOUR * i + _TWO] + offset)
+        out[d + i] = _as_image(tile[_FOUR * i + _THREE] + offset)
+
+
+@part
 def _write_singles(
     floats: NDArray[np.float64],
     steps: np.uint64,
@@ -355,6 +381,9 @@ def write_values(
             return True
     elif scale == 1 and mapping == 0:
         _write_tile(tile, floats, steps, offset, width, outs, starts)
+        return True
+    elif scale == 1 and mapping == 3 and width == 8:
+        _write_ordered(tile, np.uint64(steps), offset, outs[0], starts)
         return True
     elif scale == 1 and mapping == 4 and offset == 0 and width == 8:
         return _write_found(tile, steps, lookup, outs[0], starts)

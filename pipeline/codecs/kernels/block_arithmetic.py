@@ -181,8 +181,6 @@ def from_multiples(
     See `pipeline.codecs.multiples`. Exceptions are found 64 rows at a time: a branch for each
     row would be taken for one in seven of a column of coordinates, and guessed wrong as often.
     """
-    products = np.empty(_TILE)
-    words = products.view(np.int64)
     far = np.zeros(_TILE, np.uint8)
     eights = far.view(np.uint64)
     shift, zero, one, eight = np.int64(bits), np.uint64(0), np.uint64(1), np.uint64(8)
@@ -194,11 +192,11 @@ def from_multiples(
         for i in range(rows, np.uint64(_TILE)):
             far[i] = 0
         for i in range(rows):
-            products[i] = np.float64(numbers[start + i] >> shift) * factor
-        for i in range(rows):
-            apart = numbers[start + i] & mask
+            number = numbers[start + i]
+            apart = number & mask
             far[i] = np.uint8(apart == mask)
-            word = (words[i] ^ ((words[i] >> _SIGN) & _ALL_BUT_SIGN)) + apart - half
+            product = np.float64(np.float64(number >> shift) * factor).view(np.int64)
+            word = (product ^ ((product >> _SIGN) & _ALL_BUT_SIGN)) + apart - half
             numbers[start + i] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
         for group in range(zero, np.uint64(_TILE) // np.uint64(64)):
             marked = zero

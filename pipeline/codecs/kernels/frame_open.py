@@ -12,14 +12,29 @@ __all__ = ["open_frame"]
 _MAGIC = (73, 79, 84, 66, 2)
 _MISSING, _CONSTANT, _PAYLOAD = 1, 2, 4
 _CODE, _VALUES, _OPTIONAL = 31, 1, 128
+_POLYNOMIAL = 0x82F63B78
+"""Of CRC-32C (RFC 3720, appendix B.4), its bits reversed."""
+
+
+def _remainders() -> NDArray[np.uint32]:
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)
+    return table.astype(np.uint32)
+
+
+_REMAINDERS = _remainders()
 
 
 @part
 def _number(data: NDArray[np.uint8], at: int, place: NDArray[np.int64]) -> int:
-    """Return the LEB128 number at `at`, of at most 62 bits, or -1; `place` receives its end."""
+    """Return the LEB128 number at `at`, of at most 49 bits, or -1; `place` receives its end.
+
+    With more bits a length could not be added to a place without an overflow.
+    """
     number = np.int64(0)
     shift = np.int64(0)
-    while at < data.size and shift < 62:
+    while at < data.size and shift < 49:
         byte = np.int64(data[at])
         at += 1
         number |= (byte & 127) << shift
@@ -38,9 +53,18 @@ def _checksum(data: NDArray[np.uint8], at: int) -> np.int64:
     return number
 
 
+@part
+def _crc32c(data: NDArray[np.uint8], end: int) -> np.int64:
+    """Return the checksum of the first few bytes: a call for them takes as long as this."""
+    crc = np.uint32(0xFFFFFFFF)
+    for i in range(end):
+        crc = _REMAINDERS[(crc ^ data[i]) & np.uint32(255)] ^ (crc >> np.uint32(8))
+    return np.int64(crc ^ np.uint32(0xFFFFFFFF))
+
+
 @loop
 def open_frame(data: NDArray[np.uint8], told: NDArray[np.int64]) -> bool:
-    """Read a whole block of version 2 with a payload; False if there is anything odd about it.
+    """Read a whole block of version 2 with rows; False if there is anything odd about it.
 
     Parameters
     ----------
@@ -48,15 +72,15 @@ def open_frame(data: NDArray[np.uint8], told: NDArray[np.int64]) -> bool:
         The block.
     told
         Receives dtype code, flags, rows, rows without a value, ids of transform, predictor and
-        entropy stage, the place of the statistics, the place of the header's checksum and that
-        itself; at 8 + 2 k and behind it where section k (1 to 6) begins and ends; and at 22 the
-        payload's checksum.
+        entropy stage, the place of the statistics, or of the first row of a constant block, the
+        place of the header's checksum; at 8 + 2 k and behind it where section k (1 to 6) begins
+        and ends; and at 22 the payload's checksum.
 
     Notes
     -----
-    Nothing is known of the bytes until the checksums are verified.
+    The header's checksum is right; nothing is known of the payload until its own is verified.
     """
-    if data.size < 16:
+    if data.size < 12:
         return False
     for k in range(5):
         if data[k] != _MAGIC[k]:
@@ -66,12 +90,16 @@ def open_frame(data: NDArray[np.uint8], told: NDArray[np.int64]) -> bool:
     told[0] = data[5] & _CODE
     told[1] = np.int64(data[6]) | np.int64(data[5] >> 5) << 8
     told[2] = _number(data, 7, place)
-    if told[2] < 0 or not told[1] & _PAYLOAD or told[1] & _CONSTANT:
+    if told[2] < 0:
         return False
-    if told[1] & _MISSING:
-        told[3] = _number(data, place[0], place)
     at = place[0]
-    if told[3] < 0 or at + 8 > data.size:
+    if told[1] & _CONSTANT:
+        told[7] = at
+        return _is_sealed(data, at, data.size - 4, told)
+    if told[1] & _MISSING:
+        told[3] = _number(data, at, place)
+        at = place[0]
+    if not told[1] & _PAYLOAD or told[3] < 0 or at + 8 > data.size:
         return False
     for k in range(3):
         told[4 + k] = data[at + k]
@@ -82,9 +110,14 @@ def open_frame(data: NDArray[np.uint8], told: NDArray[np.int64]) -> bool:
         return False
     told[22] = _checksum(data, at)
     told[7] = at + 4
+    return _is_sealed(data, at + 4, end, told) and _split(data, end + 4, place, told)
+
+
+@part
+def _is_sealed(data: NDArray[np.uint8], at: int, end: int, told: NDArray[np.int64]) -> bool:
+    """Verify the checksum at `end`, which is no nearer than `at`."""
     told[8] = end
-    told[9] = _checksum(data, end)
-    return _split(data, end + 4, place, told)
+    return bool(at <= end and _crc32c(data, end) == _checksum(data, end))
 
 
 @part

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.errors import InvalidInputError, NotFoundError
+from pipeline.archive import layout
+from pipeline.errors import InvalidInputError, NotFoundError, StorageError
 from tests.support import memory_archive, minutes, rows_of
 
 SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64")])
@@ -83,3 +84,16 @@ def test_statistics_by_window() -> None:
     fleet.delete(time=(None, None))
     empty = archive.stats()["rooms"]
     assert (empty.stored.rows, empty.ratio, empty.stored.bytes_per_row) == (0, 0.0, 0.0)
+
+
+def test_an_append_without_a_free_slot_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_SLOTS", 8)
+    archive = memory_archive()
+    fleet = filled(archive, 8)
+    row = {"device": ["a"], "time": minutes(10), "t": [10.0]}
+    with pytest.raises(StorageError, match=r"nothing was stored.*fleet\.compact\(\)"):
+        fleet.append(row)
+    assert archive.verify().is_clean
+    archive.maintain()
+    fleet.append(row)
+    assert rows_of(fleet.read("a"))["t"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 10]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_rows_that_do_not_belong_where_they_are_are_set_aside() -> None:
             f"fleet/raw/device_index/c/{place}": encode_block(np.array(codes, np.int32)),
             f"fleet/raw/time/c/{place}": encode_block(time),
         }
-        archive._repository.commit(lambda store: put_many(store, written), "damage")  # noqa: B023
+        archive._repository.commit(partial(put_many, items=written), "damage")
     done = repaired(archive)
     assert (done.lost, done.damaged) == (3, 9)
     reasons = {one.reason for one in archive.fleet("fleet").damaged()}

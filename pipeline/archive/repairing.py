@@ -7,7 +7,7 @@ one; killed in between, it is simply run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -31,6 +31,7 @@ from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.archive.tables import Table
 from pipeline.archive.transactions import Repository
 from pipeline.archive.verifying import verify_window
+from pipeline.archive.verifying_devices import mend_lookup, wrong_devices
 from pipeline.archive.verifying_fleet import windows_to_verify
 from pipeline.errors import ArchiveError, ConflictError
 
@@ -97,6 +98,7 @@ def repair_fleet(repository: Repository, fleet: str, *, dry_run: bool = False) -
     """
     run = _Repair(repository, fleet, dry_run)
     run.tables()
+    run.devices()
     run.index()
     run.statistics()
     return run.result
@@ -126,6 +128,17 @@ class _Repair:
         save_damaged(store, self.fleet, found)
         if any(one.key.startswith(f"{meta.layout.state.path}/c/") for one in found):
             _counted(store, self.fleet).save(store, meta.layout)
+
+    def devices(self) -> None:
+        """Make the lookup of devices anew if it does not lead to their codes."""
+        view = self._view()
+        layout = view.meta.layout
+        if self.dry_run:
+            problems = wrong_devices(view.registry)
+            wrong = any(one.place == layout.device_lookup.path for one in problems)
+        else:
+            wrong = bool(self._commit(lambda into: mend_lookup(into, layout), "devices"))
+        self.result = replace(self.result, tables=self.result.tables + wrong)
 
     def index(self) -> None:
         """Mend the index, and take unreadable blocks out of use."""
@@ -252,14 +265,12 @@ class _Repair:
                 found[at * slots.chunk[0] + offset] = int(counts[offset])
         return found
 
-    def _commit(self, change: Any, what: str) -> None:
+    def _commit[T](self, change: Callable[[Store], T], what: str) -> T | None:
         if self.dry_run:
-            return
-        self.repository.commit(
-            change,
-            f"repair {what} of {self.fleet}",
-            lambda _: {"fleet": self.fleet, "kind": "repair"},
-        )
+            return None
+        metadata = {"fleet": self.fleet, "kind": "repair"}
+        message = f"repair {what} of {self.fleet}"
+        return self.repository.commit(change, message, lambda _: metadata)[1]
 
 
 def _unreadable(store: Store, table: Table) -> Iterator[DamagedChunk]:

@@ -20,6 +20,7 @@ from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.transactions import Repository
 from pipeline.archive.verify_report import FleetFindings, Problem
 from pipeline.archive.verifying import verify_window
+from pipeline.archive.verifying_devices import wrong_devices
 from pipeline.errors import ArchiveError
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_STOP
@@ -103,8 +104,8 @@ def windows_to_verify(view: FleetView) -> list[int]:
 
 
 def verify_whole(view: FleetView) -> FleetFindings:
-    """Verify what does not belong to one window: orphan chunks, counters, quarantine."""
-    problems = [*_wrong_counters(view), *_bad_quarantine(view)]
+    """Verify what does not belong to one window: orphan chunks, devices, counters, quarantine."""
+    problems = [*wrong_devices(view.registry), *_unregistered(view), *_bad_quarantine(view)]
     try:
         problems += [*_orphans(view, view.blocks(Selection())), *_unreached(view)]
     except ArchiveError as error:
@@ -150,14 +151,20 @@ def _slots_in_use(view: FleetView) -> dict[int, int]:
     }
 
 
-def _wrong_counters(view: FleetView) -> Iterator[Problem]:
-    path, ids = view.meta.layout.state.path, view.registry.ids
-    stored: Any = zarr.open_array(view.store, path=f"{view.meta.name}/devices/id", mode="r")
-    more = [text for text in stored[len(ids) : len(ids) + _BATCH].tolist() if text]
-    if more or len(set(ids) - {""}) != len(view.registry):
-        found = len(set(ids) - {""}) + len(more)
-        what = f"{len(view.registry)} devices are counted, {found} are registered"
-        yield Problem("counter", path, what)
+def _unregistered(view: FleetView) -> Iterator[Problem]:
+    """Yield ids behind those that are counted."""
+    count, layout = view.state.devices, view.meta.layout
+    stored: Any = zarr.open_array(view.store, path=layout.device_ids.path, mode="r")
+    try:
+        more = sum(text != "" for text in stored[count : count + _BATCH].tolist())
+    except Exception as error:  # Zarr raises many kinds for damaged chunks
+        yield Problem("corrupt", layout.device_ids.path, f"{type(error).__name__}: {error}")
+        return
+    if more:
+        what = (
+            f"{len(view.registry)} devices are counted, {len(view.registry) + more} are registered"
+        )
+        yield Problem("counter", layout.state.path, what)
 
 
 def _bad_quarantine(view: FleetView) -> Iterator[Problem]:

@@ -98,8 +98,8 @@ def repair_fleet(repository: Repository, fleet: str, *, dry_run: bool = False) -
     """
     run = _Repair(repository, fleet, dry_run)
     run.tables()
-    run.devices()
     run.index()
+    run.devices()
     run.statistics()
     return run.result
 

@@ -20,6 +20,7 @@ __all__ = [
     "arranged",
     "conflicts",
     "content",
+    "digest",
     "kept_last",
     "rows_of",
     "same",

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from zarr.abc.store import Store
@@ -179,8 +180,14 @@ class FleetStore:
                     plan,
                     prepared,
                     writers,
-                    rejects,
-                    received,
+                    partial(
+                        commit_prepared,
+                        plan=plan,
+                        prepared=prepared,
+                        rejects=rejects,
+                        received=received,
+                        positions=positions,
+                    ),
                     f"append to {self.name}",
                     lambda result: self._metadata(result, positions or {}),
                 )
@@ -188,6 +195,7 @@ class FleetStore:
                 self._plan_anew()
                 view = None
                 continue
+            self._registry = plan.devices.stored()
             return replace(result, snapshot=snapshot)
 
     def _plan_anew(self) -> None:

@@ -10,25 +10,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from zarr.abc.store import Store
 
-from pipeline.archive.appending import (
-    AppendPlan,
-    AppendResult,
-    check_plan,
-    commit_prepared,
-)
+from pipeline.archive.appending import AppendPlan, AppendResult, check_plan
 from pipeline.archive.chunk_io import chunk_key, put_many
 from pipeline.archive.index_writer import next_slots
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.preparing import Prepared
 from pipeline.archive.transactions import Fork, Repository
 from pipeline.errors import ConflictError
-from pipeline.model.rejects import Rejects
 
 __all__ = ["BlockWriters", "commit_forked", "put_blocks"]
 
@@ -63,8 +56,7 @@ def commit_forked(
     plan: AppendPlan,
     prepared: Sequence[Prepared],
     writers: BlockWriters,
-    rejects: Sequence[Rejects],
-    received: datetime,
+    write: Callable[[Store], AppendResult],
     message: str,
     metadata: Callable[[AppendResult], Mapping[str, Any]],
 ) -> tuple[str, AppendResult]:
@@ -78,8 +70,8 @@ def commit_forked(
         From `BlockWriters.prepare`.
     writers
         Who has the payloads.
-    rejects, received
-        As of `pipeline.archive.appending.commit_prepared`.
+    write
+        Writes all but the blocks: `pipeline.archive.appending.commit_prepared`.
     message, metadata
         As of `Repository.commit`.
 
@@ -115,12 +107,7 @@ def commit_forked(
             return forks
 
         try:
-            return repository.commit(
-                lambda store: commit_prepared(store, plan, prepared, rejects, received),
-                message,
-                metadata,
-                choose,
-            )
+            return repository.commit(write, message, metadata, choose)
         except _SlotsTakenError:
             repository.retries += 1
             _log.warning(

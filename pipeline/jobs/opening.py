@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,11 +52,12 @@ class JobArchive:
         """Return the bytes of all files of a local archive; None for others."""
         if self.folder is None:
             return None
-        return sum(
-            (Path(folder) / name).lstat().st_size
-            for folder, _, names in os.walk(self.folder)
-            for name in names
-        )
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(FileNotFoundError):  # another writer's, meanwhile renamed or deleted
+                    total += (Path(folder) / name).lstat().st_size
+        return total
 
 
 def open_archive(job: Job) -> JobArchive:

@@ -32,9 +32,14 @@ def check_rows_kept(view: FleetView, selection: Selection) -> None:
     if selection.start >= retention.raw_from:
         return
     codes = np.arange(view.registry.positions) if selection.codes is None else selection.codes
-    for window in view.thinned_windows(selection):
-        start, stop = (view.meta.scheme.window_length.start(at) for at in (window, window + 1))
+    length = view.meta.scheme.window_length
+    # After a re-partitioning, rows may be kept from a time inside of a window on.
+    partly = length.number(retention.raw_from)
+    for window in {*view.thinned_windows(selection), partly}:
+        start, stop = length.start(window), min(length.start(window + 1), retention.raw_from)
         first, last = max(start, selection.start), min(stop, selection.stop)
+        if first >= last:
+            continue
         periods = range(period.number(first), period.number(last - 1) + 1)
         if read_extent(view.store, view.meta.layout, codes, periods)[0].any():
             msg = (

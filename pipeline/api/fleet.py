@@ -22,6 +22,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.positions import positions_of, read_positions
 from pipeline.archive.quarantine import read_quarantine
+from pipeline.archive.repartitioning import RepartitionResult, repartition
 from pipeline.archive.requests import (
     Devices,
     TimeRange,
@@ -261,6 +262,36 @@ class Fleet:
         policy = CompactionPolicy(small_blocks, overlap, age, rows_at_once)
         selection = selection_of(self._view().registry, None, time)
         return compact(self._store, policy, datetime.now(UTC), selection=selection)
+
+    def repartition(
+        self, partitioning: Partitioning, *, rows_at_once: int = 1 << 20
+    ) -> RepartitionResult:
+        """Give the fleet other windows, device blocks, summary periods or landing rows.
+
+        Answers stay as they were; rows come in the order of the new windows. Readers see the old
+        grid or the new one, never both, and whoever opened the fleet before goes on reading what
+        was there. Appends may go on meanwhile, none is lost. Killed at any moment, the fleet is as
+        it was, and it can be done again. What was copied is compacted later, as after an append.
+
+        Parameters
+        ----------
+        partitioning
+            The new one. Take `dataclasses.replace` of `partitioning` to change a part of it. `by`
+            cannot be changed, nor `devices_per_block` of a fleet that is partitioned by a tag.
+        rows_at_once
+            Rows that are read, and rows that are encoded, at once: this bounds the memory.
+
+        Raises
+        ------
+        InvalidInputError
+            If the fleet cannot be partitioned like that, or this is an old snapshot.
+        CorruptBlockError
+            If a block is damaged; the fleet is as it was.
+        ConflictError
+            If others merge, delete or drop rows again and again meanwhile.
+        """
+        self._writable()
+        return repartition(self._store, partitioning, rows_at_once=rows_at_once)
 
     def read(
         self,

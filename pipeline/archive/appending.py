@@ -32,7 +32,9 @@ __all__ = [
     "StalePlanError",
     "check_plan",
     "commit_prepared",
+    "merge_statistics",
     "plan_append",
+    "write_blocks",
 ]
 
 
@@ -148,8 +150,9 @@ def commit_prepared(
         device_revision=registered.device_revision,
         indexed=registered.indexed,
     )
-    blocks = _put_blocks(store, meta, prepared, state.sequence)
-    late = _summarise(store, plan, prepared, state)
+    blocks = write_blocks(store, meta, prepared, state.sequence)
+    registry = DeviceRegistry(store, layout, state)
+    late = merge_statistics(FleetView(store, "", meta, registry, state), prepared)
     quarantined = 0
     for part in (*rejects, *(part.rejects for part in prepared)):
         append_quarantine(store, meta.name, state.quarantined + quarantined, part, received)
@@ -200,7 +203,25 @@ def _register(store: Store, plan: AppendPlan, state: FleetState) -> None:
         plan.meta.save_categories(store)
 
 
-def _put_blocks(store: Store, meta: FleetMeta, prepared: Sequence[Prepared], sequence: int) -> int:
+def write_blocks(store: Store, meta: FleetMeta, prepared: Sequence[Prepared], sequence: int) -> int:
+    """Put the blocks of prepared batches into a transaction's store, and into the index.
+
+    Parameters
+    ----------
+    store
+        The transaction's store.
+    meta
+        The fleet's definition.
+    prepared
+        The batches; of those without payloads, others have put the blocks.
+    sequence
+        Of the first batch; the others follow.
+
+    Returns
+    -------
+    int
+        Blocks written.
+    """
     entries = [
         replace(entry, sequence=sequence + at)
         for at, part in enumerate(prepared)
@@ -218,19 +239,29 @@ def _put_blocks(store: Store, meta: FleetMeta, prepared: Sequence[Prepared], seq
     return len(entries)
 
 
-def _summarise(
-    store: Store, plan: AppendPlan, prepared: Sequence[Prepared], state: FleetState
-) -> int:
+def merge_statistics(view: FleetView, prepared: Sequence[Prepared]) -> int:
+    """Bring the stored statistics up to date with batches whose blocks are written.
+
+    Parameters
+    ----------
+    view
+        The fleet in the transaction.
+    prepared
+        The batches, in order.
+
+    Returns
+    -------
+    int
+        Devices and periods that got rows older than what they had.
+    """
     if not prepared:
         return 0
-    writer = SummaryWriter(store, plan.meta.layout, tuple(plan.meta.schema))
+    writer = SummaryWriter(view.store, view.meta.layout, tuple(view.meta.schema))
     updates = [part.statistics for part in prepared]
     writer.preload(updates)
     late = [writer.merge(update) for update in updates]
     cells = _late_cells(updates, late)
     if cells:
-        registry = DeviceRegistry(store, plan.meta.layout, state)
-        view = FleetView(store, "", plan.meta, registry, state)
         for period, codes in cells.items():
             for statistics in _recomputed(view, period, codes):
                 writer.replace(statistics)

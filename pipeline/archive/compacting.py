@@ -33,7 +33,7 @@ from pipeline.partitioning.device_blocks import LANDING_BLOCK
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
 
-__all__ = ["CompactionPolicy", "Cut", "Merge", "plan_merges"]
+__all__ = ["CompactionPolicy", "Cut", "Merge", "cut_evenly", "plan_merges"]
 
 _SMALL = BLOCK_ROWS // 2
 
@@ -235,7 +235,7 @@ def _of_partition(
 
 
 def _merge(blocks: BlockTable, limit: int, to_own: bool = True) -> Merge:
-    return Merge(blocks.as_written(), tuple(_cuts(blocks, limit)), to_own)
+    return Merge(blocks.as_written(), tuple(cut_evenly(blocks, limit)), to_own)
 
 
 def _overlap(blocks: BlockTable) -> int:
@@ -320,8 +320,16 @@ def _meet(
     return False
 
 
-def _cuts(blocks: BlockTable, limit: int) -> Iterator[Cut]:
-    """Yield parts of about `limit` rows or less, taking devices to have equally many."""
+def cut_evenly(blocks: BlockTable, limit: int) -> Iterator[Cut]:
+    """Yield parts of about `limit` rows or less, taking devices to have equally many.
+
+    Parameters
+    ----------
+    blocks
+        At least one.
+    limit
+        Rows.
+    """
     first, stop = int(blocks.device_min.min()), int(blocks.device_max.max()) + 1
     if int(blocks.rows.sum()) <= limit:
         yield Cut(first, stop)

@@ -19,6 +19,7 @@ from pipeline.archive.compacting import CompactionPolicy, Merge, plan_merges
 from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.layout import FleetLayout
 from pipeline.archive.merging import prepare_merge
 from pipeline.archive.preparing import Memories, Prepared
 from pipeline.archive.rewriting import Rewrite
@@ -133,8 +134,10 @@ def compact(
     ConflictError
         If other writers changed the same blocks again and again.
     """
-    run = _Run(store, policy, size or CommitSize(), carry_out or _in_turn(), told)
     view = store.view()
+    run = _Run(
+        store, policy, size or CommitSize(), carry_out or _in_turn(), told, view.meta.layout
+    )
     end = policy.last_window(view.meta.scheme, to_microseconds(now))
     windows = [number for number in view.windows(selection or Selection()) if number < end]
     run.result = replace(run.result, windows=len(windows))
@@ -150,6 +153,7 @@ class _Run:
     size: CommitSize
     carry_out: CarryOut
     told: Callable[[CompactionResult], None]
+    layout: FleetLayout
     result: CompactionResult = CompactionResult()
     partitions: set[tuple[int, int]] = field(default_factory=set)
 
@@ -157,6 +161,8 @@ class _Run:
         """Merge what is worth it in some windows, until there is nothing left."""
         for number in range(_ROUNDS):
             view = self.store.view()
+            if view.meta.layout != self.layout:
+                return  # it was partitioned anew meanwhile: windows have other numbers now
             blocks = _blocks(view, windows)
             if number == 0:
                 self._look_at(blocks, view.meta.schema.version)

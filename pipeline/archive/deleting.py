@@ -85,8 +85,12 @@ def delete_rows(store: FleetStore, selection: Selection) -> DeleteResult:
     for window in view.windows(selection):
         if window not in thinned:
             done = _deleted(store, _within(view, window, selection), done)
+    kept = view.meta.retention.raw_from
+    partly = view.meta.scheme.window_length.number(kept)
+    if partly not in thinned and selection.start < kept:
+        thinned = [*thinned, partly]  # after a re-partitioning, it may have both
     for windows in _by_summary_chunk(view, thinned):
-        done = _cleared(store, windows, selection, done)
+        done = _cleared(store, view.meta, windows, selection, done)
     return done
 
 
@@ -187,20 +191,30 @@ def _by_summary_chunk(view: FleetView, windows: list[int]) -> Iterator[list[int]
 
 
 def _cleared(
-    store: FleetStore, windows: list[int], selection: Selection, done: DeleteResult
+    store: FleetStore,
+    planned: FleetMeta,
+    windows: list[int],
+    selection: Selection,
+    done: DeleteResult,
 ) -> DeleteResult:
     """Remove statistics whose rows were dropped: what is left of a period cannot be computed."""
 
     def change(into: Store) -> int:
         meta = load_fleet(into, store.name)
+        if meta.layout != planned.layout:
+            msg = f"fleet {store.name!r} was partitioned anew meanwhile; delete again"
+            raise ConflictError(msg)
         length, count = meta.scheme.window_length, 0
+        kept = meta.retention.raw_from
         writer = SummaryWriter(into, meta.layout, tuple(meta.schema))
         for window in windows:
             part = replace(
                 selection,
                 start=max(length.start(window), selection.start),
-                stop=min(length.start(window + 1), selection.stop),
+                stop=min(length.start(window + 1), selection.stop, kept),
             )
+            if part.start >= part.stop:
+                continue
             cells = _cells(into, meta, devices, part)
             writer.preload([cells])
             writer.clear(cells)

@@ -301,4 +301,7 @@ def load_registry(
         A registry of the fleet at another snapshot: what it has read is used if it still holds.
     """
     current = None if known is None else known.at(store, state)
-    return DeviceRegistry(store, layout, state) if current is None else current
+    if current is None:
+        return DeviceRegistry(store, layout, state)
+    # The fleet may have been partitioned anew, which changes no device.
+    return current if current.layout == layout else replace(current, layout=layout)

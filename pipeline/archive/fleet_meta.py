@@ -26,8 +26,10 @@ __all__ = [
     "FleetMeta",
     "check_format",
     "create_fleet",
+    "create_grid",
     "fleet_names",
     "initialise",
+    "layout_attribute",
     "load_fleet",
 ]
 
@@ -139,24 +141,44 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
     if read_attributes(store, [meta.name])[0] is not None:
         msg = f"fleet {meta.name!r} exists already; open it with archive.fleet({meta.name!r})"
         raise AlreadyExistsError(msg)
-    layout, channels = meta.layout, tuple(meta.schema)
+    layout = meta.layout
     attributes = {
         "Conventions": "CF-1.11",
         "featureType": "timeSeries",
         "schema_version": meta.schema.version,
-        "partitioning": meta.scheme.to_json(),
+        "partitioning": layout_attribute(layout),
         "duplicates": meta.duplicates.value,
         "retention": meta.retention.to_json(),
     }
     zarr.create_group(store, path=meta.name, attributes=attributes)
     schema = {"versions": [meta.schema.to_json()], "categories": {}}
     zarr.create_group(store, path=f"{meta.name}/schema", attributes=schema)
-    tables = [layout.state, layout.index, layout.slots]
-    for table in [*tables, *layout.raw_columns(channels), *layout.summary_tables(channels)]:
-        create_array(store, table)
+    create_array(store, layout.state)
+    create_grid(store, layout, meta.schema)
     create_registry(store, layout)
     create_quarantine(store, meta.name)
     create_positions(store, meta.name)
+
+
+def create_grid(store: Store, layout: FleetLayout, schema: Schema) -> None:
+    """Write the arrays that belong to a fleet's partitioning, empty."""
+    channels = tuple(schema)
+    tables = [layout.index, layout.slots, *layout.raw_columns(channels)]
+    for table in [*tables, *layout.summary_tables(channels)]:
+        create_array(store, table)
+
+
+def layout_attribute(layout: FleetLayout) -> dict[str, Any]:
+    """Return what a fleet's ``partitioning`` attribute says of its layout."""
+    values = layout.scheme.to_json()
+    # Only where there is one: releases that do not know of generations refuse the fleet then.
+    return values if layout.generation == 0 else {**values, "generation": layout.generation}
+
+
+def _layout(name: str, attribute: Mapping[str, Any]) -> FleetLayout:
+    values = dict(attribute)
+    generation = int(values.pop("generation", 0))
+    return FleetLayout(name, Partitioning.from_json(values), generation)
 
 
 def load_fleet(store: Store, name: str) -> FleetMeta:
@@ -174,7 +196,7 @@ def load_fleet(store: Store, name: str) -> FleetMeta:
         raise NotFoundError(msg)
     categories = {name: tuple(texts) for name, texts in schema["categories"].items()}
     return FleetMeta(
-        FleetLayout(name, Partitioning.from_json(attributes["partitioning"])),
+        _layout(name, attributes["partitioning"]),
         Schema.from_json(schema["versions"][-1]),
         Duplicates(attributes["duplicates"]),
         categories,

@@ -127,9 +127,10 @@ class FleetView:
         length, period = self.meta.scheme.window_length, self.meta.scheme.summary_length
         start, stop = length.start(window), length.start(window + 1)
         blocks = self.blocks(Selection(start, stop))
-        if len(blocks):
+        kept = self.meta.retention.raw_from
+        if len(blocks) and kept <= start:
             return int(blocks.time_min.min()), int(blocks.time_max.max())
-        # Its rows were dropped, and the statistics tell where they were.
+        # Rows of it were dropped, and the statistics tell where they were.
         periods = range(period.number(start), period.number(stop - 1) + 1)
         codes = np.arange(self.registry.positions)
         rows, first, last = read_extent(self.store, self.meta.layout, codes, periods)

@@ -17,6 +17,11 @@
       quarantine/reason, record, source, received                     (row)
       positions                positions of sources, as JSON               (commit)
 
+A fleet that was partitioned anew has ``raw``, ``index`` and ``summary`` in a group ``g<number>``,
+``<fleet>/g1/raw/time`` say: the number is the ``generation`` in the fleet's ``partitioning``
+attribute, which has none as long as the fleet is partitioned as it was created. A group of
+another number belongs to a re-partitioning that is going on, or that was killed.
+
 Arrays are pre-sized: the window axis counts from 1900, and absent chunks cost nothing, so no
 append ever resizes an array. The chunk grid of ``raw`` is the partition grid.
 """
@@ -109,6 +114,8 @@ class FleetLayout:
         The fleet's name.
     scheme
         Its partitioning.
+    generation
+        How often it was partitioned anew; tells where the arrays of the grid are.
 
     Raises
     ------
@@ -118,11 +125,33 @@ class FleetLayout:
 
     name: str
     scheme: Partitioning
+    generation: int = 0
 
     def __post_init__(self) -> None:
         if not _FLEET_NAME.fullmatch(self.name):
             msg = f"fleet name {self.name!r}: use letters, digits, '_', '-' and '.', a letter or digit first"
             raise InvalidInputError(msg)
+
+    @property
+    def root(self) -> str:
+        """Path of the group that holds the arrays of the grid: raw, index and summary."""
+        return self.name if self.generation == 0 else f"{self.name}/g{self.generation}"
+
+    @property
+    def grid_paths(self) -> tuple[str, ...]:
+        """Paths of the groups of the grid: nothing else belongs to this partitioning."""
+        groups = (self.raw_group, f"{self.root}/index", self.summary_group)
+        return groups if self.generation == 0 else (self.root,)
+
+    @property
+    def raw_group(self) -> str:
+        """Path of the group that holds the raw columns."""
+        return f"{self.root}/raw"
+
+    @property
+    def summary_group(self) -> str:
+        """Path of the group that holds the stored statistics."""
+        return f"{self.root}/summary"
 
     @property
     def window_dimension(self) -> str:
@@ -190,19 +219,19 @@ class FleetLayout:
         shape = (len(INDEX_FIELDS), self.scheme.window_length.count, _DEVICE_BLOCKS, _SLOTS)
         dimensions = ("field", self.window_dimension, "device_block", "slot")
         attributes = {"fields": list(INDEX_FIELDS)}
-        path = f"{self.name}/index/blocks"
+        path = f"{self.root}/index/blocks"
         return Table(path, np.dtype(np.int64), shape, _INDEX_CHUNK, dimensions, 0, attributes)
 
     @property
     def slots(self) -> Table:
         """The largest number of slots in use in any partition of each window."""
         count = self.scheme.window_length.count
-        path = f"{self.name}/index/slots"
+        path = f"{self.root}/index/slots"
         return Table(path, np.dtype(np.int32), (count,), (_SLOTS_CHUNK,), (self.window_dimension,))
 
     def raw_path(self, column: str) -> str:
         """Return the path of a raw column: ``device_index``, ``time`` or a channel."""
-        return f"{self.name}/raw/{_node_name(column)}"
+        return f"{self.raw_group}/{_node_name(column)}"
 
     def raw_columns(self, channels: tuple[Channel, ...]) -> list[Table]:
         """Return the raw arrays of a schema's channels, with device index and time."""
@@ -255,7 +284,7 @@ class FleetLayout:
         period = self.scheme.summary_length
         devices = (_DEVICE_BLOCKS - 1) * self.scheme.devices_per_block
         return Table(
-            f"{self.name}/summary/{period.name.lower()}/{path}",
+            f"{self.summary_group}/{period.name.lower()}/{path}",
             dtype,
             (len(statistics), devices, period.count),
             (len(statistics), _SUMMARY_DEVICES, _SUMMARY_PERIODS[period]),

@@ -19,6 +19,7 @@ from pipeline.archive.expiry import DEFAULT_SAFETY, Forgotten, check_ages, forge
 from pipeline.archive.fleet_meta import fleet_names
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.positions import adopt_positions, fold_positions
+from pipeline.archive.repartitioning import drop_leftovers
 from pipeline.archive.thinning import Thinned, apply_retention
 from pipeline.archive.transactions import Commit, Repository
 from pipeline.model.timestamps import to_microseconds
@@ -110,6 +111,8 @@ def maintain(
         done[name] = FleetMaintenance(thinned, compacted)
     told("expiry")
     keep_positions(repository)
+    for name in fleet_names(repository.snapshot().store):
+        drop_leftovers(repository, name, clock() - safety)
     return MaintenanceResult(done, forget(repository, clock(), history, safety, alone=alone))
 
 

@@ -21,12 +21,12 @@ from pipeline.model.batches import Column
 from pipeline.partitioning.device_blocks import device_blocks
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["prepare_merge"]
+__all__ = ["StoredRows", "prepare_merge"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Rows in (device, time) order, columns as they are stored."""
+class StoredRows:
+    """Rows with device codes, times and channels as they are stored."""
 
     codes: NDArray[np.int32]
     time: NDArray[np.int64]
@@ -35,15 +35,17 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.time)
 
-    def part(self, rows: slice) -> _Rows:
+    def part(self, rows: slice) -> StoredRows:
+        """Return a run of the rows."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
-        return _Rows(self.codes[rows], self.time[rows], columns)
+        return StoredRows(self.codes[rows], self.time[rows], columns)
 
-    def then(self, later: _Rows) -> _Rows:
+    def then(self, later: StoredRows) -> StoredRows:
+        """Return these rows and the later ones."""
         if not len(self):
             return later
         columns = {name: _joined(one, later.columns[name]) for name, one in self.columns.items()}
-        return _Rows(
+        return StoredRows(
             np.concatenate([self.codes, later.codes]),
             np.concatenate([self.time, later.time]),
             columns,
@@ -84,7 +86,7 @@ def prepare_merge(view: FleetView, merge: Merge, memories: Memories | None = Non
     return _concatenated(parts)
 
 
-def _read(view: FleetView, merge: Merge) -> Iterator[_Rows]:
+def _read(view: FleetView, merge: Merge) -> Iterator[StoredRows]:
     names = view.meta.schema.names
     for cut in merge.cuts:
         blocks = merge.blocks.take(cut.meets(merge.blocks))
@@ -92,10 +94,10 @@ def _read(view: FleetView, merge: Merge) -> Iterator[_Rows]:
             continue
         unit = ReadUnit(blocks, cut.first_code, cut.last_code)
         rows = view.rows(unit, Selection(cut.start, cut.stop), names)
-        yield _Rows(rows.codes, rows.time, rows.columns)
+        yield StoredRows(rows.codes, rows.time, rows.columns)
 
 
-def _target(meta: FleetMeta, merge: Merge, rows: _Rows) -> FleetMeta:
+def _target(meta: FleetMeta, merge: Merge, rows: StoredRows) -> FleetMeta:
     """Return the fleet's definition with the rule that sends all rows where they should go."""
     scheme, least = meta.scheme, 0
     if not merge.to_own and len(merge.cuts) == 1:
@@ -105,7 +107,7 @@ def _target(meta: FleetMeta, merge: Merge, rows: _Rows) -> FleetMeta:
     return replace(meta, layout=replace(meta.layout, scheme=replace(scheme, landing_rows=least)))
 
 
-def _encoded(rows: _Rows, meta: FleetMeta, memories: Memories) -> Prepared:
+def _encoded(rows: StoredRows, meta: FleetMeta, memories: Memories) -> Prepared:
     return prepare_stored(rows.codes, rows.time, rows.columns, meta, memories)
 
 

@@ -391,8 +391,10 @@ def _summarise_window(store: Store, fleet: str, window: int) -> None:
     view = FleetView.load(store, "", fleet)
     meta, period = view.meta, view.meta.scheme.summary_length
     length = meta.scheme.window_length
-    first = period.number(length.start(window))
-    periods = range(first, period.number(length.start(window + 1) - 1) + 1)
+    # Statistics of rows that the retention dropped cannot be made anew.
+    start, stop, kept = length.start(window), length.start(window + 1), meta.retention.raw_from
+    first = period.number(kept if start < kept < stop else start)
+    periods = range(first, period.number(stop - 1) + 1)
     codes = np.arange(view.registry.positions)
     device, number = np.nonzero(read_extent(store, meta.layout, codes, periods)[0])
     every = (

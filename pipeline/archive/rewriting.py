@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 
 from pipeline.archive.block_index import BlockTable, read_index
 from pipeline.archive.chunk_io import chunk_key, delete_many, put_many
@@ -31,6 +30,7 @@ from pipeline.archive.index_writer import IndexWriter
 from pipeline.archive.layout import INDEX_FIELDS, FleetLayout
 from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
 from pipeline.archive.read_units import read_units
+from pipeline.archive.stored_chunks import raw_paths
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.partitioning.pruning import Selection
 
@@ -227,7 +227,7 @@ def _replace(store: Store, meta: FleetMeta, index: IndexWriter, rewrite: Rewrite
     # Columns that the schema does not have, or not any more, must not show up in a new block.
     gone = {
         chunk_key(path, place)
-        for path in _raw_paths(store, meta.layout)
+        for path in raw_paths(store, meta.layout)
         for place in map(tuple, removed.places.tolist())
     }
     delete_many(store, sorted(gone - set(chunks)))
@@ -236,15 +236,6 @@ def _replace(store: Store, meta: FleetMeta, index: IndexWriter, rewrite: Rewrite
         -1, len(INDEX_FIELDS)
     )
     return BlockTable(np.array(places, np.int64).reshape(-1, 3), fields.T)
-
-
-def _raw_paths(store: Store, layout: FleetLayout) -> list[str]:
-    folder = f"{layout.name}/raw"
-
-    async def names() -> list[str]:
-        return [name async for name in store.list_dir(folder)]
-
-    return [f"{folder}/{name}" for name in sync(names()) if name != "zarr.json"]
 
 
 def _summarise(

@@ -1,4 +1,4 @@
-"""Which chunks of an array are there."""
+"""Which chunks and arrays are there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 
-__all__ = ["stored_chunks"]
+from pipeline.archive.layout import FleetLayout
+
+__all__ = ["raw_paths", "stored_chunks", "stored_names"]
 
 _BATCH: Final = 65_536
 
@@ -30,3 +32,17 @@ def stored_chunks(store: Store, path: str) -> Iterator[tuple[int, ...]]:
     while keys := sync(some()):
         for key in keys:
             yield tuple(map(int, key.removeprefix(prefix).split("/")))
+
+
+def stored_names(store: Store, path: str) -> list[str]:
+    """Return the names of the groups and arrays in a group, sorted."""
+
+    async def names() -> list[str]:
+        return [name async for name in store.list_dir(path)]
+
+    return sorted(name for name in sync(names()) if name != "zarr.json")
+
+
+def raw_paths(store: Store, layout: FleetLayout) -> list[str]:
+    """Return the paths of all raw columns of a fleet, those the schema does not have any more too."""
+    return [f"{layout.raw_group}/{name}" for name in stored_names(store, layout.raw_group)]

@@ -13,17 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import zarr
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 
 from pipeline.archive.block_index import SUMMARIES_ONLY, BlockTable, read_index
 from pipeline.archive.chunk_io import chunk_key, delete_many
 from pipeline.archive.fleet_meta import FleetMeta, load_fleet
-from pipeline.archive.fleet_state import FleetState
+from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.index_writer import IndexWriter
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.retention import Retention
-from pipeline.archive.stored_chunks import stored_chunks
+from pipeline.archive.stored_chunks import raw_paths, stored_chunks
 from pipeline.archive.transactions import Repository
 from pipeline.partitioning.pruning import Selection
 
@@ -91,25 +90,39 @@ def apply_retention(repository: Repository, fleet: str, now: int) -> Thinned:
             lambda _: {"fleet": fleet, "kind": "retention"},
         )
     done = Thinned(raw_from=bounds.raw_from, summaries_from=bounds.summaries_from)
-    snapshot = repository.snapshot()
-    view = FleetView.load(snapshot.store, snapshot.id, fleet)
-    for windows in _batches(view, bounds.raw_from):
-        _, dropped = repository.commit(
-            lambda store: _drop_rows(store, fleet, windows),  # noqa: B023
-            f"drop rows of {len(windows)} windows of {fleet}",
-            lambda blocks: _metadata(fleet, len(windows), blocks),  # noqa: B023
-        )
-        done = replace(
-            done,
-            windows=done.windows + len(windows),
-            blocks=done.blocks + len(dropped),
-            rows=done.rows + int(dropped.rows.sum()),
-            bytes=done.bytes + int(dropped.bytes.sum()),
-        )
+    finished = False
+    while not finished:
+        try:
+            for windows, dropped in _dropped(repository, fleet, bounds.raw_from):
+                done = replace(
+                    done,
+                    windows=done.windows + windows,
+                    blocks=done.blocks + len(dropped),
+                    rows=done.rows + int(dropped.rows.sum()),
+                    bytes=done.bytes + int(dropped.bytes.sum()),
+                )
+            finished = True
+        except StalePlanError:
+            continue  # it was partitioned anew meanwhile: windows have other numbers now
     _, cleared = repository.commit(
         lambda store: _drop_summaries(store, fleet), f"drop statistics of {fleet}"
     )
     return replace(done, summary_windows=cleared)
+
+
+def _dropped(
+    repository: Repository, fleet: str, stop: int
+) -> Iterator[tuple[int, BlockTable]]:
+    """Drop the rows before `stop`; yield after each commit how many windows, and the blocks."""
+    snapshot = repository.snapshot()
+    view = FleetView.load(snapshot.store, snapshot.id, fleet)
+    for windows in _batches(view, stop):
+        _, dropped = repository.commit(
+            lambda store: _drop_rows(store, view.meta, windows),  # noqa: B023
+            f"drop rows of {len(windows)} windows of {fleet}",
+            lambda blocks: _metadata(fleet, len(windows), blocks),  # noqa: B023
+        )
+        yield len(windows), dropped
 
 
 def _advance(store: Store, fleet: str, now: int) -> None:
@@ -123,13 +136,16 @@ def _metadata(fleet: str, windows: int, blocks: BlockTable) -> dict[str, str | i
 
 
 def _batches(view: FleetView, stop: int) -> Iterator[list[int]]:
-    """Yield the windows before `stop` that have rows, as many at once as one commit may drop."""
+    """Yield the windows before `stop` that have rows, as many at once as one commit may drop.
+
+    A window that `stop` lies inside of, as it may after a re-partitioning, is not among them.
+    """
     thinned = set(view.thinned_windows(Selection.of(None, stop)))
     length = view.meta.scheme.window_length
     held: list[int] = []
     blocks = 0
     for window in view.windows(Selection.of(None, stop)):
-        if window in thinned:
+        if window in thinned or length.start(window + 1) > stop:
             continue
         here = len(view.blocks(Selection(length.start(window), length.start(window + 1))))
         if held and blocks + here > _BLOCKS_AT_ONCE:
@@ -141,8 +157,10 @@ def _batches(view: FleetView, stop: int) -> Iterator[list[int]]:
         yield held
 
 
-def _drop_rows(store: Store, fleet: str, windows: Sequence[int]) -> BlockTable:
-    meta = load_fleet(store, fleet)
+def _drop_rows(store: Store, planned: FleetMeta, windows: Sequence[int]) -> BlockTable:
+    meta = load_fleet(store, planned.name)
+    if meta.layout != planned.layout:
+        raise StalePlanError
     layout, length = meta.layout, meta.scheme.window_length
     devices = FleetState.load(store, layout).devices
     selection = Selection(length.start(windows[0]), length.start(windows[-1] + 1))
@@ -153,7 +171,7 @@ def _drop_rows(store: Store, fleet: str, windows: Sequence[int]) -> BlockTable:
     index.remove(blocks)
     index.save(devices)
     places = blocks.places.tolist()
-    for path in _raw_paths(store, layout):
+    for path in raw_paths(store, layout):
         delete_many(store, [chunk_key(path, place) for place in places])
     # Only those that had rows until now: another maintenance may be ahead of this one.
     _mark(store, layout, np.unique(blocks.window).tolist(), SUMMARIES_ONLY)
@@ -165,7 +183,8 @@ def _drop_summaries(store: Store, fleet: str) -> int:
     layout, length = meta.layout, meta.scheme.window_length
     stop = meta.retention.summaries_from
     snapshot = FleetView.load(store, "", fleet)
-    windows = snapshot.thinned_windows(Selection.of(None, stop))
+    thinned = snapshot.thinned_windows(Selection.of(None, stop))
+    windows = [at for at in thinned if length.start(at + 1) <= stop]
     if not windows:
         return 0
     period = meta.scheme.summary_length
@@ -191,12 +210,3 @@ def _mark(store: Store, layout: FleetLayout, windows: Sequence[int], count: int)
     for window in windows:
         chunks[(window // size,)][window % size] = count
     layout.slots.write(store, chunks)
-
-
-def _raw_paths(store: Store, layout: FleetLayout) -> list[str]:
-    folder = f"{layout.name}/raw"
-
-    async def names() -> list[str]:
-        return [name async for name in store.list_dir(folder)]
-
-    return [f"{folder}/{name}" for name in sync(names()) if name != "zarr.json"]

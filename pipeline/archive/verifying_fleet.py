@@ -109,7 +109,7 @@ def verify_whole(view: FleetView) -> FleetFindings:
     try:
         problems += [*_orphans(view, view.blocks(Selection())), *_unreached(view)]
     except ArchiveError as error:
-        problems.append(Problem("corrupt", f"{view.meta.name}/index", str(error)))
+        problems.append(Problem("corrupt", view.meta.layout.index.path, str(error)))
     return FleetFindings.of(problems)
 
 

@@ -34,6 +34,7 @@ from pipeline.jobs.upkeep_options import (
     DeleteStep,
     MaintenanceStep,
     RepairStep,
+    RepartitionStep,
     StatsStep,
     VerifyStep,
 )
@@ -43,6 +44,7 @@ from pipeline.jobs.upkeep_steps import (
     delete,
     maintenance,
     repair,
+    repartition,
     stats,
     verify,
 )
@@ -179,6 +181,10 @@ def _stats(run: _Run, opened: JobArchive, step: StatsStep) -> None:
     run.add_upkeep(stats(opened, step))
 
 
+def _repartition(run: _Run, opened: JobArchive, step: RepartitionStep) -> None:
+    run.add_upkeep(repartition(opened, step, run.progress))
+
+
 def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
     run.add_upkeep(delete(opened, step))
 
@@ -206,6 +212,7 @@ STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     VerifyStep: _verify,
     RepairStep: _repair,
     StatsStep: _stats,
+    RepartitionStep: _repartition,
     DeleteStep: _delete,
     ReportStep: _report,
 }

@@ -16,6 +16,7 @@ from pipeline.jobs.upkeep_options import (
     DeleteStep,
     MaintenanceStep,
     RepairStep,
+    RepartitionStep,
     RetentionOptions,
     StatsStep,
     VerifyStep,
@@ -220,5 +221,6 @@ class StepChoice(Choice):
     verify: VerifyStep | None = None
     repair: RepairStep | None = None
     stats: StatsStep | None = None
+    repartition: RepartitionStep | None = None
     delete: DeleteStep | None = None
     report: ReportStep | None = None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.archive.expiry import age
 from pipeline.archive.retention import Retention
 from pipeline.jobs.options import Options
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.partitioning.windows import WindowLength
 
 __all__ = [
     "DeleteStep",
     "MaintenanceStep",
     "RepairStep",
+    "RepartitionStep",
     "RetentionOptions",
     "StatsStep",
     "VerifyStep",
@@ -103,6 +107,63 @@ class RepairStep(_Fleets):
     """
 
     dry_run: bool = False
+
+
+def _window(text: str | None) -> str | None:
+    return None if text is None else WindowLength.parse(text).value
+
+
+class RepartitionStep(Options):
+    """Partition a fleet anew; see `pipeline.api.fleet.Fleet.repartition`.
+
+    Parameters
+    ----------
+    fleet
+        The fleet's name.
+    window, devices_per_block, summary, landing_rows
+        As for `pipeline.partitioning.scheme.Partitioning`; what is not given stays as it is. A
+        summary period that was the window follows the window.
+    rows_at_once
+        Rows that are read and encoded at once.
+    """
+
+    fleet: str
+    window: Annotated[str | None, AfterValidator(_window)] = None
+    devices_per_block: PositiveInt | None = None
+    summary: Annotated[str | None, AfterValidator(_window)] = None
+    landing_rows: NonNegativeInt | None = None
+    rows_at_once: PositiveInt = 1 << 20
+
+    @model_validator(mode="after")
+    def _says_what(self) -> RepartitionStep:
+        if not self._given:
+            msg = "give window, devices_per_block, summary or landing_rows"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def _given(self) -> dict[str, str | int]:
+        names = ("window", "devices_per_block", "summary", "landing_rows")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def scheme(self, present: Partitioning) -> Partitioning:
+        """Return the partitioning that is asked for.
+
+        Parameters
+        ----------
+        present
+            What the fleet has.
+
+        Raises
+        ------
+        InvalidInputError
+            If it makes no sense.
+        """
+        changes: dict[str, Any] = dict(self._given)
+        if present.summary_length is present.window_length and self.window is not None:
+            changes.setdefault("summary", self.window)
+        return replace(present, **changes)
 
 
 class DeleteStep(Options):

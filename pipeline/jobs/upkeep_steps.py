@@ -16,6 +16,7 @@ from pipeline.archive.expiry import age
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.maintaining import maintain
+from pipeline.archive.repartitioning import repartition as repartition_fleet
 from pipeline.archive.verify_report import FleetFindings, VerifyReport
 from pipeline.archive.verifying import verify_window
 from pipeline.archive.verifying_fleet import MapWindows, verify_history, verify_named
@@ -28,11 +29,21 @@ from pipeline.jobs.upkeep_options import (
     DeleteStep,
     MaintenanceStep,
     RepairStep,
+    RepartitionStep,
     StatsStep,
     VerifyStep,
 )
 
-__all__ = ["UpkeepReport", "check_verified", "delete", "maintenance", "repair", "stats", "verify"]
+__all__ = [
+    "UpkeepReport",
+    "check_verified",
+    "delete",
+    "maintenance",
+    "repair",
+    "repartition",
+    "stats",
+    "verify",
+]
 
 _WINDOWS_A_TASK: Final = 8
 
@@ -212,6 +223,38 @@ def repair(opened: JobArchive, step: RepairStep) -> UpkeepReport:
     document = {"step": "repair", "dry_run": step.dry_run, "fleets": fleets}
     title = "Repair, not carried out" if step.dry_run else "Repair"
     return UpkeepReport(document, f"{title}\n{align(header, rows)}")
+
+
+def repartition(opened: JobArchive, step: RepartitionStep, progress: Progress) -> UpkeepReport:
+    """Partition a fleet anew.
+
+    Raises
+    ------
+    ArchiveError
+        If it is not possible; the fleet is as it was.
+    """
+    began = time.perf_counter()
+    store = FleetStore(opened.repository, step.fleet)
+    before = store.view().meta.scheme
+    scheme = step.scheme(before)
+    done = repartition_fleet(
+        store,
+        scheme,
+        rows_at_once=step.rows_at_once,
+        told=lambda so_far: progress.show(
+            f"repartition {step.fleet}: {so_far.rows:,} rows", milestone=True
+        ),
+    )
+    seconds = time.perf_counter() - began
+    document = {"step": "repartition", "fleet": step.fleet, "seconds": seconds, **asdict(done)}
+    document |= {"before": before.to_json(), "after": scheme.to_json()}
+    told = (
+        f"{plural(done.rows, 'row')} in {print_seconds(seconds)}: {done.blocks_before:,} blocks of "
+        f"{print_bytes(done.bytes_before)} became {done.blocks_after:,} of "
+        f"{print_bytes(done.bytes_after)}"
+    )
+    text = told if done.commits else "nothing to do"
+    return UpkeepReport(document, f"Re-partitioning\n  {step.fleet}: {text}")
 
 
 def delete(opened: JobArchive, step: DeleteStep) -> UpkeepReport:

@@ -1,0 +1,481 @@
+"""Partitioning a fleet anew: other windows, device blocks, summary periods.
+
+The arrays of the new grid are written beside the old ones, in several commits that nobody sees:
+the fleet's attributes do not name them yet. What others append meanwhile is copied after. The
+last commit copies what came since, names the new grid and deletes the old one, all at once;
+whoever prepared an append for the old grid finds the definition changed, and prepares it again.
+
+A run leaves nothing behind that anyone reads. One that was killed is removed by the next, or by
+maintenance once it has not been touched for longer than a writer may live.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import zarr
+from zarr.abc.store import Store
+from zarr.core.sync import sync
+
+from pipeline.archive.attributes import read_attributes
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.device_registry import DeviceRegistry
+from pipeline.archive.fleet_meta import FleetMeta, create_grid, layout_attribute, load_fleet
+from pipeline.archive.fleet_state import FleetState
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.grid_copies import (
+    Span,
+    Taken,
+    add_copies,
+    clear_span,
+    dropped_statistics,
+    read_span,
+    spans,
+)
+from pipeline.archive.layout import FleetLayout
+from pipeline.archive.preparing import Memories, PeriodStatistics, Prepared, prepare_stored
+from pipeline.archive.stored_chunks import stored_names
+from pipeline.archive.transactions import Repository
+from pipeline.errors import ArchiveError, ConflictError, InvalidInputError
+from pipeline.model.timestamps import format_time
+from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.scheme import Partitioning
+from pipeline.partitioning.windows import GRID_START
+
+__all__ = ["RepartitionResult", "drop_leftovers", "repartition"]
+
+_log = logging.getLogger(__name__)
+
+_ROUNDS: Final = 12
+_PATIENT_ROUNDS: Final = 4
+_ROWS_PER_COMMIT: Final = 1 << 22
+_BLOCKS_PER_COMMIT: Final = 2048
+_CELLS_PER_COMMIT: Final = 1 << 20
+# Others wait while these are copied in the last commit.
+_ROWS_IN_LAST: Final = 1 << 17
+_GENERATION: Final = re.compile(r"g[0-9]+")
+_MARK: Final = "repartitioning"
+
+
+@dataclass(frozen=True, slots=True)
+class RepartitionResult:
+    """What a re-partitioning did.
+
+    Parameters
+    ----------
+    snapshot
+        Id of the snapshot in which the fleet has its new partitioning; empty if it had it before.
+    rows
+        Rows copied, some of them more than once if others changed them meanwhile.
+    commits
+        Commits made, the last one included.
+    rounds
+        How often it was looked whether something had been added or changed meanwhile.
+    blocks_before, blocks_after
+        Blocks of the fleet.
+    bytes_before, bytes_after
+        Encoded bytes of these blocks.
+    """
+
+    snapshot: str = ""
+    rows: int = 0
+    commits: int = 0
+    rounds: int = 0
+    blocks_before: int = 0
+    blocks_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+
+class _BehindError(Exception):
+    """Too much has happened since the last look for the last commit to take it over."""
+
+
+def repartition(
+    store: FleetStore,
+    scheme: Partitioning,
+    *,
+    rows_at_once: int = 1 << 20,
+    told: Callable[[RepartitionResult], None] = lambda _: None,
+) -> RepartitionResult:
+    """Give a fleet another partitioning.
+
+    Parameters
+    ----------
+    store
+        The fleet.
+    scheme
+        The new partitioning.
+    rows_at_once
+        Rows that are read, and rows that are encoded, at once.
+    told
+        Called with what is done so far, after every commit.
+
+    Raises
+    ------
+    InvalidInputError
+        If the fleet cannot be partitioned like that.
+    CorruptBlockError
+        If a block is damaged; the fleet is as it was.
+    ConflictError
+        If others delete, merge or drop rows again and again, or began another re-partitioning.
+    """
+    if rows_at_once < 1:
+        msg = f"rows_at_once is {rows_at_once}; use 1 or more"
+        raise InvalidInputError(msg)
+    view = store.view()
+    _check(view, scheme)
+    old = view.meta.scheme
+    if scheme == old:
+        return RepartitionResult()
+    if replace(scheme, landing_rows=old.landing_rows) == old:
+        return _with_landing_rows(store, view.meta, scheme)
+    run = _Run(store, scheme, view.meta, view.snapshot, rows_at_once, told)
+    try:
+        return run.carry_out()
+    except ArchiveError:
+        with suppress(ArchiveError):
+            run.give_up()
+        raise
+
+
+def drop_leftovers(repository: Repository, fleet: str, older_than: datetime) -> int:
+    """Remove what re-partitionings left that were killed; return how many.
+
+    Parameters
+    ----------
+    repository
+        The archive.
+    fleet
+        The fleet's name.
+    older_than
+        With a timezone; what was written to at this moment or later stays.
+    """
+
+    def change(store: Store) -> int:
+        paths = _leftovers(store, load_fleet(store, fleet).layout)
+        marks = [one or {} for one in read_attributes(store, paths)]
+        old = [
+            path
+            for path, mark in zip(paths, marks, strict=True)
+            if _MARK not in mark or datetime.fromisoformat(mark[_MARK]["touched"]) < older_than
+        ]
+        _delete(store, old)
+        return len(old)
+
+    if not _leftovers(snapshot := repository.snapshot().store, load_fleet(snapshot, fleet).layout):
+        return 0
+    metadata = {"fleet": fleet, "kind": "repartition"}
+    return repository.commit(change, f"leftovers of {fleet}", lambda _: metadata)[1]
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """What is encoded and not yet committed."""
+
+    prepared: list[Prepared] = field(default_factory=list)
+    statistics: list[PeriodStatistics] = field(default_factory=list)
+
+    @property
+    def is_large(self) -> bool:
+        return (
+            sum(part.rows for part in self.prepared) >= _ROWS_PER_COMMIT
+            or sum(len(part.entries) for part in self.prepared) >= _BLOCKS_PER_COMMIT
+            or sum(map(len, self.statistics)) >= _CELLS_PER_COMMIT
+        )
+
+
+class _Run:
+    def __init__(
+        self,
+        store: FleetStore,
+        scheme: Partitioning,
+        meta: FleetMeta,
+        snapshot: str,
+        rows_at_once: int,
+        told: Callable[[RepartitionResult], None],
+    ) -> None:
+        self.store, self.old, self.rows_at_once, self.told = store, meta, rows_at_once, told
+        layout = FleetLayout(meta.name, scheme, meta.layout.generation + 1)
+        self.layout, self.id = layout, uuid4().hex
+        self.result = RepartitionResult()
+        self._taken: dict[Span, Taken] = {}
+        self._sequence = 0
+        self._memories: Memories = {}
+        self._pending = _Pending()
+        self._looked_at = snapshot
+
+    def carry_out(self) -> RepartitionResult:
+        """Copy, catch up, and switch."""
+        self._commit(self._begin)
+        for number in range(_ROUNDS):
+            view = self._view()
+            self._note_deletions()
+            for span in sorted({*spans(view, self.layout.scheme.window_length), *self._taken}):
+                self._bring(span)
+            self._flush()
+            self.result = replace(self.result, rounds=number + 1)
+            limit = _ROWS_IN_LAST if number < _PATIENT_ROUNDS else None
+            try:
+                snapshot, (before, after) = self._commit(lambda into: self._switch(into, limit))  # noqa: B023
+            except _BehindError:
+                continue
+            return replace(
+                self.result,
+                snapshot=snapshot,
+                blocks_before=len(before),
+                blocks_after=len(after),
+                bytes_before=int(before.bytes.sum()),
+                bytes_after=int(after.bytes.sum()),
+            )
+        msg = (
+            f"fleet {self.store.name!r}: others merged, deleted or dropped rows {_ROUNDS} times while "
+            "it was partitioned anew; it is as it was, do it again when no maintenance runs"
+        )
+        raise ConflictError(msg)
+
+    def give_up(self) -> None:
+        """Remove what was copied, unless another run did."""
+
+        def change(into: Store) -> None:
+            if self._is_ours(into):
+                _delete(into, [self.layout.root])
+
+        self._commit(change)
+
+    def _begin(self, into: Store) -> None:
+        self._current(into)
+        _delete(into, _leftovers(into, self.old.layout))
+        zarr.create_group(into, path=self.layout.root)
+        create_grid(into, self.layout, self.old.schema)
+        self._touch(into)
+
+    def _bring(self, span: Span) -> None:
+        """Copy what of a span is there and was not copied yet."""
+        view = self._view()
+        now, before = Taken.of(view, span), self._taken.get(span)
+        added = now.blocks if before is None else now.since(before)
+        if added is None:
+            self._flush()
+            self._commit(lambda into: clear_span(self._target(into), span))
+            added, before = now.blocks, None
+        if before is None:
+            period = self.layout.scheme.summary_length
+            for update in dropped_statistics(view, span, now.kept_from, period):
+                self._pending.statistics.append(update)
+                self._flush(only_if_large=True)
+        for rows in read_span(view, added, now.kept_from, self.rows_at_once):
+            self._pending.prepared.append(self._encoded(view, rows))
+            self._flush(only_if_large=True)
+        self._taken[span] = now
+
+    def _encoded(self, view: FleetView, rows: Any) -> Prepared:
+        meta = replace(view.meta, layout=self.layout)
+        return prepare_stored(rows.codes, rows.time, rows.columns, meta, self._memories)
+
+    def _flush(self, *, only_if_large: bool = False) -> None:
+        pending = self._pending
+        if only_if_large and not pending.is_large:
+            return
+        if pending.prepared or pending.statistics:
+            self._commit(lambda into: self._add(into, pending, self._sequence))
+            self._sequence += len(pending.prepared)
+            rows = sum(part.rows for part in pending.prepared)
+            self.result = replace(self.result, rows=self.result.rows + rows)
+            self._pending = _Pending()
+            self.told(self.result)
+
+    def _add(self, into: Store, pending: _Pending, sequence: int) -> None:
+        add_copies(self._target(into), pending.statistics, pending.prepared, sequence)
+
+    def _switch(self, into: Store, limit: int | None) -> tuple[BlockTable, BlockTable]:
+        """Copy what came since the last look, name the new grid, and delete the old one.
+
+        It may run several times, on newer states: nothing of the run changes.
+        """
+        target, state = self._target(into), FleetState.load(into, self.layout)
+        view = FleetView.load(into, "", self.store.name)
+        _check(view, self.layout.scheme)
+        if self._deletions()[0] and self._spans_with_dropped():
+            raise _BehindError
+        pending = _Pending()
+        for span, added in self._since_last_look(view, limit):
+            kept_from = self._taken[span].kept_from if span in self._taken else span.start
+            for rows in read_span(view, added, kept_from, self.rows_at_once):
+                pending.prepared.append(self._encoded(view, rows))
+        self._add(into, pending, self._sequence)
+        before = view.blocks(Selection())
+        after = target.blocks(Selection())
+        meta = replace(view.meta, layout=self.layout)
+        meta.save_categories(into)
+        fleet = zarr.open_group(into, path=self.store.name, mode="r+")
+        fleet.attrs["partitioning"] = layout_attribute(self.layout)
+        del zarr.open_group(into, path=self.layout.root, mode="r+").attrs[_MARK]
+        _delete(into, self.old.layout.grid_paths)
+        next_one = self._sequence + len(pending.prepared)
+        replace(state, sequence=max(state.sequence, next_one)).save(into, self.layout)
+        return before, after
+
+    def _since_last_look(
+        self, view: FleetView, limit: int | None
+    ) -> list[tuple[Span, BlockTable]]:
+        found, rows = [], 0
+        now = spans(view, self.layout.scheme.window_length)
+        for span in {*now, *self._taken}:
+            here = now.get(span) or Taken.of(view, span)
+            before = self._taken.get(span)
+            if before is None and here.kept_from > span.start:
+                raise _BehindError  # statistics are to be copied
+            added = here.blocks if before is None else here.since(before)
+            if added is None:
+                raise _BehindError
+            found.append((span, added))
+            rows += int(added.rows.sum())
+        if limit is not None and rows > limit:
+            raise _BehindError
+        return found
+
+    def _note_deletions(self) -> None:
+        """See to it that statistics are copied once more that others may have deleted."""
+        deleted, self._looked_at = self._deletions()
+        for span in self._spans_with_dropped() if deleted else ():
+            self._taken[span] = replace(self._taken[span], kept_from=GRID_START - 1)
+
+    def _deletions(self) -> tuple[bool, str]:
+        """Tell whether others deleted something since the last look, and what is the newest state.
+
+        Of statistics whose rows were dropped, the index does not tell it.
+        """
+        newest = self.store.repository.tip()
+        for commit in self.store.repository.history():
+            if commit.snapshot == self._looked_at:
+                break
+            kind = commit.metadata.get("kind")
+            if commit.metadata.get("fleet") == self.store.name and kind in ("delete", "repair"):
+                return True, newest
+        return False, newest
+
+    def _spans_with_dropped(self) -> list[Span]:
+        return [span for span, taken in self._taken.items() if taken.kept_from > span.start]
+
+    def _view(self) -> FleetView:
+        view = self.store.view()
+        self._check_same(view.meta)
+        return view
+
+    def _current(self, into: Store) -> FleetMeta:
+        meta = load_fleet(into, self.store.name)
+        self._check_same(meta)
+        return meta
+
+    def _check_same(self, meta: FleetMeta) -> None:
+        if (meta.layout, meta.schema, meta.duplicates) != (
+            self.old.layout,
+            self.old.schema,
+            self.old.duplicates,
+        ):
+            msg = f"fleet {self.store.name!r}: its schema or partitioning was changed by another writer; do it again"
+            raise ConflictError(msg)
+
+    def _target(self, into: Store) -> FleetView:
+        """Return the fleet in its new grid, in a transaction of this run."""
+        meta = self._current(into)
+        if not self._is_ours(into):
+            msg = f"fleet {self.store.name!r}: another re-partitioning of it began, or this one was cleaned up"
+            raise ConflictError(msg)
+        self._touch(into)
+        state = FleetState.load(into, self.layout)
+        registry = DeviceRegistry(into, self.layout, state)
+        return FleetView(into, "", replace(meta, layout=self.layout), registry, state)
+
+    def _is_ours(self, into: Store) -> bool:
+        attributes = read_attributes(into, [self.layout.root])[0] or {}
+        return bool(attributes.get(_MARK, {}).get("run") == self.id)
+
+    def _touch(self, into: Store) -> None:
+        group = zarr.open_group(into, path=self.layout.root, mode="r+")
+        group.attrs[_MARK] = {"run": self.id, "touched": datetime.now(UTC).isoformat()}
+
+    def _commit[T](self, change: Callable[[Store], T]) -> tuple[str, T]:
+        name = self.store.name
+        metadata = {"fleet": name, "kind": "repartition", "rows": self.result.rows}
+        done = self.store.repository.commit(change, f"repartition {name}", lambda _: metadata)
+        self.result = replace(self.result, commits=self.result.commits + 1)
+        return done
+
+
+def _check(view: FleetView, scheme: Partitioning) -> None:
+    """Refuse partitionings that the fleet cannot have.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot.
+    """
+    meta, old = view.meta, view.meta.scheme
+    if scheme.by != old.by or (old.by is not None and scheme.devices_per_block != old.devices_per_block):
+        what = "by" if scheme.by != old.by else "devices_per_block"
+        msg = (
+            f"fleet {meta.name!r} is partitioned by {old.by!r} with {old.devices_per_block} devices per block, "
+            f"and {what} cannot be changed: the codes of its devices follow from it. Create another "
+            "fleet, and append the rows of this one to it"
+        )
+        raise InvalidInputError(msg)
+    layout = FleetLayout(meta.name, scheme)
+    room = layout.index.shape[2] - 1
+    if -(-view.state.devices // scheme.devices_per_block) > room:
+        msg = (
+            f"fleet {meta.name!r} has {view.state.devices} device codes, and there is room for "
+            f"{room} device blocks; use more devices_per_block than {scheme.devices_per_block}"
+        )
+        raise InvalidInputError(msg)
+    kept, stored, asked = meta.retention.raw_from, old.summary_length, scheme.summary_length
+    if kept == GRID_START:
+        return
+    if not stored.nests_in(asked):
+        msg = (
+            f"fleet {meta.name!r}: the statistics of rows that its retention dropped are of each "
+            f"{stored.value}, and shorter periods cannot be made of them; give summary={stored.value!r}"
+        )
+        raise InvalidInputError(msg)
+    if asked.start(asked.number(kept)) != kept:
+        msg = (
+            f"fleet {meta.name!r}: its retention dropped rows before {format_time(kept)}, which lies "
+            f"inside of a period of {asked.value}; give summary={stored.value!r}"
+        )
+        raise InvalidInputError(msg)
+
+
+def _with_landing_rows(
+    store: FleetStore, planned: FleetMeta, scheme: Partitioning
+) -> RepartitionResult:
+    def change(into: Store) -> None:
+        meta = load_fleet(into, store.name)
+        if meta.layout != planned.layout:
+            msg = f"fleet {store.name!r}: its partitioning was changed by another writer; do it again"
+            raise ConflictError(msg)
+        group = zarr.open_group(into, path=store.name, mode="r+")
+        group.attrs["partitioning"] = layout_attribute(replace(meta.layout, scheme=scheme))
+
+    metadata = {"fleet": store.name, "kind": "repartition"}
+    snapshot, _ = store.repository.commit(change, f"repartition {store.name}", lambda _: metadata)
+    return RepartitionResult(snapshot, commits=1)
+
+
+def _leftovers(store: Store, layout: FleetLayout) -> list[str]:
+    """Return the paths of grids that the fleet does not name."""
+    names = (name for name in stored_names(store, layout.name) if _GENERATION.fullmatch(name))
+    return [path for name in names if (path := f"{layout.name}/{name}") != layout.root]
+
+
+def _delete(store: Store, paths: Sequence[str]) -> None:
+    for path in paths:
+        sync(store.delete_dir(path))

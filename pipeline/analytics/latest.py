@@ -107,5 +107,6 @@ def _newest_first(view: FleetView) -> list[range]:
     length = view.meta.layout.extent.chunk[2]
     first = period.numbers(window.starts(windows)) // length
     last = period.numbers(window.starts(windows + 1) - 1) // length
-    chunks = np.unique(np.concatenate([first, last]))
+    every = map(np.arange, first, last + 1)
+    chunks = np.unique(np.concatenate(list(every)))
     return [range(at * length, (at + 1) * length) for at in chunks[::-1].tolist()]

@@ -135,9 +135,7 @@ def compact(
         If other writers changed the same blocks again and again.
     """
     view = store.view()
-    run = _Run(
-        store, policy, size or CommitSize(), carry_out or _in_turn(), told, view.meta.layout
-    )
+    run = _Run(store, policy, size or CommitSize(), carry_out or _in_turn(), told, view.meta.layout)
     end = policy.last_window(view.meta.scheme, to_microseconds(now))
     windows = [number for number in view.windows(selection or Selection()) if number < end]
     run.result = replace(run.result, windows=len(windows))

@@ -324,9 +324,7 @@ class _Run:
         replace(state, sequence=max(state.sequence, next_one)).save(into, self.layout)
         return before, after
 
-    def _since_last_look(
-        self, view: FleetView, limit: int | None
-    ) -> list[tuple[Span, BlockTable]]:
+    def _since_last_look(self, view: FleetView, limit: int | None) -> list[tuple[Span, BlockTable]]:
         found, rows = [], 0
         now = spans(view, self.layout.scheme.window_length)
         for span in {*now, *self._taken}:
@@ -421,7 +419,9 @@ def _check(view: FleetView, scheme: Partitioning) -> None:
         If it cannot.
     """
     meta, old = view.meta, view.meta.scheme
-    if scheme.by != old.by or (old.by is not None and scheme.devices_per_block != old.devices_per_block):
+    if scheme.by != old.by or (
+        old.by is not None and scheme.devices_per_block != old.devices_per_block
+    ):
         what = "by" if scheme.by != old.by else "devices_per_block"
         msg = (
             f"fleet {meta.name!r} is partitioned by {old.by!r} with {old.devices_per_block} devices per block, "
@@ -460,7 +460,9 @@ def _with_landing_rows(
     def change(into: Store) -> None:
         meta = load_fleet(into, store.name)
         if meta.layout != planned.layout:
-            msg = f"fleet {store.name!r}: its partitioning was changed by another writer; do it again"
+            msg = (
+                f"fleet {store.name!r}: its partitioning was changed by another writer; do it again"
+            )
             raise ConflictError(msg)
         group = zarr.open_group(into, path=store.name, mode="r+")
         group.attrs["partitioning"] = layout_attribute(replace(meta.layout, scheme=scheme))

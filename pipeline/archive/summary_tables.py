@@ -122,9 +122,14 @@ class SummaryWriter:
         write_chunks(self._store, touched)
 
     def preload(self, updates: Sequence[PeriodStatistics | Cells]) -> None:
-        """Read all chunks that `updates` will touch at once instead of one by one."""
+        """Read all chunks that `updates` will touch, and were not read yet, at once."""
         wanted = sorted({at for update in updates for at, _ in self._by_chunk(update)})
-        places = [(table, at) for table in self._tables() for at in wanted]
+        places = [
+            (table, at)
+            for table in self._tables()
+            for at in wanted
+            if at not in self._chunks.get(table.path, {})
+        ]
         for (table, at), chunk in zip(places, read_chunks(self._store, places), strict=True):
             chunks = self._chunks.setdefault(table.path, {})
             chunks[at] = table.blank() if chunk is None else chunk

@@ -110,9 +110,7 @@ def apply_retention(repository: Repository, fleet: str, now: int) -> Thinned:
     return replace(done, summary_windows=cleared)
 
 
-def _dropped(
-    repository: Repository, fleet: str, stop: int
-) -> Iterator[tuple[int, BlockTable]]:
+def _dropped(repository: Repository, fleet: str, stop: int) -> Iterator[tuple[int, BlockTable]]:
     """Drop the rows before `stop`; yield after each commit how many windows, and the blocks."""
     snapshot = repository.snapshot()
     view = FleetView.load(snapshot.store, snapshot.id, fleet)

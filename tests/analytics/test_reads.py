@@ -15,7 +15,7 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
 from pipeline.partitioning.pruning import Selection
-from tests.support import HOUR, START, CountingStore, memory_archive
+from tests.support import HOUR, START, CountingStore, memory_archive, minutes
 
 DEVICES = 6
 DAYS = 4
@@ -103,3 +103,15 @@ def test_blocks_of_one_device_in_one_bin_are_answered_by_their_headers() -> None
     np.testing.assert_allclose(answer["t_mean"].values, [[0.295, 1.295, 2.295]] * 2, rtol=1e-12)
     last = (np.arange(3) + 0.59).tolist()
     assert answer["t_last"].values.tolist() == [last, last]
+
+
+@pytest.mark.parametrize("window", ["1 month", "1 year"])
+def test_latest_finds_rows_in_the_midst_of_a_long_window(window: str) -> None:
+    scheme = pipeline.Partitioning(window, summary="1 hour")
+    fleet = memory_archive().create_fleet(
+        "f", pipeline.Schema([pipeline.Channel("t", "float64")]), scheme
+    )
+    fleet.append({"device": ["a", "a"], "time": minutes(0, 24 * 60 * 12), "t": [1.0, 2.0]})
+    found = fleet.latest()
+    assert found["t"].values.tolist() == [2.0]
+    assert found["time"].values[0] == minutes(24 * 60 * 12)[0]

@@ -211,3 +211,13 @@ def test_statistics_agree_with_a_fleet_that_never_had_the_rows() -> None:
     twin.append(left)
     answers = [one.aggregate(STATISTICS, every="1 day") for one in (fleet, twin)]
     xr.testing.assert_allclose(*(answer.drop_attrs() for answer in answers))
+
+
+def test_statistics_of_several_dropped_windows_are_deleted() -> None:
+    archive = memory_archive()
+    fleet = filled(archive)
+    fleet.set_retention("1 day")
+    apply_retention(archive._repository, "rooms", START + 6 * DAY)
+    fleet.delete("d0", ("2024-01-02", "2024-01-04"))
+    counts = fleet.aggregate({"t": "count"}, "1 day", "d0", ("2024-01-01", "2024-01-05"))
+    assert (counts["t_count"].values.ravel() > 0).tolist() == [True, False, False, True]

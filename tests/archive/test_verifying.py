@@ -18,7 +18,7 @@ from pipeline.archive.layout import INDEX_FIELDS, STATE_FIELDS, FleetLayout
 from pipeline.archive.tables import Table
 from pipeline.codecs.block import encode_block
 from pipeline.errors import ArchiveError, NotFoundError
-from tests.golden.make_archive import fill
+from tests.golden.make_archive import Kind, fill
 from tests.support import START, memory_archive, minutes
 
 ROWS = 3000
@@ -74,7 +74,7 @@ def kinds(archive: pipeline.Archive) -> set[str]:
 
 def test_an_archive_of_every_kind_of_channel_is_clean() -> None:
     archive = memory_archive()
-    fill(archive)
+    fill(archive, Kind())
     report = archive.verify()
     assert report.is_clean
     assert report.problems == ()

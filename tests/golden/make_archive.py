@@ -6,6 +6,7 @@ archive's format version, or after a way to partition was added. A folder that i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +15,43 @@ import pyarrow as pa
 import pipeline
 from pipeline.archive.layout import FORMAT_VERSION
 
-__all__ = ["FOLDER", "PARTITIONED_BY", "fill", "main"]
+__all__ = ["FOLDER", "KINDS", "Kind", "fill", "main"]
 
 FOLDER = Path(__file__).parent / "archives"
 _START = np.datetime64("2024-01-01T00:00:00", "us")
 
 
-PARTITIONED_BY = {
-    f"format-{FORMAT_VERSION}": None,
-    f"format-{FORMAT_VERSION}-by-tag": "site",
+@dataclass(frozen=True)
+class Kind:
+    """How the fleet of a folder is partitioned: by a tag, and whether it was partitioned anew."""
+
+    by: str | None = None
+    anew: bool = False
+
+
+KINDS = {
+    f"format-{FORMAT_VERSION}": Kind(),
+    f"format-{FORMAT_VERSION}-by-tag": Kind(by="site"),
+    f"format-{FORMAT_VERSION}-repartitioned": Kind(anew=True),
 }
-"""The tag that the fleet of each folder is partitioned by."""
+"""The folders, and what their fleets are like."""
 
 
-def fill(archive: pipeline.Archive, by: str | None = None) -> None:
+def fill(archive: pipeline.Archive, kind: Kind) -> None:
     """Create a fleet with every kind of channel, landing and device blocks, and a quarantine."""
-    kinds = ("bool", "int8", "uint16", "int64", "float32", "float64", "category")
-    schema = pipeline.Schema([pipeline.Channel(kind, kind, units="1") for kind in kinds])
-    partitioning = pipeline.Partitioning("1 day", 2, "1 hour", landing_rows=20, by=by)
+    dtypes = ("bool", "int8", "uint16", "int64", "float32", "float64", "category")
+    schema = pipeline.Schema([pipeline.Channel(dtype, dtype, units="1") for dtype in dtypes])
+    partitioning = pipeline.Partitioning("1 day", 2, "1 hour", landing_rows=20, by=kind.by)
     fleet = archive.create_fleet("golden", schema, partitioning)
     fleet.append(_batch(60, 3, 0), tags={"d0": {"site": "north"}, "d2": {"site": "south"}})
     fleet.append(_batch(4, 4, 30), positions={"source": {"offset": 7}})
     fleet.append(_batch(2, 1, -90), source="late.csv")
     rejected = {"device": [None], "time": [_START.astype(object)], "int8": [1]}
     fleet.append(rejected, source="bad.csv")
+    if kind.anew:
+        fleet.repartition(pipeline.Partitioning("1 hour", 1, landing_rows=20))
+        fleet.repartition(pipeline.Partitioning("1 month", 3, "1 day", landing_rows=20))
+        fleet.append(_batch(5, 5, 90))
 
 
 def _batch(rows: int, devices: int, start: int) -> pa.Table:
@@ -62,12 +76,12 @@ def _batch(rows: int, devices: int, start: int) -> pa.Table:
 
 def main() -> None:
     """Write the folders of the current format that are not there."""
-    for name, by in PARTITIONED_BY.items():
+    for name, kind in KINDS.items():
         folder = FOLDER / name
         if folder.exists():
             print(f"{name} is there already and stays as it is")
             continue
-        fill(pipeline.Archive.create(folder), by)
+        fill(pipeline.Archive.create(folder), kind)
         (folder / "commit.lock").unlink()
         print(f"wrote {name}")
 

@@ -12,7 +12,7 @@ import pipeline
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
-from tests.golden.make_archive import FOLDER, PARTITIONED_BY, fill
+from tests.golden.make_archive import FOLDER, KINDS, fill
 from tests.support import memory_archive, minutes
 
 FORMATS = sorted(path.name for path in FOLDER.iterdir())
@@ -32,7 +32,7 @@ def golden(form: str, tmp_path: Path) -> pipeline.Archive:
 @pytest.fixture(scope="module")
 def today(form: str) -> pipeline.Archive:
     archive = memory_archive()
-    fill(archive, PARTITIONED_BY[form])
+    fill(archive, KINDS[form])
     return archive
 
 

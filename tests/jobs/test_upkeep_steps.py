@@ -134,3 +134,40 @@ def test_unsafe_ages_and_unknown_fleets_fail_the_step(tmp_path: Path) -> None:
         run(tmp_path, {"maintenance": {"fleets": ["halls"]}})
     with pytest.raises(NotFoundError, match="no fleet 'halls'"):
         run(tmp_path, {"verify": {"fleets": ["halls"]}})
+
+
+def test_a_fleet_is_partitioned_anew(tmp_path: Path) -> None:
+    first = run(tmp_path, simulated())
+    before, scheme = first.rows(), first.archive.fleet("rooms").partitioning
+    step = {"fleet": "rooms", "window": "year", "devices_per_block": 3}
+    done = run(tmp_path, {"repartition": step}, "verify", "report")
+    after = done.archive.fleet("rooms").partitioning
+    assert (after.window_length.value, after.devices_per_block) == ("1 year", 3)
+    assert (after.landing_rows, after.by) == (scheme.landing_rows, scheme.by)
+    assert after.summary_length is after.window_length
+    (report,) = steps(done.report, "repartition")
+    assert (report["before"], report["after"]) == (scheme.to_json(), after.to_json())
+    assert report["rows"] == len(before)
+    assert "Re-partitioning" in done.text
+    assert done.rows().equals(before)
+    again = run(tmp_path, {"repartition": step}, "report")
+    assert "nothing to do" in again.text
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{"fleet": "rooms"}, {"fleet": "rooms", "window": "week"}, {"fleet": "rooms", "by": "site"}],
+)
+def test_a_repartitioning_says_what_is_to_change(tmp_path: Path, step: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        run(tmp_path, {"repartition": step})
+
+
+def test_summary_periods_stay_where_they_fit(tmp_path: Path) -> None:
+    given = {"partitioning": {"window": "day", "summary": "hour"}}
+    run(tmp_path, simulated(step=given))
+    step = {"fleet": "rooms", "window": "month", "landing_rows": 1}
+    after = run(tmp_path, {"repartition": step}).archive.fleet("rooms").partitioning
+    assert after.to_json() == {
+        "window": "1 month", "devices_per_block": 256, "summary": "1 hour", "landing_rows": 1
+    }  # fmt: skip

@@ -18,8 +18,8 @@ from pipeline.archive.compaction import CompactionResult
 from pipeline.archive.expiry import DEFAULT_SAFETY, Forgotten, check_ages, forget
 from pipeline.archive.fleet_meta import fleet_names
 from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.leftover_grids import drop_leftovers
 from pipeline.archive.positions import adopt_positions, fold_positions
-from pipeline.archive.repartitioning import drop_leftovers
 from pipeline.archive.thinning import Thinned, apply_retention
 from pipeline.archive.transactions import Commit, Repository
 from pipeline.model.timestamps import to_microseconds

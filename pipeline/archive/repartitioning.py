@@ -12,8 +12,7 @@ maintenance once it has not been touched for longer than a writer may live.
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,8 +21,8 @@ from uuid import uuid4
 
 import zarr
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 
+from pipeline.archive.allowed_partitionings import check_partitioning
 from pipeline.archive.attributes import read_attributes
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.device_registry import DeviceRegistry
@@ -41,16 +40,14 @@ from pipeline.archive.grid_copies import (
     spans,
 )
 from pipeline.archive.layout import FleetLayout
+from pipeline.archive.leftover_grids import MARK, delete_groups, leftovers
 from pipeline.archive.preparing import Memories, PeriodStatistics, Prepared, prepare_stored
-from pipeline.archive.stored_chunks import stored_names
-from pipeline.archive.transactions import Repository
 from pipeline.errors import ArchiveError, ConflictError, InvalidInputError
-from pipeline.model.timestamps import format_time
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START
 
-__all__ = ["RepartitionResult", "drop_leftovers", "repartition"]
+__all__ = ["RepartitionResult", "repartition"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +58,6 @@ _BLOCKS_PER_COMMIT: Final = 2048
 _CELLS_PER_COMMIT: Final = 1 << 20
 # Others wait while these are copied in the last commit.
 _ROWS_IN_LAST: Final = 1 << 17
-_GENERATION: Final = re.compile(r"g[0-9]+")
-_MARK: Final = "repartitioning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,7 @@ def repartition(
         msg = f"rows_at_once is {rows_at_once}; use 1 or more"
         raise InvalidInputError(msg)
     view = store.view()
-    _check(view, scheme)
+    check_partitioning(view, scheme)
     old = view.meta.scheme
     if scheme == old:
         return RepartitionResult()
@@ -145,36 +140,6 @@ def repartition(
         with suppress(ArchiveError):
             run.give_up()
         raise
-
-
-def drop_leftovers(repository: Repository, fleet: str, older_than: datetime) -> int:
-    """Remove what re-partitionings left that were killed; return how many.
-
-    Parameters
-    ----------
-    repository
-        The archive.
-    fleet
-        The fleet's name.
-    older_than
-        With a timezone; what was written to at this moment or later stays.
-    """
-
-    def change(store: Store) -> int:
-        paths = _leftovers(store, load_fleet(store, fleet).layout)
-        marks = [one or {} for one in read_attributes(store, paths)]
-        old = [
-            path
-            for path, mark in zip(paths, marks, strict=True)
-            if _MARK not in mark or datetime.fromisoformat(mark[_MARK]["touched"]) < older_than
-        ]
-        _delete(store, old)
-        return len(old)
-
-    if not _leftovers(snapshot := repository.snapshot().store, load_fleet(snapshot, fleet).layout):
-        return 0
-    metadata = {"fleet": fleet, "kind": "repartition"}
-    return repository.commit(change, f"leftovers of {fleet}", lambda _: metadata)[1]
 
 
 @dataclass(slots=True, eq=False)
@@ -247,13 +212,13 @@ class _Run:
 
         def change(into: Store) -> None:
             if self._is_ours(into):
-                _delete(into, [self.layout.root])
+                delete_groups(into, [self.layout.root])
 
         self._commit(change)
 
     def _begin(self, into: Store) -> None:
         self._current(into)
-        _delete(into, _leftovers(into, self.old.layout))
+        delete_groups(into, leftovers(into, self.old.layout))
         zarr.create_group(into, path=self.layout.root)
         create_grid(into, self.layout, self.old.schema)
         self._touch(into)
@@ -303,7 +268,7 @@ class _Run:
         """
         target, state = self._target(into), FleetState.load(into, self.layout)
         view = FleetView.load(into, "", self.store.name)
-        _check(view, self.layout.scheme)
+        check_partitioning(view, self.layout.scheme)
         if self._deletions()[0] and self._spans_with_dropped():
             raise _BehindError
         pending = _Pending()
@@ -318,8 +283,8 @@ class _Run:
         meta.save_categories(into)
         fleet = zarr.open_group(into, path=self.store.name, mode="r+")
         fleet.attrs["partitioning"] = layout_attribute(self.layout)
-        del zarr.open_group(into, path=self.layout.root, mode="r+").attrs[_MARK]
-        _delete(into, self.old.layout.grid_paths)
+        del zarr.open_group(into, path=self.layout.root, mode="r+").attrs[MARK]
+        delete_groups(into, self.old.layout.grid_paths)
         next_one = self._sequence + len(pending.prepared)
         replace(state, sequence=max(state.sequence, next_one)).save(into, self.layout)
         return before, after
@@ -327,7 +292,7 @@ class _Run:
     def _since_last_look(self, view: FleetView, limit: int | None) -> list[tuple[Span, BlockTable]]:
         found, rows = [], 0
         now = spans(view, self.layout.scheme.window_length)
-        for span in {*now, *self._taken}:
+        for span in sorted({*now, *self._taken}):
             here = now.get(span) or Taken.of(view, span)
             before = self._taken.get(span)
             if before is None and here.kept_from > span.start:
@@ -396,11 +361,11 @@ class _Run:
 
     def _is_ours(self, into: Store) -> bool:
         attributes = read_attributes(into, [self.layout.root])[0] or {}
-        return bool(attributes.get(_MARK, {}).get("run") == self.id)
+        return bool(attributes.get(MARK, {}).get("run") == self.id)
 
     def _touch(self, into: Store) -> None:
         group = zarr.open_group(into, path=self.layout.root, mode="r+")
-        group.attrs[_MARK] = {"run": self.id, "touched": datetime.now(UTC).isoformat()}
+        group.attrs[MARK] = {"run": self.id, "touched": datetime.now(UTC).isoformat()}
 
     def _commit[T](self, change: Callable[[Store], T]) -> tuple[str, T]:
         name = self.store.name
@@ -408,50 +373,6 @@ class _Run:
         done = self.store.repository.commit(change, f"repartition {name}", lambda _: metadata)
         self.result = replace(self.result, commits=self.result.commits + 1)
         return done
-
-
-def _check(view: FleetView, scheme: Partitioning) -> None:
-    """Refuse partitionings that the fleet cannot have.
-
-    Raises
-    ------
-    InvalidInputError
-        If it cannot.
-    """
-    meta, old = view.meta, view.meta.scheme
-    if scheme.by != old.by or (
-        old.by is not None and scheme.devices_per_block != old.devices_per_block
-    ):
-        what = "by" if scheme.by != old.by else "devices_per_block"
-        msg = (
-            f"fleet {meta.name!r} is partitioned by {old.by!r} with {old.devices_per_block} devices per block, "
-            f"and {what} cannot be changed: the codes of its devices follow from it. Create another "
-            "fleet, and append the rows of this one to it"
-        )
-        raise InvalidInputError(msg)
-    layout = FleetLayout(meta.name, scheme)
-    room = layout.index.shape[2] - 1
-    if -(-view.state.devices // scheme.devices_per_block) > room:
-        msg = (
-            f"fleet {meta.name!r} has {view.state.devices} device codes, and there is room for "
-            f"{room} device blocks; use more devices_per_block than {scheme.devices_per_block}"
-        )
-        raise InvalidInputError(msg)
-    kept, stored, asked = meta.retention.raw_from, old.summary_length, scheme.summary_length
-    if kept == GRID_START:
-        return
-    if not stored.nests_in(asked):
-        msg = (
-            f"fleet {meta.name!r}: the statistics of rows that its retention dropped are of each "
-            f"{stored.value}, and shorter periods cannot be made of them; give summary={stored.value!r}"
-        )
-        raise InvalidInputError(msg)
-    if asked.start(asked.number(kept)) != kept:
-        msg = (
-            f"fleet {meta.name!r}: its retention dropped rows before {format_time(kept)}, which lies "
-            f"inside of a period of {asked.value}; give summary={stored.value!r}"
-        )
-        raise InvalidInputError(msg)
 
 
 def _with_landing_rows(
@@ -470,14 +391,3 @@ def _with_landing_rows(
     metadata = {"fleet": store.name, "kind": "repartition"}
     snapshot, _ = store.repository.commit(change, f"repartition {store.name}", lambda _: metadata)
     return RepartitionResult(snapshot, commits=1)
-
-
-def _leftovers(store: Store, layout: FleetLayout) -> list[str]:
-    """Return the paths of grids that the fleet does not name."""
-    names = (name for name in stored_names(store, layout.name) if _GENERATION.fullmatch(name))
-    return [path for name in names if (path := f"{layout.name}/{name}") != layout.root]
-
-
-def _delete(store: Store, paths: Sequence[str]) -> None:
-    for path in paths:
-        sync(store.delete_dir(path))

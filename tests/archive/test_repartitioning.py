@@ -19,7 +19,8 @@ import pipeline
 from pipeline.archive import repartitioning
 from pipeline.archive.block_reader import FetchedBlocks
 from pipeline.archive.fleet_store import FleetStore
-from pipeline.archive.repartitioning import RepartitionResult, drop_leftovers, repartition
+from pipeline.archive.leftover_grids import drop_leftovers
+from pipeline.archive.repartitioning import RepartitionResult, repartition
 from pipeline.archive.stored_chunks import stored_chunks, stored_names
 from pipeline.archive.tables import Table
 from pipeline.archive.thinning import apply_retention

@@ -128,7 +128,7 @@ def test_thirty_kills_of_driver_worker_and_cluster(tmp_path: Path) -> None:
         step={"fragments_per_commit": 2, "duplicates": "keep_all"},
     )
     kill_some(tmp_path / "killed", step, ["driver", "worker", "cluster"] * 10, random.Random(6))
-    check_resumed(tmp_path / "killed", step, run(tmp_path / "undisturbed", step).rows())
+    check_resumed(tmp_path / "killed", step, run(tmp_path / "embedded", step).rows())
 
 
 def kill_some(folder: Path, step: Any, victims: list[str], chance: random.Random) -> None:
@@ -174,6 +174,21 @@ def check_resumed(folder: Path, step: Any, expected: pa.Table) -> None:
     assert resumed.rows().equals(expected)
     answer = resumed.archive.fleet("rooms").aggregate({"temperature": "count"}, by=[])
     assert answer["temperature_count"] == len(expected)
+    check_swept(resumed.archive, run(folder.parent / "undisturbed", step, **LOCAL).archive)
+
+
+def check_swept(killed: Archive, undisturbed: Archive) -> None:
+    """After maintenance, nothing is left of what killed writers had begun."""
+    for archive in (killed, undisturbed):
+        archive.maintain(history="0 s", safety="0 s", compact=False, alone=True)
+        report = archive.verify()
+        assert report.is_clean, report.problems[:3]
+    chunks = [
+        sorted(path.stat().st_size for path in Path(archive.url).glob("chunks/*"))
+        for archive in (killed, undisturbed)
+    ]
+    assert chunks[0] == chunks[1]
+    assert not list(Path(killed.url).rglob("*#*"))
 
 
 def appends(url: str, options: dict[str, Any] | None = None) -> int:

@@ -33,7 +33,18 @@ def ask_aggregate(archive: Archive, step: AggregateStep) -> QuestionReport:
     """
     fleet = archive.fleet(step.fleet)
     return _ask(
-        lambda: fleet.aggregate(step.statistics, step.every, step.devices, step.time, step.by),
+        lambda: fleet.aggregate(
+            step.statistics,
+            step.every,
+            step.devices,
+            step.time,
+            step.by,
+            window=step.window,
+            origin=step.origin,
+            timezone=step.timezone,
+            gap=step.gap,
+            fill=step.fill or "null",
+        ),
         "aggregate",
         step,
         _aggregate_title(step),
@@ -86,7 +97,10 @@ def _aggregate_title(step: AggregateStep) -> str:
         f"{name if isinstance(name, str) else ', '.join(name)} of {channel}"
         for channel, name in step.statistics.items()
     ]
-    every = f" every {step.every}" if step.every else ""
+    every = (
+        f" every {step.every}" if step.every else f" by session ({step.gap})" if step.gap else ""
+    )
+    every += f" over {step.window}" if step.window else ""
     by = [step.by] if isinstance(step.by, str) else step.by
     grouped = "" if by is None else f" by {', '.join(by)}" if by else " together"
     return f"{'; '.join(asked)}{every}, {_devices(step.devices)}{grouped}"

@@ -126,6 +126,11 @@ class AggregateStep(_Question):
     every: str | None = None
     time: tuple[str | None, str | None] | None = None
     by: str | tuple[str, ...] | None = None
+    window: str | None = None
+    origin: str | None = None
+    timezone: str | None = None
+    gap: str | None = None
+    fill: Literal["null", "none", "previous", "linear"] | None = None
 
 
 class LatestStep(_Question):

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
@@ -114,7 +115,7 @@ class Statistic:
             return cls(name, name)
         found = _PERCENTILE.fullmatch(name)
         if found is not None and float(found[1]) <= 100:
-            return cls(name, "percentile", float(found[1]) / 100)
+            return cls(name, "percentile", float(Decimal(found[1]) / 100))
         bracketed = _HISTOGRAM.fullmatch(name)
         if bracketed is not None:
             return histogram(_numbers(bracketed[1], text))

@@ -102,7 +102,8 @@ def _checked(view: FleetView, channel: str, points: int, method: str) -> _Method
     if view.meta.schema[channel].dtype in ("bool", "category"):
         msg = f"channel {channel!r} holds no numbers to plot; read() its rows"
         raise InvalidInputError(msg)
-    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
+    given: Any = points
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 2:
         msg = f"points={points!r}; ask for a whole number of points, 2 or more"
         raise InvalidInputError(msg)
     if method not in METHODS:

@@ -104,4 +104,5 @@ def min_max(time: NDArray[np.int64], values: NDArray[Any], points: int) -> NDArr
 def _first_of_each(wanted: NDArray[np.bool_], run: NDArray[np.int64]) -> NDArray[np.int64]:
     at = np.flatnonzero(wanted)
     first = np.append(True, run[at][1:] != run[at][:-1])
-    return at[first]
+    chosen: NDArray[np.int64] = at[first]
+    return chosen

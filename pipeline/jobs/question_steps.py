@@ -16,9 +16,9 @@ import xarray as xr
 from pipeline.api.archive import Archive
 from pipeline.errors import JobError
 from pipeline.jobs.reports import QuestionReport
-from pipeline.jobs.step_options import AggregateStep, LatestStep
+from pipeline.jobs.step_options import AggregateStep, DownsampleStep, LatestStep
 
-__all__ = ["ask_aggregate", "ask_latest", "excerpt", "write_answer"]
+__all__ = ["ask_aggregate", "ask_downsample", "ask_latest", "excerpt", "write_answer"]
 
 _SHOWN: Final = 3
 
@@ -64,8 +64,34 @@ def ask_latest(archive: Archive, step: LatestStep) -> QuestionReport:
     return _ask(lambda: fleet.latest(step.devices, step.channels), "latest", step, title)
 
 
+def ask_downsample(archive: Archive, step: DownsampleStep) -> QuestionReport:
+    """Ask for readings to plot, time it, and write the answer if the step says where.
+
+    Raises
+    ------
+    ArchiveError
+        If the question makes no sense, or the answer cannot be written.
+    """
+    fleet = archive.fleet(step.fleet)
+    return _ask(
+        lambda: fleet.downsample(
+            step.channel,
+            points=step.points,
+            method=step.method,
+            devices=step.devices,
+            time=step.time,
+        ),
+        "downsample",
+        step,
+        f"{step.points} points of {step.channel} to plot, {_devices(step.devices)}",
+    )
+
+
 def _ask(
-    question: Callable[[], xr.Dataset], kind: str, step: AggregateStep | LatestStep, title: str
+    question: Callable[[], xr.Dataset],
+    kind: str,
+    step: AggregateStep | LatestStep | DownsampleStep,
+    title: str,
 ) -> QuestionReport:
     latencies = []
     for _ in range(step.repeat):

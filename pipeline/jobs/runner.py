@@ -19,9 +19,15 @@ from pipeline.jobs.job_file import LoadedJob
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
-from pipeline.jobs.question_steps import ask_aggregate, ask_latest
+from pipeline.jobs.question_steps import ask_aggregate, ask_downsample, ask_latest
 from pipeline.jobs.reports import ImportReport, QuestionReport, write_report
-from pipeline.jobs.step_options import AggregateStep, ImportStep, LatestStep, ReportStep
+from pipeline.jobs.step_options import (
+    AggregateStep,
+    DownsampleStep,
+    ImportStep,
+    LatestStep,
+    ReportStep,
+)
 
 __all__ = ["STEPS", "run_job"]
 
@@ -120,6 +126,10 @@ def _latest(run: _Run, opened: JobArchive, step: LatestStep) -> None:
     run.add(ask_latest(opened.archive, step))
 
 
+def _downsample(run: _Run, opened: JobArchive, step: DownsampleStep) -> None:
+    run.add(ask_downsample(opened.archive, step))
+
+
 def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
     text = report_text(
         step.title or run.loaded.path.stem,
@@ -137,6 +147,7 @@ STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     ImportStep: _import,
     AggregateStep: _aggregate,
     LatestStep: _latest,
+    DownsampleStep: _downsample,
     ReportStep: _report,
 }
 """What runs each kind of step."""

@@ -18,6 +18,7 @@ from pipeline.schema.channels import Channel, Schema
 
 __all__ = [
     "AggregateStep",
+    "DownsampleStep",
     "ImportStep",
     "LatestStep",
     "PartitioningOptions",
@@ -139,6 +140,15 @@ class LatestStep(_Question):
     channels: tuple[str, ...] | None = None
 
 
+class DownsampleStep(_Question):
+    """Readings for a plot; see `pipeline.api.fleet.Fleet.downsample`."""
+
+    channel: str
+    points: int = Field(ge=2)
+    method: Literal["lttb", "minmax"] = "lttb"
+    time: tuple[str | None, str | None] | None = None
+
+
 class ReportStep(Options):
     """Print what the steps so far have done, for people.
 
@@ -160,4 +170,5 @@ class StepChoice(Choice):
     import_: ImportStep | None = Field(default=None, alias="import")
     aggregate: AggregateStep | None = None
     latest: LatestStep | None = None
+    downsample: DownsampleStep | None = None
     report: ReportStep | None = None

@@ -140,11 +140,13 @@ def test_days_of_summer_time() -> None:
 def test_fixed_bins_equal_those_of_pandas(
     every: str, start: int, length: int, origin: int | None
 ) -> None:
-    given_origin = None if origin is None else np.datetime64(origin, "us")
-    windows = make_windows(every, start, start + length, origin=given_origin)
+    given_origin = np.datetime64(origin or 0, "us")
+    windows = make_windows(
+        every, start, start + length, origin=None if origin is None else given_origin
+    )
     covers(windows, start, start + length)
     index = pd.DatetimeIndex(np.array([start, start + length - 1]).astype("M8[us]"))
-    anchor = pd.Timestamp("1970-01-01") if origin is None else pd.Timestamp(given_origin)
+    anchor = pd.Timestamp(given_origin)
     step = pd.Timedelta(every)
     first = anchor + (index[0] - anchor) // step * step
     assert windows.starts[0] == int(first.to_datetime64().astype("M8[us]").astype(np.int64))

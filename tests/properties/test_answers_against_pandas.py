@@ -133,10 +133,10 @@ def check_cell(
                 assert gone(found)
         elif name.startswith("time_weighted_mean"):
             linear = name == "time_weighted_mean"
-            totals = [course.weighted(start, stop, linear) for course in courses]
-            seconds = sum(part for _, part in totals)
+            signals = [course.weighted(start, stop, linear) for course in courses]
+            seconds = sum(part for _, part in signals)
             if seconds:
-                near(found, math.fsum(total for total, _ in totals) / seconds, scale)
+                near(found, math.fsum(total for total, _ in signals) / seconds, scale)
             else:
                 assert gone(found)
         elif not values:
@@ -246,9 +246,9 @@ def test_answers_equal_those_of_the_rows(
                 assert tables[f"{channel}_distinct"][at, number] == len(set(values))
                 lasted = [course.in_state(start, stop) for course in courses[channel]]
                 states = answer[f"{channel}_state"].values.tolist()
-                wanted = [sum(part.get(state, 0.0) for part in lasted) for state in states]
+                durations = [sum(part.get(state, 0.0) for part in lasted) for state in states]
                 found_seconds = tables[f"{channel}_time_in_state"][at, number]
-                np.testing.assert_allclose(found_seconds, wanted, rtol=1e-9)
+                np.testing.assert_allclose(found_seconds, durations, rtol=1e-9)
                 assert set().union(*lasted) <= set(states)
     if "window" in options:
         assert seen >= len(frame)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from pipeline.summaries.merging import runs_of
 
 __all__ = ["distinct_pairs", "percentiles"]
+
+_FEW: Final = 16
+"""Runs so few that they are sorted one by one."""
 
 
 def percentiles(
@@ -40,9 +43,7 @@ def percentiles(
     result = np.full((len(quantiles), size), np.nan)
     if len(cells) == 0:
         return result
-    order = np.lexsort((values, cells))
-    ordered, sorted_values = cells[order], values[order]
-    starts = runs_of(ordered)
+    ordered, sorted_values, starts = _sorted(cells, values)
     last = np.diff(starts, append=len(ordered)) - 1
     filled = ordered[starts]
     for at, quantile in enumerate(quantiles):
@@ -64,10 +65,46 @@ def distinct_pairs(
     cells, values
         Shape (rows,), in any order; values without NaN.
     """
-    order = np.lexsort((values, cells))
-    ordered, sorted_values = cells[order], values[order]
+    ordered, sorted_values, _ = _sorted(cells, values)
     starts = runs_of(ordered, sorted_values)
     return ordered[starts], sorted_values[starts]
+
+
+def _sorted(
+    cells: NDArray[np.int64], values: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+    """Return cells and values sorted by both, and where the run of each cell starts."""
+    if (cells[1:] < cells[:-1]).any():
+        order = np.argsort(cells, kind="stable")
+        cells, values = cells[order], values[order]
+    starts = runs_of(cells)
+    return cells, _sorted_runs(values, starts, np.diff(starts, append=len(cells))), starts
+
+
+def _sorted_runs(
+    values: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Return values with every run sorted.
+
+    Runs of about one length are sorted as the rows of a matrix, for which NumPy has vector
+    instructions; sorting rows by cell and value together took five times as long.
+    """
+    result = values.copy()
+    classes = np.ceil(np.log2(np.maximum(lengths, 1))).astype(np.int64)
+    top = values.dtype.type(np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
+    for size in np.unique(classes[lengths > 1]).tolist():
+        members = np.flatnonzero(classes == size)
+        if len(members) < _FEW:
+            for start, length in zip(starts[members], lengths[members], strict=True):
+                result[start : start + length].sort()
+            continue
+        columns = np.arange(int(lengths[members].max()))
+        inside = columns < lengths[members][:, None]
+        at = starts[members][:, None] + columns
+        matrix = np.where(inside, values[np.minimum(at, len(values) - 1)], top)
+        matrix.sort(axis=1)
+        result[at[inside]] = matrix[inside]
+    return result
 
 
 def _between(

@@ -87,6 +87,10 @@ def test_lttb_equals_the_reference(points: int) -> None:
     assert largest_triangles(time, values, points).tolist() == wanted
 
 
+def test_two_points_are_both_ends() -> None:
+    assert largest_triangles(np.arange(9), np.arange(9.0), 2).tolist() == [0, 8]
+
+
 def test_a_spike_stays() -> None:
     values = np.zeros(10_000)
     values[5_432] = 1.0

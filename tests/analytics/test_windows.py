@@ -123,6 +123,14 @@ def test_short_bins_begin_where_the_clock_shows_a_multiple(
             assert moment in windows.panes.edges
 
 
+def test_short_bins_where_midnight_was_skipped() -> None:
+    windows = make_windows(
+        "6h", us("2018-11-03T21"), us("2018-11-04T12"), timezone="America/Sao_Paulo"
+    )
+    shown = [local(at, "America/Sao_Paulo").isoformat() for at in windows.starts.tolist()]
+    assert shown == ["2018-11-03T18:00:00", "2018-11-04T01:00:00", "2018-11-04T06:00:00"]
+
+
 def test_days_of_summer_time() -> None:
     spring = make_windows("1 day", us("2024-03-30"), us("2024-04-02"), timezone="Europe/Berlin")
     assert (np.diff(spring.panes.edges) // HOUR).tolist() == [24, 23, 24, 24]
@@ -260,6 +268,7 @@ def test_bins_tell_which_periods_they_hold() -> None:
         ("1h", {"window": "1h 1us"}, "longer bins"),
         ("1 month", {"origin": "2024-01-30"}, "after the 28th"),
         ("1h", {"origin": "soon"}, "soon"),
+        ("1h", {"origin": "soon", "timezone": "UTC"}, "soon"),
         (None, {"window": "1h"}, "give every="),
         (None, {"timezone": "UTC"}, "give every="),
         (None, {"origin": "2024-01-01"}, "give every="),

@@ -251,7 +251,7 @@ class Arithmetic:
 def _inverse(power: float) -> tuple[float, float]:
     """Return the inverse of `power` rounded down, and the rest, 0 and 0 if they are no use.
 
-    They are as good as those of `pipeline.codecs.lanes.division`, but neither is negative, so
+    They are as good as those of `pipeline.codecs.pointwise.division`, but neither is negative, so
     that infinities and negative zeros come out as divided, too.
     """
     if not 1.0 <= power < _SURE or power != int(power):

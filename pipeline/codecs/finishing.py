@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.codecs.arithmetic import OVER, TIMES, Arithmetic, Decimal, Step
 from pipeline.codecs.cursor import Cursor
 from pipeline.codecs.images import Numbers
-from pipeline.codecs.lanes import NUMBERS, Mapping, division
+from pipeline.codecs.pointwise import NUMBERS, Mapping, division
 from pipeline.codecs.series import Finish, read_part
 from pipeline.codecs.transforms import (
     NESTED,

@@ -82,8 +82,6 @@ Duda: Asymmetric numeral systems, arXiv:1311.2540 (2013). Collet, Kucherawy: RFC
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -91,6 +89,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor, varint
+from pipeline.codecs.pointwise import Mapping
 from pipeline.errors import CorruptBlockError
 
 __all__ = [
@@ -106,7 +105,6 @@ __all__ = [
     "MOST_OUTLIERS",
     "MOST_PLANES",
     "NONE",
-    "NUMBERS",
     "PAIRS",
     "PLANES",
     "PREDICTORS",
@@ -115,9 +113,7 @@ __all__ = [
     "SPARE_WORDS",
     "LanePredictor",
     "Lanes",
-    "Mapping",
     "decode_whole",
-    "division",
     "read_lanes",
 ]  # fmt: skip
 
@@ -172,10 +168,8 @@ _WRONG: Final = {
     7: "a bit stream that is cut short",
 }
 _PARAMETERS: Final = (SMOOTHING, GRID)
-_NO_LOOKUP: Final = np.zeros(1, np.int64)
 _NO_NUMBERS: Final = np.empty(0, np.int64)
 _NUMBER: Final = np.dtype(np.int64)
-_SURE: Final = 2.0**75
 
 
 class LanePredictor(NamedTuple):
@@ -205,58 +199,6 @@ class LanePredictor(NamedTuple):
         """Return the parameters as they stand in the stream."""
         shift = bytes((self.shift,)) if self.id in _PARAMETERS else b""
         return shift + varint(self.period) if self.id == GRID else shift
-
-
-class Mapping(NamedTuple):
-    """How a kernel turns numbers into the bits of values on its way.
-
-    Attributes
-    ----------
-    kind : int
-        See `pipeline.codecs.kernels.bins_decode.decode_lanes`.
-    power : float
-        What decimals are divided by.
-    inverse, rest : float
-        Its inverse, and what that lacks; both 0 where they would not make the same quotients.
-    lookup : ndarray of int64
-        Bits of the values that numbers stand for.
-    """
-
-    kind: int = 0
-    power: float = 1.0
-    inverse: float = 0.0
-    rest: float = 0.0
-    lookup: NDArray[np.int64] = _NO_LOOKUP
-
-
-NUMBERS: Final = Mapping()
-"""Numbers are the values."""
-
-
-@lru_cache(maxsize=256)
-def division(power: float, single: bool) -> Mapping:
-    """Return the mapping that divides by `power`, and with `single` rounds through float32.
-
-    ``number * inverse + number * rest``, rounded once, is off by less than 2**-105 of itself
-    before it is rounded, and ``number / power`` is no nearer to a tie of float64 than
-    ``2**-54 / odd`` of itself, where power is ``odd`` times a power of two: so for
-    ``odd < 2**51`` both are rounded to the same. Numbers are whole and below 2**64, and powers
-    below 2**75, so nothing on the way is too small for all of its bits. The inverse is 0 for
-    other powers: these have to be divided by.
-
-    References
-    ----------
-    Brisebarre, Muller, Raina: Accelerating correctly rounded floating-point division when the
-    divisor is known in advance, IEEE Transactions on Computers 53 (2004).
-    """
-    kind = 2 if single else 1
-    if not 1.0 <= power < _SURE or power != int(power):
-        return Mapping(kind, power)
-    odd = int(power) >> ((int(power) & -int(power)).bit_length() - 1)
-    if odd >= 1 << 51:
-        return Mapping(kind, power)
-    inverse = 1.0 / power
-    return Mapping(kind, power, inverse, float(Fraction(1, int(power)) - Fraction(inverse)))
 
 
 @dataclass(frozen=True)

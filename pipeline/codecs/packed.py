@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD
-from pipeline.codecs.lanes import NUMBERS, Mapping
+from pipeline.codecs.pointwise import NUMBERS, Mapping
 from pipeline.codecs.predictors import Predictor
 from pipeline.errors import CorruptBlockError
 

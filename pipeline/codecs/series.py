@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from pipeline.codecs._load import kernel
 from pipeline.codecs.cursor import WORD, Cursor
 from pipeline.codecs.entropy import CONSTANT, ENTROPY, VARINTS
-from pipeline.codecs.lanes import NUMBERS, Lanes, Mapping, decode_whole, read_lanes
+from pipeline.codecs.lanes import Lanes, decode_whole, read_lanes
 from pipeline.codecs.lists import read_lists
+from pipeline.codecs.pointwise import NUMBERS, Mapping
 from pipeline.codecs.predictors import PREDICTORS, scaled
 from pipeline.codecs.streams import decode_stream, describe_stream
 from pipeline.errors import CorruptBlockError

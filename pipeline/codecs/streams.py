@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.cursor import Cursor, signed_varint, sized, varint
 from pipeline.codecs.entropy import BIT_PLANES, CODES, CONSTANT, ENTROPY, RAW, VARINTS, is_constant
-from pipeline.codecs.lanes import NUMBERS, Mapping
 from pipeline.codecs.packed import NUMBER, unpack
+from pipeline.codecs.pointwise import NUMBERS, Mapping
 from pipeline.codecs.predictors import Predictor
 from pipeline.codecs.scaling import Scaled, scale_down
 from pipeline.errors import CorruptBlockError

@@ -32,7 +32,8 @@ from numba import config
 
 from pipeline.codecs.block import decode_block, describe, read_header, read_pieces
 from pipeline.codecs.cursor import Cursor
-from pipeline.codecs.lanes import Mapping, read_lanes
+from pipeline.codecs.lanes import read_lanes
+from pipeline.codecs.pointwise import Mapping
 from pipeline.codecs.statistics import PIECE_ROWS
 from pipeline.errors import CorruptBlockError
 from tests.codecs.fuzz_blocks import make, seed_blocks

@@ -244,3 +244,12 @@ RUN_ON = bytes.fromhex(
 def test_numbers_that_run_on_beyond_the_header() -> None:
     with pytest.raises(CorruptBlockError):
         decode_block(RUN_ON)
+
+
+@pytest.mark.parametrize("bits", [*range(46, 64)])
+@pytest.mark.parametrize("section", [2, 200])
+def test_lengths_that_no_place_can_be_moved_by(bits: int, section: int) -> None:
+    size = (1 << bits) - 3
+    payload = bytes((section,)) + varint(size) + b"\x01\x0a\x01\x00" * 8
+    with pytest.raises(CorruptBlockError, match="needs .* bytes where"):
+        decode_block(assemble("int8", 3, (0, 0, 0), payload))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.bins_values import as_all, map_tile, write_values
 from pipeline.codecs.kernels.bits import load
-from pipeline.codecs.lanes import Mapping, division
+from pipeline.codecs.pointwise import Mapping, division
 
 POWERS = [float(10**digits) for digits in range(23)]
 OTHERS = [1.0, 3.0, 7.0, 3600.0, 2.0**51 - 1, 2.0**51 + 1, 2.0**74, 3 * 2.0**60, 1e22, 2.0**76]

@@ -16,7 +16,8 @@ from pipeline.codecs.block import decode_block, describe, read_header
 from pipeline.codecs.cursor import Cursor, sized
 from pipeline.codecs.entropy import ENTROPY
 from pipeline.codecs.frame import MAX_ROWS
-from pipeline.codecs.lanes import NONE, PREDICTORS, Mapping, read_lanes
+from pipeline.codecs.lanes import NONE, PREDICTORS, read_lanes
+from pipeline.codecs.pointwise import Mapping
 from pipeline.codecs.series import BINS, INHERITED, LIST, RUNS
 from pipeline.errors import CorruptBlockError
 from tests.codecs.block_columns import assemble

@@ -23,10 +23,10 @@ from pipeline.codecs.lanes import (
     SMOOTHING,
     LanePredictor,
     Lanes,
-    Mapping,
     read_lanes,
 )
 from pipeline.codecs.lanes_encode import Modelled, model_lanes
+from pipeline.codecs.pointwise import Mapping
 from pipeline.errors import CorruptBlockError
 from tests.codecs.hard_numbers import INTERPRETED, SERIES, SIZES, series
 

@@ -16,7 +16,6 @@ from pipeline.codecs.lanes import (
     LANES,
     MOST_PLANES,
     NONE,
-    NUMBERS,
     PAIRS,
     PLANES,
     SMOOTHING,
@@ -26,6 +25,7 @@ from pipeline.codecs.lanes import (
 )
 from pipeline.codecs.lanes_bins import BINS_OF_NUMBERS, BINS_OF_PAIRS, BINS_OF_ROWS, Known
 from pipeline.codecs.lanes_encode import Modelled, model_lanes
+from pipeline.codecs.pointwise import NUMBERS
 from pipeline.codecs.series import INHERITED
 from tests.codecs.block_columns import same_bits
 from tests.codecs.plane_columns import COLUMNS, column, encoded, other_choices

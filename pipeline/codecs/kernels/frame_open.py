@@ -28,10 +28,13 @@ _REMAINDERS = _remainders()
 
 @part
 def _number(data: NDArray[np.uint8], at: int, place: NDArray[np.int64]) -> int:
-    """Return the LEB128 number at `at`, of at most 62 bits, or -1; `place` receives its end."""
+    """Return the LEB128 number at `at`, of at most 49 bits, or -1; `place` receives its end.
+
+    With more bits a length could not be added to a place without an overflow.
+    """
     number = np.int64(0)
     shift = np.int64(0)
-    while at < data.size and shift < 62:
+    while at < data.size and shift < 49:
         byte = np.int64(data[at])
         at += 1
         number |= (byte & 127) << shift

@@ -58,6 +58,10 @@ class CountingStore(WrapperStore[Store]):
         self.reads.append(key if byte_range is None else f"{key}[{byte_range}]")
         return await super().get(key, prototype, byte_range)
 
+    async def getsize(self, key: str) -> int:
+        """Ask for a size, which is no read."""
+        return await self._store.getsize(key)
+
     def raw_reads(self) -> Iterator[str]:
         """Yield the keys of raw chunks that were read."""
         return (key for key in self.reads if "/raw/" in key and "/c/" in key)

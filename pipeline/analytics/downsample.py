@@ -120,7 +120,7 @@ def _by_device(
     view: FleetView, channel: str, selection: Selection
 ) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Return times and values of every device that was asked for."""
-    codes = np.flatnonzero(group_devices(view.registry, selection.codes, []).of_code >= 0)
+    codes = group_devices(view.registry, selection.codes, []).codes
     nothing = (np.zeros(0, np.int64), np.zeros(0, _dtype(view, channel)))
     parts: list[list[tuple[NDArray[np.int64], NDArray[Any]]]] = [[nothing] for _ in codes]
     for unit in view.units(selection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +24,23 @@ class Groups:
         Name of the dimension along groups; None if all devices are one group.
     coordinates
         Text coordinates along it.
-    of_code
-        ``int64``, shape (devices of the fleet,): the group of each device code, -1 for devices
-        that were not asked for.
+    codes
+        ``int64``, ascending: the devices that were asked for.
+    of_device
+        ``int64``, shape (devices that were asked for,): the group of each.
     size
         Number of groups.
     """
 
     dimension: str | None
     coordinates: Mapping[str, Sequence[str]]
-    of_code: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    of_device: NDArray[np.int64]
     size: int
+
+    def of_codes(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the groups of devices that were asked for."""
+        return self.of_device[np.searchsorted(self.codes, codes)]
 
 
 def group_devices(
@@ -56,19 +63,17 @@ def group_devices(
     NotFoundError
         If a tag is unknown.
     """
-    chosen = np.arange(len(registry)) if codes is None else codes
-    of_code = np.full(len(registry), -1, np.int64)
+    chosen = registry.all_codes() if codes is None else codes
     if by is None:
-        of_code[chosen] = np.arange(len(chosen))
-        ids = [registry.ids[code] for code in chosen.tolist()]
-        return Groups("device", {"device": ids}, of_code, len(chosen))
+        ids = registry.ids_of(chosen).tolist()
+        return Groups("device", {"device": ids}, chosen, np.arange(len(chosen)), len(chosen))
     if not by:
-        of_code[chosen] = 0
-        return Groups(None, {}, of_code, 1)
-    columns = [registry.tag(name) for name in by]
-    keys = [tuple(column[code] for column in columns) for code in chosen.tolist()]
+        return Groups(None, {}, chosen, np.zeros(len(chosen), np.int64), 1)
+    columns = registry.tags_of(by, chosen)
+    keys = list(zip(*(columns[name].tolist() for name in by), strict=True))
     distinct = sorted(set(keys))
     position = {key: at for at, key in enumerate(distinct)}
-    of_code[chosen] = [position[key] for key in keys]
+    of_device = np.array([position[key] for key in keys], np.int64)
     coordinates = {name: [key[at] for key in distinct] for at, name in enumerate(by)}
-    return Groups(by[0] if len(by) == 1 else "group", coordinates, of_code, len(distinct))
+    dimension = by[0] if len(by) == 1 else "group"
+    return Groups(dimension, coordinates, chosen, of_device, len(distinct))

@@ -39,7 +39,7 @@ def latest(
         its newest value that is not missing, which may be older than ``time``.
     """
     names = list(view.meta.schema.names if channels is None else channels)
-    chosen = np.arange(len(view.registry)) if codes is None else codes
+    chosen = view.registry.all_codes() if codes is None else codes
     search = _Search(view, chosen, names)
     for periods in _newest_first(view):
         if search.is_complete:
@@ -84,7 +84,7 @@ class _Search:
 
     def dataset(self) -> xr.Dataset:
         view = self._view
-        ids = np.array([view.registry.ids[code] for code in self._codes.tolist()], dtype=object)
+        ids = view.registry.ids_of(self._codes)
         dataset = xr.Dataset(
             coords={"device": ("device", ids.astype(str))}, attrs=dataset_attributes(view)
         )

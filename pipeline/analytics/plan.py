@@ -8,7 +8,7 @@ a block that lies inside one bin and one group is answered by the statistics in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,17 @@ from pipeline.archive.read_units import ReadUnit
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.scheme import Partitioning
 
-__all__ = ["QueryPlan", "headers_answer", "plan_query"]
+__all__ = [
+    "FromHeaders",
+    "FromRows",
+    "FromSummaries",
+    "QueryPlan",
+    "Step",
+    "headers_answer",
+    "plan_query",
+    "plan_rows",
+    "plan_steps",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,61 @@ class QueryPlan:
 
     summaries: tuple[range, ...]
     decode: tuple[Selection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FromSummaries:
+    """Stored summaries answer some periods."""
+
+    periods: range
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FromHeaders:
+    """The statistics in the headers of some blocks answer."""
+
+    blocks: BlockTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FromRows:
+    """Rows of a unit have to be decoded, those that are selected."""
+
+    unit: ReadUnit
+    selection: Selection
+
+
+type Step = FromSummaries | FromHeaders | FromRows
+
+
+def plan_steps(
+    plan: QueryPlan,
+    units: Callable[[Selection], Iterator[ReadUnit]],
+    bins: Bins,
+    one_group: bool,
+) -> Iterator[Step]:
+    """Yield what is to be done for an aggregate.
+
+    Parameters
+    ----------
+    plan
+        From `plan_query`.
+    units
+        Returns the units that hold rows of a selection.
+    bins
+        Bins that cover the selections' time range.
+    one_group
+        Whether all devices are aggregated together.
+    """
+    yield from map(FromSummaries, plan.summaries)
+    for part in plan.decode:
+        for unit in units(part):
+            by_header = headers_answer(unit, part, bins, one_group)
+            if by_header.any():
+                yield FromHeaders(unit.blocks.take(by_header))
+            if not by_header.all():
+                rest = unit.blocks.take(~by_header)
+                yield FromRows(ReadUnit(rest, unit.first_code, unit.last_code), part)
 
 
 def plan_query(
@@ -82,6 +147,21 @@ def plan_query(
         for run in _runs(ragged)
     )
     return QueryPlan(tuple(_runs(numbers[covered])), tuple(decode))
+
+
+def plan_rows(selection: Selection, bounds: tuple[int, int]) -> QueryPlan:
+    """Return the plan of a query that no summary answers: everything is decoded.
+
+    Parameters
+    ----------
+    selection
+        Times and devices asked for.
+    bounds
+        Half-open range in which the fleet has rows, in microseconds since 1970-01-01 UTC.
+    """
+    start, stop = max(selection.start, bounds[0]), min(selection.stop, bounds[1])
+    decode = () if start >= stop else (Selection(start, stop, selection.codes),)
+    return QueryPlan((), decode)
 
 
 def headers_answer(

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.analytics.collectors import (
     Collector,
@@ -30,28 +29,12 @@ from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import storage_dtype
-from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic
 
-__all__ = ["RowQuery", "plan_rows", "states_of"]
+__all__ = ["RowQuery", "states_of"]
 
 _MAX_CELLS: Final = 50_000_000
 _ORDERED: Final = ("median", "percentile", "distinct")
-
-
-def plan_rows(selection: Selection, bounds: tuple[int, int]) -> QueryPlan:
-    """Return the plan of a query that no summary answers: everything is decoded.
-
-    Parameters
-    ----------
-    selection
-        Times and devices asked for.
-    bounds
-        Half-open range in which the fleet has rows, in microseconds since 1970-01-01 UTC.
-    """
-    start, stop = max(selection.start, bounds[0]), min(selection.stop, bounds[1])
-    decode = () if start >= stop else (Selection(start, stop, selection.codes),)
-    return QueryPlan((), decode)
 
 
 def states_of(view: FleetView, channel: str) -> list[str] | list[bool]:
@@ -118,11 +101,11 @@ class RowQuery:
         return self._collectors[channel][statistic].result(statistic, self.shape)
 
     def _add(self, rows: Rows) -> None:
-        series = np.searchsorted(self._codes(), rows.codes).astype(np.int64)
+        series = np.searchsorted(self.groups.codes, rows.codes).astype(np.int64)
         if isinstance(self.axis, Sessions):
             bins, group = self.axis.assign(series, rows.time), np.zeros_like(series)
         else:
-            bins, group = self.axis.panes.numbers(rows.time), self._of_series()[series]
+            bins, group = self.axis.panes.numbers(rows.time), self.groups.of_device[series]
         cells = CellRows(series, group, bins, rows.time)
         stored = [name for name, found in self.wanted.items() if any(s.is_stored for s in found)]
         if isinstance(self.axis, Sessions):
@@ -140,12 +123,6 @@ class RowQuery:
         for collectors in self._collectors.values():
             for collector in dict.fromkeys(collectors.values()):
                 collector.close(pane)
-
-    def _codes(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self.groups.of_code >= 0)
-
-    def _of_series(self) -> NDArray[np.int64]:
-        return self.groups.of_code[self._codes()]
 
     def _collectors_of(
         self, channel: str, statistics: Sequence[Statistic]
@@ -174,7 +151,7 @@ class RowQuery:
                 states = len(states_of(self.view, channel))
                 self._check_parts(channel, statistic, states)
         by_session = isinstance(self.axis, Sessions)
-        of_series = self._of_series()
+        of_series = self.groups.of_device
         return CourseCollector(
             statistics,
             len(of_series),

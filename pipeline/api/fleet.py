@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import xarray as xr
 
-from pipeline.analytics.aggregate import Asked, aggregate
+from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.downsample import downsample
+from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
 from pipeline.analytics.latest import latest
+from pipeline.analytics.query import Asked
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.fleet_store import FleetStore
@@ -20,6 +22,7 @@ from pipeline.archive.quarantine import read_quarantine
 from pipeline.archive.requests import (
     Devices,
     TimeRange,
+    Where,
     channel_names,
     device_codes,
     selection_of,
@@ -39,9 +42,12 @@ __all__ = ["Fleet"]
 class Fleet:
     """Devices that share a schema. Get one from `pipeline.Archive`.
 
-    Wherever a method takes `devices` and `time`: devices are ids, one or several, None for all;
-    time is ``(start, stop)``, half-open and UTC, of ISO 8601 texts, ``datetime``,
-    ``numpy.datetime64`` or None for an open end. Unknown devices raise ``NotFoundError``.
+    Wherever a method takes `devices`, `time` and `where`: devices are ids, one or several, None for
+    all; time is ``(start, stop)``, half-open and UTC, of ISO 8601 texts, ``datetime``,
+    ``numpy.datetime64`` or None for an open end; where is a mapping of tag names to a value, or to
+    several of which a device has to have one, ``{"site": ["Bergen", "Oslo"]}``, with the empty
+    text for devices without the tag. What is asked for is what matches all of them. Unknown
+    devices and tags raise ``NotFoundError``.
     """
 
     def __init__(self, store: FleetStore, at: str | datetime | None = None) -> None:
@@ -65,16 +71,24 @@ class Fleet:
 
     @property
     def devices(self) -> list[str]:
-        """Ids of all devices, in the order in which they were first seen."""
-        return list(self._view().registry.ids)
+        """Ids of all devices, in the order in which they were first seen.
+
+        If the fleet is partitioned by a tag, devices of one value stand together.
+        """
+        registry = self._view().registry
+        return list(registry.ids_of(registry.all_codes()))
 
     @property
     def tags(self) -> dict[str, dict[str, str]]:
         """Tags of every device that has some, by device id."""
         registry = self._view().registry
+        codes = registry.all_codes()
+        columns = registry.tags_of(registry.tag_names, codes)
+        every = zip(*(texts.tolist() for texts in columns.values()), strict=True)
+        rows = every if columns else (() for _ in codes)
         return {
-            device: {name: texts[code] for name, texts in registry.tags.items() if texts[code]}
-            for code, device in enumerate(registry.ids)
+            device: {name: text for name, text in zip(columns, row, strict=True) if text}
+            for device, row in zip(registry.ids_of(codes).tolist(), rows, strict=True)
         }
 
     def append(
@@ -141,6 +155,8 @@ class Fleet:
         devices: Devices = None,
         time: TimeRange = None,
         channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
     ) -> pa.RecordBatchReader:
         """Return rows as an Arrow reader, batch by batch.
 
@@ -149,21 +165,24 @@ class Fleet:
         """
         view = self._view()
         names = channel_names(view.meta.schema, channels)
-        return read_arrow(view, selection_of(view.registry, devices, time), names)
+        return read_arrow(view, selection_of(view.registry, devices, time, where), names)
 
     def to_xarray(
         self,
         devices: Devices = None,
         time: TimeRange = None,
         channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
     ) -> xr.Dataset:
         """Return rows as a lazy dataset: channel values are read when they are used.
 
         One device (given as a text) has a plain ``time`` dimension; anything else is a CF ragged
-        array along ``row``.
+        array along ``row``. The array of a whole fleet that is partitioned by a tag has a device
+        with the empty text as its id for every code that is not in use.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time)
+        selection = selection_of(view.registry, devices, time, where)
         names = channel_names(view.meta.schema, channels)
         return open_rows(view, selection, names, one_device=isinstance(devices, str))
 
@@ -175,6 +194,7 @@ class Fleet:
         time: TimeRange = None,
         by: str | Sequence[str] | None = None,
         *,
+        where: Where = None,
         window: Any = None,
         origin: Any = None,
         timezone: str | None = None,
@@ -190,7 +210,7 @@ class Fleet:
         every
             Length of the time bins: a duration such as ``"1h"``, or ``"1 month"``, ``"quarter"``,
             ``"1 year"``; None for the whole range at once.
-        devices, time
+        devices, time, where
             What to look at. Rows outside of `time` do not count in any way.
         by
             Tag names whose equal values are merged, an empty list to merge all devices, None to
@@ -269,7 +289,7 @@ class Fleet:
         """
         view = self._view()
         groups = [by] if isinstance(by, str) else by
-        selection = selection_of(view.registry, devices, time)
+        selection = selection_of(view.registry, devices, time, where)
         return aggregate(
             view,
             statistics,
@@ -291,6 +311,7 @@ class Fleet:
         method: str = "lttb",
         devices: Devices = None,
         time: TimeRange = None,
+        where: Where = None,
     ) -> xr.Dataset:
         """Return at most `points` readings of each device that keep the shape of a plot.
 
@@ -303,7 +324,7 @@ class Fleet:
         method
             ``"lttb"`` (largest triangle three buckets) or ``"minmax"`` (the least and the
             greatest of equal stretches of time; no peak is lost).
-        devices, time
+        devices, time, where
             What to look at.
 
         Returns
@@ -321,7 +342,7 @@ class Fleet:
             If the channel or a device does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time)
+        selection = selection_of(view.registry, devices, time, where)
         return downsample(
             view,
             channel,
@@ -332,12 +353,71 @@ class Fleet:
         )
 
     def latest(
-        self, devices: Devices = None, channels: str | Sequence[str] | None = None
+        self,
+        devices: Devices = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
     ) -> xr.Dataset:
         """Return each device's newest time and the last known value of each channel."""
         view = self._view()
-        return latest(
-            view, device_codes(view.registry, devices), channel_names(view.meta.schema, channels)
+        codes = device_codes(view.registry, devices, where)
+        return latest(view, codes, channel_names(view.meta.schema, channels))
+
+    def explain(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+        statistics: Mapping[str, Asked] | None = None,
+        every: Any = None,
+        by: str | Sequence[str] | None = None,
+        window: Any = None,
+        origin: Any = None,
+        timezone: str | None = None,
+        gap: Any = None,
+    ) -> Explanation:
+        """Return what a question would touch, of how much, and what pruned the rest.
+
+        No row is read. Print it, or take `Explanation.to_json`.
+
+        Parameters
+        ----------
+        devices, time, channels, where
+            As for `read`, which is explained if there are no statistics.
+        statistics, every, by, window, origin, timezone, gap
+            As for `aggregate`, which is explained if statistics are given; channels are theirs.
+
+        Raises
+        ------
+        InvalidInputError
+            If the question makes no sense, or has both channels and statistics.
+        NotFoundError
+            If a channel, device or tag does not exist.
+        """
+        view = self._view()
+        selection = selection_of(view.registry, devices, time, where)
+        if statistics is None:
+            if any(part is not None for part in (every, by, window, origin, timezone, gap)):
+                msg = "every=, by= and the like are those of an aggregate; give its statistics= too"
+                raise InvalidInputError(msg)
+            return explain_read(view, selection, channel_names(view.meta.schema, channels))
+        if channels is not None:
+            msg = "an aggregate has the channels of its statistics; leave out channels="
+            raise InvalidInputError(msg)
+        groups = [by] if isinstance(by, str) else by
+        return explain_aggregate(
+            view,
+            statistics,
+            selection,
+            every=every,
+            by=groups,
+            window=window,
+            origin=origin,
+            timezone=timezone,
+            gap=gap,
         )
 
     def quarantine(self) -> pa.Table:

@@ -12,7 +12,8 @@ from zarr.abc.store import Store
 
 from pipeline.archive.block_index import add_blocks
 from pipeline.archive.chunk_io import chunk_key, put_many
-from pipeline.archive.device_registry import DeviceRegistry, save_devices
+from pipeline.archive.device_changes import DeviceChanges, Tags, plan_devices
+from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.fleet_view import FleetView, Rows
@@ -38,20 +39,19 @@ class AppendPlan:
     ----------
     meta
         The fleet's definition, new category texts included.
-    registry
-        The fleet's devices, new ones included.
-    base_registry, base_meta
-        Both as they were in the snapshot the plan was made on.
+    base_meta
+        The same as it was in the snapshot the plan was made on.
+    devices
+        Devices and tags that are to be registered, and those there were.
     """
 
     meta: FleetMeta
-    registry: DeviceRegistry
     base_meta: FleetMeta
-    base_registry: DeviceRegistry
+    devices: DeviceChanges
 
     def device_codes(self, devices: Sequence[str]) -> NDArray[np.int32]:
         """Return the codes of devices that the plan knows."""
-        return self.registry.codes(devices).astype(np.int32)
+        return self.devices.find(devices).astype(np.int32)
 
     def category_codes(self, texts: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
         """Return, for each category channel, the fleet's code of each text."""
@@ -98,15 +98,20 @@ def plan_append(
     view: FleetView,
     devices: Sequence[str],
     categories: Mapping[str, Sequence[str]],
-    tags: Mapping[str, Mapping[str, str]] | None = None,
+    tags: Tags | None = None,
 ) -> AppendPlan:
-    """Give codes to the devices and category texts that a fleet does not know yet."""
-    new = view.registry.unknown([*devices, *(tags or {})])
-    registry = view.registry.extended(new, tags)
+    """Give codes to the devices and category texts that a fleet does not know yet.
+
+    Raises
+    ------
+    InvalidInputError
+        If a device has no id, or a tag has no name or a value that is no text.
+    """
+    changes = plan_devices(view.registry, devices, tags)
     texts = dict(view.meta.categories)
     for channel, wanted in categories.items():
         texts[channel] = tuple(dict.fromkeys([*texts.get(channel, ()), *wanted]))
-    return AppendPlan(replace(view.meta, categories=texts), registry, view.meta, view.registry)
+    return AppendPlan(replace(view.meta, categories=texts), view.meta, changes)
 
 
 def commit_prepared(
@@ -128,8 +133,12 @@ def commit_prepared(
     meta, layout = plan.meta, plan.meta.layout
     before = FleetState.load(store, layout)
     _register(store, plan, before)
+    registered = plan.devices.state
     state = replace(
-        before, devices=len(plan.registry), device_revision=plan.registry.state.device_revision
+        before,
+        devices=registered.devices,
+        device_revision=registered.device_revision,
+        indexed=registered.indexed,
     )
     blocks = _put_blocks(store, meta, prepared, state.sequence)
     late = _summarise(store, plan, prepared, state)
@@ -151,13 +160,13 @@ def commit_prepared(
 
 
 def _register(store: Store, plan: AppendPlan, state: FleetState) -> None:
-    base = plan.base_registry.state
+    base = plan.devices.registry.state
     if (state.devices, state.device_revision) != (base.devices, base.device_revision):
         raise StalePlanError
     current = load_fleet(store, plan.meta.name)
     if current != plan.base_meta:
         raise StalePlanError
-    save_devices(store, plan.meta.name, plan.base_registry, plan.registry)
+    plan.devices.save(store)
     if plan.meta.categories != plan.base_meta.categories:
         plan.meta.save_categories(store)
 
@@ -190,7 +199,8 @@ def _summarise(
     late = [writer.merge(update) for update in updates]
     cells = _late_cells(updates, late)
     if cells:
-        view = FleetView(store, "", plan.meta, plan.registry, state)
+        registry = DeviceRegistry(store, plan.meta.layout, state)
+        view = FleetView(store, "", plan.meta, registry, state)
         for period, codes in cells.items():
             for statistics in _recomputed(view, period, codes):
                 writer.replace(statistics)
@@ -222,7 +232,8 @@ def _refuse_duplicates(view: FleetView, rows: Rows) -> None:
     repeated = (rows.codes[1:] == rows.codes[:-1]) & (rows.time[1:] == rows.time[:-1])
     if repeated.any():
         at = int(np.flatnonzero(repeated)[0])
-        device, moment = view.registry.ids[rows.codes[at]], np.datetime64(int(rows.time[at]), "us")
+        device = view.registry.ids_of(rows.codes[at : at + 1].astype(np.int64))[0]
+        moment = np.datetime64(int(rows.time[at]), "us")
         msg = (
             f"fleet {view.meta.name!r}: device {device!r} has a row at {moment}Z already; "
             "nothing was stored, drop the repeated rows or use another duplicate policy"

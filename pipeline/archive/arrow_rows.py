@@ -62,8 +62,8 @@ def _batches(
     view: FleetView, selection: Selection, channels: Sequence[Channel], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     names = [channel.name for channel in channels]
-    chosen = np.arange(len(view.registry)) if selection.codes is None else selection.codes
-    devices = pa.array([view.registry.ids[code] for code in chosen.tolist()], pa.string())
+    chosen = view.registry.all_codes() if selection.codes is None else selection.codes
+    devices = pa.array(view.registry.ids_of(chosen), pa.string())
 
     def batch(rows: Rows) -> pa.RecordBatch:
         arrays = [_devices(rows, chosen, devices), _times(rows)]

@@ -20,8 +20,8 @@ from zarr.abc.store import Store
 from pipeline.archive.layout import INDEX_FIELDS, FleetLayout
 from pipeline.archive.tables import write_chunks
 from pipeline.errors import StorageError
-from pipeline.partitioning.device_blocks import LANDING_BLOCK
-from pipeline.partitioning.pruning import Selection, prune_blocks
+from pipeline.partitioning.pruning import Pruned, Selection, pruned_by
+from pipeline.partitioning.scheme import Partitioning
 
 __all__ = ["BlockTable", "IndexEntry", "add_blocks", "read_index", "used_windows"]
 
@@ -85,13 +85,15 @@ class BlockTable:
         """Return the blocks at `chosen` (indices or a bool mask)."""
         return BlockTable(self.places[chosen], self.fields[:, chosen])
 
-    def pruned(self, selection: Selection) -> BlockTable:
-        """Return the blocks whose bounds meet the selection."""
+    def pruned_by(self, selection: Selection, scheme: Partitioning) -> NDArray[np.int8]:
+        """Return what rules each block out of a request: `pipeline.partitioning.pruning.Pruned`."""
         bounds = (self.time_min, self.time_max, self.device_min, self.device_max)
-        return self.take(prune_blocks(selection, *bounds))
+        return pruned_by(selection, scheme, self.window, self.device_block, bounds)
 
 
-def read_index(store: Store, layout: FleetLayout, selection: Selection, devices: int) -> BlockTable:
+def read_index(
+    store: Store, layout: FleetLayout, selection: Selection, positions: int
+) -> BlockTable:
     """Return the blocks that may hold selected rows.
 
     Parameters
@@ -102,20 +104,17 @@ def read_index(store: Store, layout: FleetLayout, selection: Selection, devices:
         The fleet's layout.
     selection
         Times and devices asked for.
-    devices
-        Number of devices the fleet knows; bounds the device blocks that can exist.
+    positions
+        One more than the largest device code; bounds the device blocks that can exist.
     """
     windows = selection.windows(layout.scheme)
     used = _used_slots(store, layout, windows)
     wanted = selection.device_blocks(layout.scheme)
-    every = np.arange(2 + max(devices - 1, 0) // layout.scheme.devices_per_block)
+    every = np.arange(2 + max(positions - 1, 0) // layout.scheme.devices_per_block)
     reachable = every if wanted is None else wanted
     chunks = layout.index.read(store, _chunks_of(layout, used, reachable))
     blocks = _entries(layout, chunks)
-    kept = (blocks.window >= windows.start) & (blocks.window < windows.stop)
-    if wanted is not None:
-        kept &= np.isin(blocks.device_block, [LANDING_BLOCK, *wanted.tolist()])
-    return blocks.take(kept).pruned(selection)
+    return blocks.take(blocks.pruned_by(selection, layout.scheme) == Pruned.NOT)
 
 
 def used_windows(store: Store, layout: FleetLayout, selection: Selection) -> list[int]:

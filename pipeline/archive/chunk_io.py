@@ -23,7 +23,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
-__all__ = ["ahead", "chunk_key", "get_many", "in_threads", "put_many"]
+__all__ = ["ahead", "chunk_key", "get_many", "get_sizes", "in_threads", "put_many"]
 
 _IN_FLIGHT: Final = 256
 
@@ -63,6 +63,24 @@ def get_many(
 
     buffers: list[Any] = sync(fetch())
     return [None if buffer is None else buffer.as_numpy_array() for buffer in buffers]
+
+
+def get_sizes(store: Store, keys: Sequence[str]) -> list[int | None]:
+    """Return the sizes of values in bytes by key, without fetching them; None where there is none."""
+
+    async def size(key: str) -> int | None:
+        try:
+            return await store.getsize(key)
+        except FileNotFoundError:
+            return None
+
+    async def sizes() -> list[int | None]:
+        found: list[int | None] = []
+        for group in batched(keys, _IN_FLIGHT):
+            found += await asyncio.gather(*map(size, group))
+        return found
+
+    return sync(sizes()) if keys else []
 
 
 def put_many(store: Store, items: Mapping[str, bytes]) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-import numpy as np
 import zarr
 from zarr.abc.store import Store
 
-from pipeline.archive.chunk_io import get_many
+from pipeline.archive.attributes import read_attributes
 from pipeline.archive.device_registry import create_registry
 from pipeline.archive.layout import FORMAT_NAME, FORMAT_VERSION, FleetLayout
 from pipeline.archive.quarantine import create_quarantine
@@ -115,7 +113,7 @@ def check_format(store: Store) -> None:
     InvalidInputError
         If the root is no archive of ours, or one of a newer format.
     """
-    attributes = _attributes(store, [""])[0] or {}
+    attributes = read_attributes(store, [""])[0] or {}
     if attributes.get("format") != FORMAT_NAME:
         msg = "this is a Zarr store, but not an IoT archive; open it with zarr or xarray instead"
         raise InvalidInputError(msg)
@@ -133,7 +131,7 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
     AlreadyExistsError
         If the fleet exists.
     """
-    if _attributes(store, [meta.name])[0] is not None:
+    if read_attributes(store, [meta.name])[0] is not None:
         msg = f"fleet {meta.name!r} exists already; open it with archive.fleet({meta.name!r})"
         raise AlreadyExistsError(msg)
     layout, channels = meta.layout, tuple(meta.schema)
@@ -150,7 +148,7 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
     tables = [layout.state, layout.index, layout.slots]
     for table in [*tables, *layout.raw_columns(channels), *layout.summary_tables(channels)]:
         create_array(store, table)
-    create_registry(store, meta.name)
+    create_registry(store, layout)
     create_quarantine(store, meta.name)
 
 
@@ -162,7 +160,7 @@ def load_fleet(store: Store, name: str) -> FleetMeta:
     NotFoundError
         If there is no such fleet; the message names those there are.
     """
-    attributes, schema = _attributes(store, [name, f"{name}/schema"])
+    attributes, schema = read_attributes(store, [name, f"{name}/schema"])
     if attributes is None or schema is None or "partitioning" not in attributes:
         known = ", ".join(fleet_names(store)) or "none yet"
         msg = f"no fleet {name!r} in this archive; it has: {known}"
@@ -179,12 +177,3 @@ def load_fleet(store: Store, name: str) -> FleetMeta:
 def fleet_names(store: Store) -> list[str]:
     """Return the names of the fleets, sorted."""
     return sorted(name for name, _ in zarr.open_group(store, mode="r").groups())
-
-
-def _attributes(store: Store, groups: list[str]) -> list[dict[str, Any] | None]:
-    keys = [f"{group}/zarr.json".lstrip("/") for group in groups]
-    found = get_many(store, keys)
-    return [
-        None if data is None else json.loads(np.asarray(data).tobytes())["attributes"]
-        for data in found
-    ]

@@ -19,6 +19,7 @@ class FleetState:
     device_revision: int = 0
     sequence: int = 0
     quarantined: int = 0
+    indexed: int = 0
 
     @classmethod
     def load(cls, store: Store, layout: FleetLayout) -> FleetState:

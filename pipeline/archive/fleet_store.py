@@ -14,6 +14,7 @@ from pipeline.archive.appending import (
     commit_prepared,
     plan_append,
 )
+from pipeline.archive.device_changes import Tags
 from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Memories, Prepared, prepare
@@ -22,8 +23,6 @@ from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 
 __all__ = ["FleetStore", "prepare_planned"]
-
-Tags = Mapping[str, Mapping[str, str]]
 
 
 class FleetStore:
@@ -128,6 +127,7 @@ class FleetStore:
             except StalePlanError:
                 view = None
                 continue
+            self._registry = plan.devices.stored()
             return replace(result, snapshot=snapshot)
 
     def _metadata(self, result: AppendResult, positions: Mapping[str, Any]) -> dict[str, Any]:

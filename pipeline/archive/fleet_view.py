@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,14 @@ from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.ordering import RowOrder, order_rows
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["FleetView", "Rows"]
+__all__ = ["KEY_COLUMNS", "FleetView", "Rows"]
 
-_KEYS: tuple[tuple[str, np.dtype[Any]], ...] = (
-    ("device_index", np.dtype(np.int32)),
-    ("time", np.dtype(np.int64)),
+KEY_COLUMNS: Final = ("device_index", "time")
+"""Raw columns that every read of rows needs."""
+
+_KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
+    (KEY_COLUMNS[0], np.dtype(np.int32)),
+    (KEY_COLUMNS[1], np.dtype(np.int64)),
 )
 
 
@@ -86,15 +89,15 @@ class FleetView:
     def load(
         cls, store: Store, snapshot: str, name: str, known: DeviceRegistry | None = None
     ) -> FleetView:
-        """Read a fleet's definition, counters and devices (unless `known` is current)."""
+        """Read a fleet's definition and counters; devices that `known` has read are used if it is current."""
         meta = load_fleet(store, name)
         state = FleetState.load(store, meta.layout)
-        registry = load_registry(store, name, state, known)
+        registry = load_registry(store, meta.layout, state, known)
         return cls(store, snapshot, meta, registry, state)
 
     def blocks(self, selection: Selection) -> BlockTable:
         """Return the index entries of blocks that may hold selected rows."""
-        return read_index(self.store, self.meta.layout, selection, len(self.registry))
+        return read_index(self.store, self.meta.layout, selection, self.state.devices)
 
     def units(self, selection: Selection) -> Iterator[ReadUnit]:
         """Yield the units to read for a selection, in (window, device) order."""

@@ -5,8 +5,11 @@
     /                          attributes: format, format_version
     /<fleet>/                  attributes: partitioning, duplicate policy, featureType
       schema/                  attributes: every schema version, the texts of categories
-      state                    counters: devices, device revision, next sequence, quarantined rows
-      devices/id, first_seen, tags/<tag>                          (device)
+      state                    counters, see `STATE_FIELDS`
+      devices/id, tag_<number>                                    (device)
+      devices/lookup           hashes of ids, and codes           (bucket, entry, word)
+      devices/block_value      tag value of each block            (device_block)
+      devices/blocks           what each block holds              (field, device_block)
       raw/device_index, time, <channel>                           (window, device_block, row)
       index/blocks                                                (field, window, device_block, slot)
       index/slots                                                 (window)
@@ -26,7 +29,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from pipeline.archive.device_lookup import LOOKUP_CHUNK, LOOKUP_SHAPE
 from pipeline.archive.tables import Table
+from pipeline.archive.text_columns import TextColumn
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import fill_value, storage_dtype
 from pipeline.partitioning.scheme import Partitioning
@@ -35,6 +40,7 @@ from pipeline.schema.channels import Channel
 
 __all__ = [
     "BLOCK_ROWS",
+    "DEVICE_BLOCK_FIELDS",
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "INDEX_FIELDS",
@@ -61,11 +67,20 @@ INDEX_FIELDS: Final = (
 )
 """What the index keeps of every block; an entry with 0 rows is a free slot."""
 
-STATE_FIELDS: Final = ("devices", "device_revision", "sequence", "quarantined")
-"""What a fleet's ``state`` holds."""
+STATE_FIELDS: Final = ("devices", "device_revision", "sequence", "quarantined", "indexed")
+"""What a fleet's ``state`` holds: one more than the largest device code, a number that changes
+whenever devices or tags do, the sequence number of the next batch, the rows in quarantine, and the
+devices in the lookup. Versions without a lookup leave that at 0 whenever they write, so that it
+tells whether the lookup is complete."""
+
+DEVICE_BLOCK_FIELDS: Final = ("devices", "strays")
+"""What is kept of every device block of a fleet that is partitioned by a tag: the codes that are
+handed out, and whether the tag of one of its devices was set to another value later."""
 
 _SLOTS: Final = 4096
-_DEVICE_BLOCKS: Final = 4097
+# Archives of before have 4,097, which the arrays themselves tell.
+_DEVICE_BLOCKS: Final = (1 << 16) + 1
+_DEVICE_BLOCKS_CHUNK: Final = 4096
 _INDEX_CHUNK: Final = (len(INDEX_FIELDS), 8, 64, 8)
 _SLOTS_CHUNK: Final = 16_384
 _SUMMARY_DEVICES: Final = 256
@@ -117,6 +132,56 @@ class FleetLayout:
     def state(self) -> Table:
         """Counters of the fleet, see `STATE_FIELDS`."""
         return Table(f"{self.name}/state", np.dtype(np.int64), (8,), (8,), ("field",))
+
+    @property
+    def devices_path(self) -> str:
+        """Path of the group that holds the devices."""
+        return f"{self.name}/devices"
+
+    @property
+    def device_ids(self) -> TextColumn:
+        """The device ids by code."""
+        return TextColumn(f"{self.devices_path}/id", attributes={"cf_role": "timeseries_id"})
+
+    def device_tag(self, number: int, name: str) -> TextColumn:
+        """Return the values of a tag by device code."""
+        # Numbered rather than named: a tag's name may hold any character.
+        return TextColumn(f"{self.devices_path}/tag_{number}", attributes={"long_name": name})
+
+    @property
+    def device_lookup(self) -> Table:
+        """Codes by the hashes of device ids; see `pipeline.archive.device_lookup`."""
+        path, dimensions = f"{self.devices_path}/lookup", ("bucket", "entry", "word")
+        # Hashes are noise: looking for a way to make them smaller would cost time for nothing.
+        words = ["hash_0", "hash_1", "hash_2", "hash_3", "code_plus_1"]
+        return Table(
+            path,
+            np.dtype(np.uint32),
+            LOOKUP_SHAPE,
+            LOOKUP_CHUNK,
+            dimensions,
+            attributes={"version": 1, "hash": "BLAKE2b, 128 bits, little-endian", "words": words},
+            codec="raw",
+        )
+
+    @property
+    def device_block_values(self) -> TextColumn:
+        """The tag value that each device block is reserved for."""
+        return TextColumn(f"{self.devices_path}/block_value", "device_block")
+
+    @property
+    def device_blocks(self) -> Table:
+        """What device blocks hold, see `DEVICE_BLOCK_FIELDS`."""
+        fields = len(DEVICE_BLOCK_FIELDS)
+        return Table(
+            f"{self.devices_path}/blocks",
+            np.dtype(np.int64),
+            (fields, _DEVICE_BLOCKS),
+            (fields, _DEVICE_BLOCKS_CHUNK),
+            ("field", "device_block"),
+            0,
+            {"fields": list(DEVICE_BLOCK_FIELDS)},
+        )
 
     @property
     def index(self) -> Table:

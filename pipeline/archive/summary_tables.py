@@ -20,7 +20,7 @@ from pipeline.archive.tables import Table, read_chunks, write_chunks
 from pipeline.schema.channels import Channel
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["SummaryWriter", "read_extent", "read_statistics"]
+__all__ = ["SummaryWriter", "read_extent", "read_statistics", "summary_places"]
 
 _ROWS, _TIME_MIN, _TIME_MAX = range(3)
 _Chunks = dict[tuple[int, ...], NDArray[Any]]
@@ -164,6 +164,16 @@ def _states(values: NDArray[Any], moments: NDArray[np.float64]) -> Statistics:
     return Statistics(count, values[0], values[1], values[2], values[3], moments[1], moments[2])
 
 
+def summary_places(
+    table: Table, codes: NDArray[np.int64], periods: range
+) -> list[tuple[int, int, int]]:
+    """Return which chunks of a summary table hold devices and periods."""
+    _, devices, length = table.chunk
+    columns = range(periods.start // length, (periods.stop - 1) // length + 1)
+    rows = np.unique(codes // devices).tolist()
+    return [(0, row, column) for row in rows for column in columns]
+
+
 def _gather(
     store: Store, tables: Sequence[Table], codes: NDArray[np.int64], periods: range
 ) -> list[NDArray[Any]]:
@@ -173,9 +183,7 @@ def _gather(
     if not len(codes) or not periods:
         return gathered
     _, devices, length = tables[0].chunk
-    columns = range(periods.start // length, (periods.stop - 1) // length + 1)
-    rows = np.unique(codes // devices).tolist()
-    places = [(0, row, column) for row in rows for column in columns]
+    places = summary_places(tables[0], codes, periods)
     found = read_chunks(store, [(table, at) for table in tables for at in places])
     for number, chunk in enumerate(found):
         if chunk is None:

@@ -20,6 +20,7 @@ from pipeline.archive.chunk_io import chunk_key, get_many, in_threads, put_many
 from pipeline.codecs.block import decode_block, encode_block
 from pipeline.codecs.zarr_block import BlockCodec
 from pipeline.errors import CorruptBlockError
+from pipeline.model.codec_names import AUTO
 
 __all__ = ["Table", "create_array", "read_chunks", "write_chunks"]
 
@@ -44,6 +45,8 @@ class Table:
         Fill value.
     attributes
         For the array's metadata.
+    codec
+        How chunks are encoded: one of `pipeline.model.codec_names.CODECS`.
     """
 
     path: str
@@ -53,6 +56,7 @@ class Table:
     dimensions: tuple[str, ...]
     fill: int | float = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    codec: str = AUTO
 
     def create(self, store: Store) -> None:
         """Write the array's metadata."""
@@ -93,7 +97,7 @@ class Table:
         # Bits are compared, not values: a trailing -0.0 is not the fill value 0.0.
         bits = f"u{self.dtype.itemsize}"
         used = np.flatnonzero(flat.view(bits) != np.array([self.fill], self.dtype).view(bits))
-        return encode_block(flat[: int(used[-1]) + 1 if len(used) else 0])
+        return encode_block(flat[: int(used[-1]) + 1 if len(used) else 0], codec=self.codec)
 
     def decode(self, data: NDArray[np.uint8], key: str) -> NDArray[Any]:
         """Return a stored chunk.

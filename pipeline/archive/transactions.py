@@ -103,6 +103,11 @@ class _GuardedStore(WrapperStore[Store]):
             whole = await super().get(key, prototype)
             return None if whole is None else whole[byte_range.start : byte_range.end]
 
+    async def getsize(self, key: str) -> int:
+        # The base class would fetch the whole value.
+        with _translated(self._location, key):
+            return await self._store.getsize(key)
+
     async def set(self, key: str, value: Buffer) -> None:
         with _translated(self._location, key):
             await super().set(key, value)

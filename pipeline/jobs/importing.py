@@ -134,11 +134,10 @@ class FragmentImport:
             If a fragment cannot be read or stored; the commits made so far stay.
         """
         totals, began = ImportTotals(), time.perf_counter()
-        known = set(self.store.view().registry.ids)
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
         for group in self._groups(self._parts(left, imported.partial)):
-            self._commit(group, known, totals)
+            self._commit(group, totals)
             totals.fragments += sum(part.info.done for part in group)
             seconds = time.perf_counter() - began
             self.progress.show(
@@ -197,7 +196,7 @@ class FragmentImport:
         if group:
             yield group
 
-    def _commit(self, group: Sequence[_Part], known: set[str], totals: ImportTotals) -> None:
+    def _commit(self, group: Sequence[_Part], totals: ImportTotals) -> None:
         infos = [part.info for part in group]
         encoded: list[Prepared] = []
 
@@ -206,7 +205,8 @@ class FragmentImport:
             return encoded
 
         devices = distinct([info.devices for info in infos])
-        new = [name for name in devices if name not in known]
+        view = self.store.view()
+        new = view.registry.unknown(devices) if self.tags else ()
         result = self.store.append_prepared(
             devices,
             _categories(infos),
@@ -214,8 +214,8 @@ class FragmentImport:
             [info.rejects for info in infos],
             tags={name: self.tags[name] for name in new if name in self.tags},
             positions=_positions(group).to_positions(self.fingerprint),
+            view=view,
         )
-        known.update(new)
         totals.add(result, encoded, self.schema)
         totals.ignored += sum(info.ignored for info in infos)
 

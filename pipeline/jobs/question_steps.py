@@ -39,6 +39,7 @@ def ask_aggregate(archive: Archive, step: AggregateStep) -> QuestionReport:
             step.devices,
             step.time,
             step.by,
+            where=step.where,
             window=step.window,
             origin=step.origin,
             timezone=step.timezone,
@@ -60,8 +61,10 @@ def ask_latest(archive: Archive, step: LatestStep) -> QuestionReport:
         If the question makes no sense, or the answer cannot be written.
     """
     fleet = archive.fleet(step.fleet)
-    title = f"newest reading of {_devices(step.devices)}"
-    return _ask(lambda: fleet.latest(step.devices, step.channels), "latest", step, title)
+    title = f"newest reading of {_devices(step)}"
+    return _ask(
+        lambda: fleet.latest(step.devices, step.channels, where=step.where), "latest", step, title
+    )
 
 
 def ask_downsample(archive: Archive, step: DownsampleStep) -> QuestionReport:
@@ -80,10 +83,11 @@ def ask_downsample(archive: Archive, step: DownsampleStep) -> QuestionReport:
             method=step.method,
             devices=step.devices,
             time=step.time,
+            where=step.where,
         ),
         "downsample",
         step,
-        f"{step.points} points of {step.channel} to plot, {_devices(step.devices)}",
+        f"{step.points} points of {step.channel} to plot, {_devices(step)}",
     )
 
 
@@ -129,15 +133,19 @@ def _aggregate_title(step: AggregateStep) -> str:
     every += f" over {step.window}" if step.window else ""
     by = [step.by] if isinstance(step.by, str) else step.by
     grouped = "" if by is None else f" by {', '.join(by)}" if by else " together"
-    return f"{'; '.join(asked)}{every}, {_devices(step.devices)}{grouped}"
+    return f"{'; '.join(asked)}{every}, {_devices(step)}{grouped}"
 
 
-def _devices(devices: str | tuple[str, ...] | None) -> str:
+def _devices(step: AggregateStep | LatestStep | DownsampleStep) -> str:
+    devices = (step.devices,) if isinstance(step.devices, str) else step.devices
+    asked = [
+        f"{name} {texts if isinstance(texts, str) else ' or '.join(texts)}"
+        for name, texts in (step.where or {}).items()
+    ]
+    with_tags = f" with {' and '.join(asked)}" if asked else ""
     if devices is None:
-        return "all devices"
-    if isinstance(devices, str) or len(devices) == 1:
-        return devices if isinstance(devices, str) else devices[0]
-    return f"{len(devices)} devices"
+        return f"all devices{with_tags}"
+    return f"{devices[0] if len(devices) == 1 else f'{len(devices)} devices'}{with_tags}"
 
 
 def excerpt(answer: xr.Dataset, shown: int = _SHOWN) -> tuple[dict[str, Any], ...]:

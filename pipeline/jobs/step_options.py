@@ -38,6 +38,7 @@ class PartitioningOptions(Options):
     devices_per_block: int = 256
     summary: str | None = None
     landing_rows: int = 4096
+    by: str | None = None
 
     def scheme(self, suggested: WindowLength | None = None) -> Partitioning:
         """Return the scheme, with the suggested window for ``auto``.
@@ -48,7 +49,9 @@ class PartitioningOptions(Options):
             If a value is out of range.
         """
         window = suggested if suggested and self.window == "auto" else self.window
-        return Partitioning(window, self.devices_per_block, self.summary, self.landing_rows)
+        return Partitioning(
+            window, self.devices_per_block, self.summary, self.landing_rows, self.by
+        )
 
 
 class ImportStep(Options):
@@ -106,6 +109,9 @@ class _Question(Options):
         What the report calls the question.
     devices
         Device ids; all by default.
+    where
+        By tag name, the value that devices have to have, or several of which they have to have
+        one.
     repeat
         How often to ask; the report gives the first and the median latency.
     output
@@ -116,6 +122,7 @@ class _Question(Options):
     fleet: str
     title: str | None = None
     devices: str | tuple[str, ...] | None = None
+    where: dict[str, str | tuple[str, ...]] | None = None
     repeat: PositiveInt = 1
     output: Annotated[str | None, AfterValidator(_known_ending)] = None
 

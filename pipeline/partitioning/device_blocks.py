@@ -1,8 +1,9 @@
 """Device partitions: runs of consecutive device codes, and the landing block.
 
-Device codes are handed out in the order in which devices are first seen. Block 0 of every
-window is the landing block, which takes small batches of any device; block ``1 + code // n``
-is a device's own.
+Device codes are handed out in the order in which devices are first seen, or, in a fleet that is
+partitioned by a tag, as `pipeline.partitioning.reservations` tells. Block 0 of every window
+is the landing block, which takes small batches of any device; block ``1 + code // n`` is a
+device's own.
 """
 
 from __future__ import annotations

@@ -6,18 +6,29 @@ pruned by the bounds that the block index keeps for each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InvalidInputError
-from pipeline.partitioning.device_blocks import device_blocks
+from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_blocks
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
 
-__all__ = ["Selection", "prune_blocks"]
+__all__ = ["Pruned", "Selection", "prune_blocks", "pruned_by"]
+
+
+class Pruned(IntEnum):
+    """What rules a block out of a request."""
+
+    NOT = 0
+    WINDOW = 1
+    DEVICE_BLOCK = 2
+    TIME_BOUNDS = 3
+    DEVICE_BOUNDS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +94,47 @@ class Selection:
         if self.codes is not None:
             found &= np.isin(codes, self.codes)
         return found
+
+
+def pruned_by(
+    selection: Selection,
+    scheme: Partitioning,
+    window: NDArray[np.int64],
+    device_block: NDArray[np.int64],
+    bounds: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+) -> NDArray[np.int8]:
+    """Return what rules each block out: the first that does of its place and its bounds.
+
+    Parameters
+    ----------
+    selection
+        What is asked.
+    scheme
+        The fleet's partitioning.
+    window, device_block
+        ``int64``, shape (blocks,): where the blocks are.
+    bounds
+        As for `prune_blocks`.
+
+    Returns
+    -------
+    ndarray
+        ``int8``, shape (blocks,): values of `Pruned`.
+    """
+    of_time = replace(selection, codes=None)
+    windows = of_time.windows(scheme)
+    wanted = selection.device_blocks(scheme)
+    elsewhere = np.zeros(len(window), np.bool_)
+    if wanted is not None:
+        elsewhere = ~np.isin(device_block, [LANDING_BLOCK, *wanted.tolist()])
+    reasons = {
+        Pruned.WINDOW: (window < windows.start) | (window >= windows.stop),
+        Pruned.DEVICE_BLOCK: elsewhere,
+        Pruned.TIME_BOUNDS: ~prune_blocks(of_time, *bounds),
+        Pruned.DEVICE_BOUNDS: ~prune_blocks(selection, *bounds),
+    }
+    found: NDArray[np.int8] = np.select(list(reasons.values()), list(reasons), Pruned.NOT)
+    return found.astype(np.int8)
 
 
 def prune_blocks(

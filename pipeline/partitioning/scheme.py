@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pipeline.errors import InvalidInputError
@@ -31,6 +31,12 @@ class Partitioning:
     landing_rows
         A batch that brings fewer rows than this to a partition puts them into the window's
         landing block instead, which costs one chunk a column for all devices together.
+    by
+        Name of a tag (``"site"``, say) whose values never share a device block, so that whatever
+        asks for one value reads the blocks of that value only; None for device codes alone. A
+        device is placed by the tag it has when it is registered, devices without the tag
+        together, and stays there when its tag changes. Choose `devices_per_block` no larger than
+        the devices of a usual value: codes that a block leaves free are not given to others.
 
     Raises
     ------
@@ -42,6 +48,7 @@ class Partitioning:
     devices_per_block: int = 256
     summary: str | WindowLength | None = None
     landing_rows: int = 4096
+    by: str | None = None
 
     def __post_init__(self) -> None:
         window = WindowLength.parse(self.window)
@@ -59,6 +66,9 @@ class Partitioning:
         if self.landing_rows < 0:
             msg = f"landing_rows is {self.landing_rows}; use 0 (no landing) or more"
             raise InvalidInputError(msg)
+        if self.by == "":
+            msg = "by is the empty text; give the name of a tag, or None"
+            raise InvalidInputError(msg)
 
     @property
     def window_length(self) -> WindowLength:
@@ -72,12 +82,14 @@ class Partitioning:
 
     def to_json(self) -> dict[str, Any]:
         """Return the scheme as plain JSON values."""
-        return {
+        values: dict[str, Any] = {
             "window": self.window_length.value,
             "devices_per_block": self.devices_per_block,
             "summary": self.summary_length.value,
             "landing_rows": self.landing_rows,
         }
+        # Only where it is said: earlier versions refuse a key that they do not know.
+        return values if self.by is None else {**values, "by": self.by}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Partitioning:
@@ -88,7 +100,7 @@ class Partitioning:
         InvalidInputError
             If a key is unknown or a value is out of range.
         """
-        unknown = sorted(set(data) - {"window", "devices_per_block", "summary", "landing_rows"})
+        unknown = sorted(set(data) - {field.name for field in fields(cls)})
         if unknown:
             msg = f"unknown partitioning keys {unknown}; was this written by a newer version?"
             raise InvalidInputError(msg)

@@ -41,6 +41,7 @@ class IotArchiveBackend(BackendEntrypoint):
         "devices",
         "time",
         "channels",
+        "where",
         "at",
         "storage_options",
     )
@@ -54,6 +55,7 @@ class IotArchiveBackend(BackendEntrypoint):
         devices: str | Iterable[str] | None = None,
         time: Any = None,
         channels: Sequence[str] | None = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
         at: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
@@ -76,6 +78,9 @@ class IotArchiveBackend(BackendEntrypoint):
             ``numpy.datetime64`` or None for an open end.
         channels
             Names of channels; None for all.
+        where
+            By tag name, the value that devices have to have, or several of which they have to
+            have one.
         at
             Id of a snapshot, or a time; None for the newest. Dask arrays of datasets that were
             opened at different moments are told apart only by what is given here: name the
@@ -91,7 +96,7 @@ class IotArchiveBackend(BackendEntrypoint):
         Raises
         ------
         NotFoundError
-            If there is no such archive, fleet, device, channel or snapshot.
+            If there is no such archive, fleet, device, tag, channel or snapshot.
         InvalidInputError
             If an argument makes no sense, or the fleet is left out and there are several.
         """
@@ -108,6 +113,7 @@ class IotArchiveBackend(BackendEntrypoint):
             devices=devices,
             time=time,
             channels=channels,
+            where=where,
             at=at,
             storage_options=storage_options,
         )

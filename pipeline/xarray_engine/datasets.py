@@ -27,6 +27,7 @@ from xarray.core import indexing
 
 from pipeline.analytics.answer import dataset_attributes
 from pipeline.archive.fleet_view import FleetView
+from pipeline.errors import NotFoundError
 from pipeline.partitioning.pruning import Selection
 from pipeline.xarray_engine.labels import Labels
 from pipeline.xarray_engine.lazy_columns import LazyColumn, RowSource
@@ -84,7 +85,7 @@ def open_rows(
     Raises
     ------
     NotFoundError
-        If a channel does not exist.
+        If a channel does not exist, or the one device is not selected.
 
     References
     ----------
@@ -112,9 +113,12 @@ def row_dataset(
     names = list(schema.names if wanted is None else dict.fromkeys(wanted))
     for name in names:
         schema[name]  # raises before anything is read
+    if one_device and (selection.codes is None or len(selection.codes) != 1):
+        msg = "the device asked for has other tags; leave out where=, or name no device"
+        raise NotFoundError(msg)
     by_device = one_device or selection.codes is not None
     source, found = RowSource.open(view, selection, by_device=by_device)
-    labels = Labels.of(schema, view.registry.tags)
+    labels = Labels.of(schema, view.registry.tag_names)
     if one_device:
         coordinates = _series_coordinates(view, selection, found, labels)
         rows = _Rows(view, source, found, "time", _ROWS_PER_CHUNK)
@@ -199,14 +203,11 @@ def _device_coordinates(
     view: FleetView, codes: NDArray[np.int64] | None, labels: Labels
 ) -> dict[str, xr.Variable]:
     registry = view.registry
-    chosen = slice(None) if codes is None else codes
-    ids = _texts(registry.ids, chosen)
+    # Stored device indexes are codes, some of which may be of no device.
+    chosen = np.arange(registry.positions) if codes is None else codes
+    ids = registry.ids_of(chosen).astype(str)
     found = {"device": xr.Variable("device", ids, {"cf_role": "timeseries_id"})}
-    for name, texts in registry.tags.items():
+    for name, texts in registry.tags_of(registry.tag_names, chosen).items():
         attributes = {"long_name": name}
-        found[labels.tags[name]] = xr.Variable("device", _texts(texts, chosen), attributes)
+        found[labels.tags[name]] = xr.Variable("device", texts.astype(str), attributes)
     return found
-
-
-def _texts(texts: Sequence[str], chosen: slice | NDArray[np.int64]) -> NDArray[np.str_]:
-    return np.array(texts, dtype=object)[chosen].astype(str)

@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline.archive.fleet_meta import check_format, fleet_names
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
-from pipeline.archive.requests import moment, selection_of
+from pipeline.archive.requests import Where, moment, selection_of
 from pipeline.archive.transactions import Repository, Snapshot
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.xarray_engine.datasets import row_dataset
@@ -26,6 +26,7 @@ def open_archive(
     devices: str | Iterable[str] | None = None,
     time: Any = None,
     channels: Sequence[str] | None = None,
+    where: Where = None,
     at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -35,7 +36,7 @@ def open_archive(
     check_format(snapshot.store)
     name = fleet if fleet is not None else _only_fleet(snapshot, repository.location)
     view = FleetView.load(snapshot.store, snapshot.id, name)
-    selection = selection_of(view.registry, devices, time)
+    selection = selection_of(view.registry, devices, time, where)
     return row_dataset(view, selection, channels, one_device=isinstance(devices, str))
 
 

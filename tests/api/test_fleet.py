@@ -177,3 +177,49 @@ def test_an_archive_opens_as_a_dataset(fleet: pipeline.Fleet) -> None:
     url = repr(fleet).split(" in ")[1].rstrip(">")
     with xr.open_dataset(url, engine="iot_archive", devices="a") as dataset:
         assert dataset["f"].values.tolist() == [1.0, 3.0]
+
+
+def tagged() -> pipeline.Fleet:
+    fleet = fleet_with(TABLE)
+    fleet.set_tags({"a": {"site": "x", "model": "m"}, "b": {"site": "y"}, "c": {"site": "x"}})
+    return fleet
+
+
+def test_tags_select_devices_in_every_question() -> None:
+    fleet = tagged()
+    assert set(fleet.read(where={"site": "x"}).read_all()["device"].to_pylist()) == {"a"}
+    assert fleet.read(where={"site": ["x", "y"]}).read_all().num_rows == 4
+    assert fleet.read("b", where={"site": "x"}).read_all().num_rows == 0
+    assert fleet.latest(where={"site": "x"})["device"].values.tolist() == ["a", "c"]
+    assert fleet.latest(where={"model": ""})["device"].values.tolist() == ["b", "c"]
+    answer = fleet.aggregate({"f": "max"}, by=[], where={"site": "x", "model": {"m", "n"}})
+    assert answer["f_max"].item() == 3.0
+    assert fleet.to_xarray(where={"site": "y"})["device"].values.tolist() == ["b"]
+    assert fleet.to_xarray("a", where={"site": "x"}).sizes == {"time": 2}
+    with pytest.raises(NotFoundError, match="other tags"):
+        fleet.to_xarray("b", where={"site": "x"})
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        ("site", InvalidInputError, "mapping of tag names"),
+        ({"site": [1, 2]}, InvalidInputError, "values of tags are texts"),
+        ({"floor": "1"}, NotFoundError, "'floor'; there are: model, site"),
+    ],
+)
+def test_wrong_tags_are_told(where: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        tagged().read(where=where)
+
+
+def test_devices_are_texts() -> None:
+    with pytest.raises(NotFoundError, match="ids are texts"):
+        fleet_with(TABLE).read(as_any([5]))
+
+
+def test_tags_select_devices_of_an_opened_dataset() -> None:
+    url = repr(tagged()).split(" in ")[1].rstrip(">")
+    with xr.open_dataset(url, engine="iot_archive", where={"site": "x"}) as dataset:
+        assert dataset["device"].values.tolist() == ["a", "c"]
+        assert dataset["f"].values.tolist() == [1.0, 3.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tests.benchmarks import codec_bench, import_bench, quickstart_bench
+from tests.benchmarks import codec_bench, devices_bench, import_bench, quickstart_bench
 from tests.benchmarks.outcome import Benchmark
 
 __all__ = ["BENCHMARKS"]
@@ -15,6 +15,11 @@ _ALL: Final = (
         "codecs",
         "sizes and speeds of blocks of real and made-up sensors, against pcodec and others",
         codec_bench.run,
+    ),
+    Benchmark(
+        "devices",
+        "registering, opening, asking and appending as a fleet grows to a million devices",
+        devices_bench.run,
     ),
     Benchmark(
         "import",

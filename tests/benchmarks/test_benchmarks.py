@@ -41,6 +41,14 @@ KEYS = {
         "warm_load_s",
         "import_pipeline_s",
     },
+    "devices": {
+        "register_growth",
+        "register_one_growth",
+        "open_growth",
+        "query_growth",
+        "append_growth",
+        "append_spread_growth",
+    },
     "import": {
         "points_per_s",
         "ratio",

@@ -1,7 +1,7 @@
-"""Write the golden archive of the current format: a folder that every later release must open.
+"""Write the golden archives of the current format: folders that every later release must open.
 
 Run ``python -m tests.golden.make_archive`` from the root of the project after a change of the
-archive's format version. A folder that is there already is neither changed nor replaced.
+archive's format version, or after a way to partition was added. A folder that is there already is neither changed nor replaced.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ import pyarrow as pa
 import pipeline
 from pipeline.archive.layout import FORMAT_VERSION
 
-__all__ = ["FOLDER", "fill", "main"]
+__all__ = ["FOLDER", "PARTITIONED_BY", "fill", "main"]
 
 FOLDER = Path(__file__).parent / "archives"
 _START = np.datetime64("2024-01-01T00:00:00", "us")
 
 
-def fill(archive: pipeline.Archive) -> None:
+PARTITIONED_BY = {
+    f"format-{FORMAT_VERSION}": None,
+    f"format-{FORMAT_VERSION}-by-tag": "site",
+}
+"""The tag that the fleet of each folder is partitioned by."""
+
+
+def fill(archive: pipeline.Archive, by: str | None = None) -> None:
     """Create a fleet with every kind of channel, landing and device blocks, and a quarantine."""
     kinds = ("bool", "int8", "uint16", "int64", "float32", "float64", "category")
     schema = pipeline.Schema([pipeline.Channel(kind, kind, units="1") for kind in kinds])
-    partitioning = pipeline.Partitioning("1 day", 2, "1 hour", landing_rows=20)
+    partitioning = pipeline.Partitioning("1 day", 2, "1 hour", landing_rows=20, by=by)
     fleet = archive.create_fleet("golden", schema, partitioning)
     fleet.append(_batch(60, 3, 0), tags={"d0": {"site": "north"}, "d2": {"site": "south"}})
     fleet.append(_batch(4, 4, 30), positions={"source": {"offset": 7}})
@@ -54,14 +61,15 @@ def _batch(rows: int, devices: int, start: int) -> pa.Table:
 
 
 def main() -> None:
-    """Write the folder of the current format if it is not there."""
-    folder = FOLDER / f"format-{FORMAT_VERSION}"
-    if folder.exists():
-        print(f"{folder.name} is there already and stays as it is")
-        return
-    fill(pipeline.Archive.create(folder))
-    (folder / "commit.lock").unlink()
-    print(f"wrote {folder.name}")
+    """Write the folders of the current format that are not there."""
+    for name, by in PARTITIONED_BY.items():
+        folder = FOLDER / name
+        if folder.exists():
+            print(f"{name} is there already and stays as it is")
+            continue
+        fill(pipeline.Archive.create(folder), by)
+        (folder / "commit.lock").unlink()
+        print(f"wrote {name}")
 
 
 if __name__ == "__main__":

@@ -9,22 +9,30 @@ import pytest
 import xarray as xr
 
 import pipeline
-from tests.golden.make_archive import FOLDER, fill
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.locations import Location
+from pipeline.archive.transactions import Repository
+from tests.golden.make_archive import FOLDER, PARTITIONED_BY, fill
 from tests.support import memory_archive, minutes
 
 FORMATS = sorted(path.name for path in FOLDER.iterdir())
 
 
-@pytest.fixture(params=FORMATS)
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> pipeline.Archive:
-    shutil.copytree(FOLDER / request.param, tmp_path / "archive")
+@pytest.fixture(params=FORMATS, scope="module")
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def golden(form: str, tmp_path: Path) -> pipeline.Archive:
+    shutil.copytree(FOLDER / form, tmp_path / "archive")
     return pipeline.Archive.open(tmp_path / "archive")
 
 
 @pytest.fixture(scope="module")
-def today() -> pipeline.Archive:
+def today(form: str) -> pipeline.Archive:
     archive = memory_archive()
-    fill(archive)
+    fill(archive, PARTITIONED_BY[form])
     return archive
 
 
@@ -52,4 +60,11 @@ def test_old_archives_can_be_added_to(golden: pipeline.Archive) -> None:
     before = fleet.read().read_all().num_rows
     fleet.append({"device": ["d0", "new"], "time": minutes(500, 500), "int8": [1, 2]})
     assert fleet.read().read_all().num_rows == before + 2
+    assert fleet.devices.count("new") == 1
+    fleet.set_tags({"d0": {"site": "south"}, "newer": {"site": "north"}})
+    assert fleet.tags["newer"] == {"site": "north"}
+    assert fleet.read(where={"site": "south"}).read_all().num_rows > 60
+    registry = FleetStore(Repository.open(Location.parse(golden.url)), "golden").view().registry
+    assert registry.has_lookup
+    assert list(registry.ids_of(registry.codes(fleet.devices))) == fleet.devices
     assert golden.at(next(iter(list(golden.history())[1:])).snapshot).fleets == ["golden"]

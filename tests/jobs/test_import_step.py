@@ -184,6 +184,23 @@ class TestTheFleet:
         step = {"partitioning": {"window": "auto"}}
         assert run(tmp_path, simulated(step=step)).report["steps"][0]["window"] == "1 month"
 
+    def test_devices_of_the_source_are_partitioned_by_a_tag(self, tmp_path: Path) -> None:
+        step = {"partitioning": {"window": "day", "devices_per_block": 4, "by": "model"}}
+        done = run(tmp_path, simulated(step=step))
+        fleet = done.archive.fleet("rooms")
+        assert fleet.partitioning.by == "model"
+        models = {tags["model"] for tags in fleet.tags.values()}
+        assert len(models) > 1
+        for model in models:
+            told = fleet.explain(where={"model": model})
+            mine = {name for name, tags in fleet.tags.items() if tags["model"] == model}
+            assert told.devices.touched == len(mine)
+            found = fleet.read(where={"model": model}).read_all()
+            assert set(found["device"].to_pylist()) == mine
+        assert done.report["steps"][0]["devices"] == 12
+        with pytest.raises(JobError, match="another partitioning"):
+            run(tmp_path, simulated(step={"partitioning": {"window": "day", "by": "site"}}))
+
     def test_a_declared_schema(self, tmp_path: Path) -> None:
         channels = [{"name": "temperature", "dtype": "float32", "units": "degC"}]
         path = tmp_path / "halves.parquet"

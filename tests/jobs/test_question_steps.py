@@ -58,6 +58,18 @@ class TestAggregate:
         ]
         assert {cell["device"] for cell in report["excerpt"]} == {"device-00000"}
 
+    def test_tags_select_devices(self, folder: Path) -> None:
+        asked = {"statistics": {"temperature": "count"}, "by": []}
+        tags = run(folder, "report").archive["rooms"].tags
+        model = tags["device-00003"]["model"]
+        report = ask(folder, "aggregate", where={"model": [model]}, **asked)
+        mine = sum(of["model"] == model for of in tags.values())
+        assert report["excerpt"][0]["temperature_count"] == mine * 150
+        assert report["title"].endswith(f"all devices with model {model} together")
+        latest = ask(folder, "latest", devices=["device-00003"], where={"model": [model, "x"]})
+        assert latest["sizes"] == {"device": 1}
+        assert latest["title"].endswith(f"device-00003 with model {model} or x")
+
     def test_a_time_range_and_groups(self, folder: Path) -> None:
         report = ask(
             folder,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InvalidInputError
 from pipeline.partitioning.device_blocks import device_blocks
-from pipeline.partitioning.pruning import Selection, prune_blocks
+from pipeline.partitioning.pruning import Pruned, Selection, prune_blocks, pruned_by
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
 
@@ -93,3 +93,41 @@ def test_empty_selections_touch_nothing() -> None:
 def test_a_range_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="ends before it starts"):
         Selection.of(5, 4)
+
+
+@given(selections, st.lists(st.lists(points, min_size=1, max_size=5), min_size=1, max_size=20))
+def test_the_reason_is_the_first_that_rules_a_block_out(
+    selection: Selection, blocks: list[list[tuple[int, int]]]
+) -> None:
+    scheme = Partitioning("1 day", 4)
+    devices = [np.array([row[0] for row in block]) for block in blocks]
+    times = [np.array([row[1] for row in block]) * HOUR for block in blocks]
+    window = scheme.window_length.numbers(np.array([t.min() for t in times], np.int64))
+    own = device_blocks(np.array([d.min() for d in devices]), 4)
+    alone = [len(set(device_blocks(d, 4).tolist())) == 1 for d in devices]
+    block = np.where(alone, own, 0)
+    bounds = (
+        np.array([t.min() for t in times]),
+        np.array([t.max() for t in times]),
+        np.array([d.min() for d in devices]),
+        np.array([d.max() for d in devices]),
+    )
+    reasons = pruned_by(selection, scheme, window, block, bounds)
+    kept = prune_blocks(selection, *bounds)
+    of_time = selection.start < selection.stop
+    first = scheme.window_length.number(selection.start)
+    last = scheme.window_length.number(selection.stop - 1)
+    wanted = selection.device_blocks(scheme)
+    for at, reason in enumerate(reasons.tolist()):
+        inside = of_time and first <= window[at] <= last
+        assert (reason == Pruned.WINDOW) == (not inside)
+        if reason in (Pruned.DEVICE_BLOCK, Pruned.DEVICE_BOUNDS):
+            assert selection.codes is not None
+        if reason == Pruned.DEVICE_BLOCK:
+            assert block[at] != 0
+            assert wanted is not None
+            assert block[at] not in wanted
+        if reason == Pruned.NOT:
+            assert kept[at]
+        elif inside and reason in (Pruned.TIME_BOUNDS, Pruned.DEVICE_BOUNDS):
+            assert not kept[at]

@@ -40,3 +40,12 @@ def test_impossible_values_are_refused(arguments: dict[str, object], message: st
 def test_keys_of_a_newer_version_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="site"):
         Partitioning.from_json({"window": "1 day", "site": "x"})
+
+
+def test_a_tag_to_partition_by_is_stored_only_where_there_is_one() -> None:
+    scheme = Partitioning(by="site")
+    assert scheme.to_json()["by"] == "site"
+    assert Partitioning.from_json(scheme.to_json()) == scheme
+    assert "by" not in Partitioning().to_json()
+    with pytest.raises(InvalidInputError, match="name of a tag"):
+        Partitioning(by="")

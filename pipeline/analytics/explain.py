@@ -1,0 +1,290 @@
+"""What a question would touch, told by the planner that answers it; no row is read.
+
+The whole index of the fleet is read, to say how much there is in all, and where the question does
+not need every channel, the sizes of the chunks that it does need are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries
+from pipeline.analytics.query import Asked, make_query
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.chunk_io import chunk_key, get_sizes
+from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
+from pipeline.archive.summary_tables import summary_places
+from pipeline.codecs.block import HEADER_BYTES
+from pipeline.partitioning.device_blocks import LANDING_BLOCK
+from pipeline.partitioning.pruning import Pruned, Selection
+
+__all__ = ["Explanation", "Share", "explain_aggregate", "explain_read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of how many."""
+
+    touched: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.touched:,} of {self.total:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a question would touch of a fleet.
+
+    Parameters
+    ----------
+    question
+        ``"read"`` or ``"aggregate"``.
+    fleet, snapshot
+        What would be asked.
+    devices
+        Devices selected.
+    windows, device_blocks
+        Windows and device blocks of which stored blocks are read, of those that hold some.
+    landing_blocks, blocks
+        Stored blocks that are read: of landing, and in all.
+    rows
+        Rows in these blocks, before rows of other devices and times are left out.
+    bytes
+        Encoded bytes that are read of blocks, of those of all blocks and columns.
+    columns
+        Raw columns that are read.
+    pruned
+        Blocks that are not read, by what rules them out: ``window``, ``device_block``,
+        ``time_bounds`` and ``device_bounds`` (of the block, in the index), and ``summaries``,
+        which answer instead.
+    headers
+        Blocks of which only the header is read, for its statistics.
+    summary_periods, summary_chunks, summary_bytes
+        Periods that stored summaries answer, and what is read of them.
+    """
+
+    question: str
+    fleet: str
+    snapshot: str
+    devices: Share
+    windows: Share
+    device_blocks: Share
+    landing_blocks: Share
+    blocks: Share
+    rows: Share
+    bytes: Share
+    columns: tuple[str, ...]
+    pruned: Mapping[str, int]
+    headers: int = 0
+    summary_periods: int = 0
+    summary_chunks: int = 0
+    summary_bytes: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain JSON values."""
+        return {**asdict(self), "columns": list(self.columns), "pruned": dict(self.pruned)}
+
+    def __str__(self) -> str:
+        lines = {
+            "devices": str(self.devices),
+            "windows": str(self.windows),
+            "device blocks": str(self.device_blocks),
+            "blocks": f"{self.blocks}; landing {self.landing_blocks}",
+            "rows": str(self.rows),
+            "bytes": str(self.bytes),
+            "columns": ", ".join(self.columns),
+            "pruned": self._pruned_text(),
+        }
+        if self.question == "aggregate":
+            lines["summaries"] = (
+                f"{self.summary_periods:,} periods in {self.summary_chunks:,} chunks, "
+                f"{self.summary_bytes:,} bytes"
+            )
+            decoded = self.blocks.touched - self.headers
+            lines["headers"] = f"{self.headers:,} blocks; {decoded:,} are decoded"
+        told = [f"  {name:<13}  {text}" for name, text in lines.items()]
+        return "\n".join([f"{self.question} of fleet {self.fleet!r} would touch", *told])
+
+    def _pruned_text(self) -> str:
+        reasons = [
+            f"{count:,} by {name.replace('_', ' ')}" for name, count in self.pruned.items() if count
+        ]
+        return f"{sum(self.pruned.values()):,} blocks{': ' if reasons else ''}{', '.join(reasons)}"
+
+
+def explain_read(view: FleetView, selection: Selection, channels: Sequence[str]) -> Explanation:
+    """Return what reading rows would touch.
+
+    Parameters
+    ----------
+    view
+        The fleet at a snapshot.
+    selection
+        Times and devices.
+    channels
+        Channel names.
+    """
+    index = view.blocks(Selection())
+    touched = [unit.blocks for unit in view.units(selection)]
+    columns = (*KEY_COLUMNS, *channels)
+    counted = _Touched.of(index, touched)
+    size = _chunk_bytes(view, counted.blocks, columns)
+    return _explained(view, "read", selection, index, counted, columns, size)
+
+
+def explain_aggregate(
+    view: FleetView,
+    statistics: Mapping[str, Asked],
+    selection: Selection,
+    *,
+    every: Any = None,
+    by: Sequence[str] | None = None,
+    window: Any = None,
+    origin: Any = None,
+    timezone: str | None = None,
+    gap: Any = None,
+) -> Explanation:
+    """Return what an aggregate would touch.
+
+    Statistics that need every row, such as percentiles, are answered by no summary: all blocks of
+    the selection are decoded for them. Bytes of a block that is decoded for them and for others
+    too count twice, for it is read twice.
+
+    Parameters
+    ----------
+    view, statistics, selection, every, by, window, origin, timezone, gap
+        As for `pipeline.analytics.aggregate.aggregate`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a statistic is unknown or makes no sense for the channel or grouping.
+    """
+    query = make_query(
+        view,
+        statistics,
+        selection,
+        every=every,
+        by=by,
+        window=window,
+        origin=origin,
+        timezone=timezone,
+        gap=gap,
+    )
+    index = view.blocks(Selection())
+    headers: list[BlockTable] = []
+    decoded: list[BlockTable] = []
+    periods, places = 0, set()
+    layout, channels = view.meta.layout, tuple(query.stored)
+    tables = [
+        layout.extent,
+        *(table for name in channels for table in layout.summary_pair(view.meta.schema[name])),
+    ]
+    for step in query.steps():
+        match step:
+            case FromSummaries(found):
+                periods += len(found)
+                places |= {
+                    (table.path, place)
+                    for table in tables
+                    for place in summary_places(table, query.groups.codes, found)
+                }
+            case FromHeaders(blocks):
+                headers.append(blocks)
+            case FromRows(unit, _):
+                decoded.append(unit.blocks)
+    edges = _Touched.of(index, decoded).blocks
+    needed = [step.unit.blocks for step in query.row_steps()]
+    counted = _Touched.of(index, [*headers, *decoded, *needed])
+    only_headers = len(counted.blocks) - len(_Touched.of(index, [*decoded, *needed]).blocks)
+    size = sum(map(len, headers)) * len(channels) * HEADER_BYTES
+    columns: dict[str, None] = dict.fromkeys(channels if len(edges) or headers else ())
+    for blocks, names in ((edges, channels), (_Touched.of(index, needed).blocks, query.decoded)):
+        if len(blocks):
+            size += _chunk_bytes(view, blocks, (*KEY_COLUMNS, *names))
+            columns = dict.fromkeys((*KEY_COLUMNS, *columns, *names))
+    sizes = get_sizes(view.store, [chunk_key(path, place) for path, place in sorted(places)])
+    found_sizes = [size for size in sizes if size is not None]
+    return _explained(
+        view,
+        "aggregate",
+        selection,
+        index,
+        counted,
+        tuple(columns),
+        size,
+        headers=only_headers,
+        summary_periods=periods,
+        summary_chunks=len(found_sizes),
+        summary_bytes=sum(found_sizes),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Touched:
+    """Those blocks of the index that are touched, each once."""
+
+    blocks: BlockTable
+
+    @classmethod
+    def of(cls, index: BlockTable, touched: Iterable[BlockTable]) -> _Touched:
+        places = {tuple(place) for blocks in touched for place in blocks.places.tolist()}
+        kept = [tuple(place) in places for place in index.places.tolist()]
+        return cls(index.take(np.array(kept, np.bool_)))
+
+
+def _explained(
+    view: FleetView,
+    question: str,
+    selection: Selection,
+    index: BlockTable,
+    touched: _Touched,
+    columns: tuple[str, ...],
+    size: int,
+    **others: int,
+) -> Explanation:
+    blocks = touched.blocks
+    reasons = index.pruned_by(selection, view.meta.scheme)
+    counts = {
+        reason.name.lower(): int(np.count_nonzero(reasons == reason))
+        for reason in Pruned
+        if reason is not Pruned.NOT
+    }
+    counts["summaries"] = int(np.count_nonzero(reasons == Pruned.NOT)) - len(blocks)
+    devices = len(view.registry)
+    return Explanation(
+        question,
+        view.meta.name,
+        view.snapshot,
+        Share(devices if selection.codes is None else len(selection.codes), devices),
+        Share(len(np.unique(blocks.window)), len(np.unique(index.window))),
+        Share(len(_device_blocks(blocks)), len(_device_blocks(index))),
+        Share(len(_landing(blocks)), len(_landing(index))),
+        Share(len(blocks), len(index)),
+        Share(int(blocks.rows.sum()), int(index.rows.sum())),
+        Share(size, int(index.bytes.sum())),
+        columns,
+        counts,
+        **others,
+    )
+
+
+def _device_blocks(blocks: BlockTable) -> set[int]:
+    return set(blocks.device_block.tolist()) - {LANDING_BLOCK}
+
+
+def _landing(blocks: BlockTable) -> BlockTable:
+    return blocks.take(blocks.device_block == LANDING_BLOCK)
+
+
+def _chunk_bytes(view: FleetView, blocks: BlockTable, columns: Sequence[str]) -> int:
+    if set(columns) >= {*KEY_COLUMNS, *view.meta.schema.names}:
+        return int(blocks.bytes.sum())  # which the index keeps of all columns together
+    paths = [view.meta.layout.raw_path(name) for name in columns]
+    keys = [chunk_key(path, place) for path in paths for place in blocks.places.tolist()]
+    return sum(size for size in get_sizes(view.store, keys) if size is not None)

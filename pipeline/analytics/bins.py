@@ -28,11 +28,6 @@ class Bins:
     def __len__(self) -> int:
         return len(self.edges) - 1
 
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """Start of every bin, ``int64`` microseconds since 1970-01-01 UTC."""
-        return self.edges[:-1]
-
     def numbers(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the bin of each time inside the edges."""
         if self.length is not None:

@@ -30,7 +30,7 @@ def named_zone(name: str) -> ZoneInfo:
     Raises
     ------
     InvalidInputError
-        If the IANA database has none.
+        If the IANA database has none. It is the system's, or the one of the package tzdata.
     """
     try:
         return ZoneInfo(name)

@@ -106,8 +106,8 @@ class QuantileSketch:
             zeros=self.zeros + int(np.count_nonzero(sizes < _SMALLEST)),
             low_infinities=self.low_infinities + int(np.count_nonzero(numbers == -np.inf)),
             high_infinities=self.high_infinities + int(np.count_nonzero(numbers == np.inf)),
-            min=float(np.fmin(self.min, numbers.min())),
-            max=float(np.fmax(self.max, numbers.max())),
+            min=_least(self.min, float(numbers.min())),
+            max=_greatest(self.max, float(numbers.max())),
         )
 
     def merge(self, other: QuantileSketch) -> QuantileSketch:
@@ -131,8 +131,8 @@ class QuantileSketch:
             zeros=self.zeros + other.zeros,
             low_infinities=self.low_infinities + other.low_infinities,
             high_infinities=self.high_infinities + other.high_infinities,
-            min=float(np.fmin(self.min, other.min)),
-            max=float(np.fmax(self.max, other.max)),
+            min=_least(self.min, other.min),
+            max=_greatest(self.max, other.max),
         )
 
     def quantile(self, q: float) -> float:
@@ -212,3 +212,16 @@ class QuantileSketch:
     def _upper(self, key: int) -> float:
         exponent = key * math.log(self._ratio)
         return math.exp(exponent) if exponent < math.log(_LARGEST) else math.inf
+
+
+def _least(one: float, two: float) -> float:
+    """Return the lesser of two numbers, of which NaN is none; -0.0 becomes 0.0.
+
+    Which of two zeros came first would otherwise show in the bytes.
+    """
+    return float(np.fmin(one, two)) + 0.0
+
+
+def _greatest(one: float, two: float) -> float:
+    """Return the greater of two numbers, like `_least`."""
+    return float(np.fmax(one, two)) + 0.0

@@ -116,6 +116,11 @@ def test_nan_is_no_reading_and_integers_are_taken() -> None:
     assert math.isnan(QuantileSketch().bounds(0.5)[0])
 
 
+def test_zeros_of_both_signs_are_one_value() -> None:
+    zeros = [sketch_to_bytes(of([a]).merge(of([b]))) for a, b in ((0.0, -0.0), (-0.0, 0.0))]
+    assert zeros[0] == zeros[1] == sketch_to_bytes(of([-0.0, -0.0]))
+
+
 def test_subnormal_readings_count_as_zero() -> None:
     sketch = of([5e-324, -5e-324, 1.0])
     assert sketch.zeros == 2

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pipeline.api.fleet import Fleet
     from pipeline.partitioning.scheme import Partitioning
     from pipeline.schema.channels import Channel, Schema
+    from pipeline.summaries.asked import histogram
 
-__all__ = ["Archive", "Channel", "Fleet", "Partitioning", "Schema"]
+__all__ = ["Archive", "Channel", "Fleet", "Partitioning", "Schema", "histogram"]
 
 _HOMES = {
     "Archive": "pipeline.api.archive",
@@ -27,6 +28,7 @@ _HOMES = {
     "Fleet": "pipeline.api.fleet",
     "Partitioning": "pipeline.partitioning.scheme",
     "Schema": "pipeline.schema.channels",
+    "histogram": "pipeline.summaries.asked",
 }
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.analytics.bins import Bins
-from pipeline.analytics.groups import Groups
+from pipeline.analytics.collectors import Values
+from pipeline.analytics.filling import fill_linear, fill_previous
+from pipeline.analytics.row_query import states_of
 from pipeline.archive.fleet_view import FleetView
 from pipeline.model.dtypes import fill_value
 from pipeline.schema.channels import Channel
-from pipeline.summaries.statistics import Statistics, finalise
+from pipeline.summaries.asked import Statistic
 
-__all__ = ["answer_dataset", "dataset_attributes", "labelled"]
+__all__ = ["Axes", "answer_dataset", "dataset_attributes", "labelled"]
 
 _CELL_METHODS: Final = {
     "min": "minimum",
@@ -27,18 +29,51 @@ _CELL_METHODS: Final = {
     "var": "variance",
     "first": "point",
     "last": "point",
+    "range": "range",
+    "median": "median",
+    "increase": "sum (comment: of increments, a reset counts from zero)",
+    "rate": "mean (comment: increase per second)",
+    "time_weighted_mean": "mean (comment: over time, straight between readings)",
+    "time_weighted_mean_previous": "mean (comment: over time, each reading until the next)",
+    "time_in_state": "sum (comment: of time, each reading until the next)",
+}
+_UNITS: Final = {
+    "count": "1",
+    "missing": "1",
+    "distinct": "1",
+    "histogram": "1",
+    "time_in_state": "s",
 }
 _EXACT_IN_FLOAT: Final = 1 << 53
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Axes:
+    """What the two axes of all values mean.
+
+    Parameters
+    ----------
+    dimensions
+        Names of the dimensions, of those axes that the answer has.
+    coordinates
+        Coordinates along them.
+    time
+        ``int64``, shape (windows,): where windows lie on the time axis; None without one.
+    """
+
+    dimensions: tuple[str, ...]
+    coordinates: Mapping[str, Any]
+    time: NDArray[np.int64] | None = None
+
+
 def answer_dataset(
     view: FleetView,
-    wanted: Mapping[str, Sequence[str]],
-    states: Mapping[str, Statistics],
-    groups: Groups,
-    bins: Bins | None,
+    wanted: Mapping[str, Sequence[Statistic]],
+    found: Mapping[tuple[str, Statistic], Values],
+    axes: Axes,
+    fill: str = "null",
 ) -> xr.Dataset:
-    """Return states as a dataset with one variable per channel and statistic.
+    """Return values as a dataset with one variable per channel and statistic.
 
     Parameters
     ----------
@@ -46,31 +81,68 @@ def answer_dataset(
         The fleet that was asked.
     wanted
         Statistics by channel.
-    states
-        States by channel, shape (groups, bins).
-    groups, bins
-        What the axes mean; no bins for an answer without a time axis.
+    found
+        Values by channel and statistic.
+    axes
+        What the axes of the values mean.
+    fill
+        What to do about windows without readings (`pipeline.analytics.filling.FILLS`).
     """
-    dimensions = () if groups.dimension is None else (groups.dimension,)
-    coordinates: dict[str, Any] = {
-        name: (dimensions, np.array(texts, dtype=object).astype(str))
-        for name, texts in groups.coordinates.items()
-    }
-    if bins is not None:
-        dimensions = (*dimensions, "time")
-        coordinates["time"] = ("time", bins.starts.astype("M8[us]"))
+    coordinates = dict(axes.coordinates)
+    for channel, statistics in wanted.items():
+        for statistic in statistics:
+            coordinates |= _part_coordinates(view, channel, statistic)
     dataset = xr.Dataset(coords=coordinates, attrs=dataset_attributes(view))
-    shape = tuple(dataset.sizes[name] for name in dimensions)
-    for channel, names in wanted.items():
+    for channel, statistics in wanted.items():
         definition = view.meta.schema[channel]
-        for name in names:
-            values, present = finalise(states[channel], name)
-            dataset[f"{channel}_{name}"] = (
+        for statistic in statistics:
+            cells = _filled(found[channel, statistic], axes.time, fill)
+            parts = (_part_dimension(channel, statistic),) if cells.values.ndim == 3 else ()
+            dimensions = (*axes.dimensions, *parts)
+            shape = tuple(dataset.sizes[name] for name in dimensions)
+            dataset[f"{channel}_{statistic.label}"] = (
                 dimensions,
-                labelled(values, present, definition, view, name).reshape(shape),
-                _variable_attributes(definition, name),
+                labelled(cells.values, cells.present, definition, view, statistic.label).reshape(
+                    shape
+                ),
+                _variable_attributes(definition, statistic),
             )
+    if fill == "none" and axes.time is not None:
+        seen = [values.seen.any(axis=0) for values in found.values()]
+        dataset = dataset.isel(time=np.flatnonzero(np.logical_or.reduce(seen)))
     return dataset
+
+
+def _filled(cells: Values, time: NDArray[np.int64] | None, fill: str) -> Values:
+    if time is None or cells.values.ndim == 3 or cells.present.all():
+        return cells
+    if fill == "previous":
+        return Values(*fill_previous(cells.values, cells.present), cells.seen)
+    if fill == "linear":
+        return Values(*fill_linear(cells.values, cells.present, time), cells.seen)
+    return cells
+
+
+def _part_dimension(channel: str, statistic: Statistic) -> str:
+    return f"{channel}_{'bucket' if statistic.kind == 'histogram' else 'state'}"
+
+
+def _part_coordinates(view: FleetView, channel: str, statistic: Statistic) -> dict[str, Any]:
+    """Return what the buckets of a histogram or the states of a channel are."""
+    if statistic.kind not in ("histogram", "time_in_state"):
+        return {}
+    name = _part_dimension(channel, statistic)
+    if statistic.kind == "time_in_state":
+        states = states_of(view, channel)
+        is_bool = view.meta.schema[channel].dtype == "bool"
+        return {name: (name, np.array(states, dtype=bool if is_bool else str))}
+    edges = np.array(statistic.edges)
+    units = view.meta.schema[channel].units
+    attributes = {"units": units} if units else {}
+    return {
+        name: (name, edges[:-1], {"long_name": f"lower edge of {channel}", **attributes}),
+        f"{name}_stop": (name, edges[1:], {"long_name": f"upper edge of {channel}", **attributes}),
+    }
 
 
 def labelled(
@@ -86,6 +158,8 @@ def labelled(
     integers, and gaps hold the smallest (signed) or largest (unsigned) value.
     """
     is_value = statistic in ("min", "max", "first", "last")
+    if values.ndim == 3:
+        return values
     if is_value and channel.dtype == "category":
         texts = np.array([*view.meta.categories.get(channel.name, ()), ""], dtype=object)
         return texts[np.where(present, values, -1)].astype(str)
@@ -111,11 +185,20 @@ def dataset_attributes(view: FleetView) -> dict[str, Any]:
     }
 
 
-def _variable_attributes(channel: Channel, statistic: str) -> dict[str, str]:
-    attributes = {"long_name": f"{statistic} of {channel.description or channel.name}"}
-    if statistic == "count":
-        return attributes | {"units": "1"}
-    if channel.units:
-        units = channel.units if statistic != "var" else f"({channel.units})2"
+def _variable_attributes(channel: Channel, statistic: Statistic) -> dict[str, str]:
+    label = statistic.label.replace("_", " ")
+    attributes = {"long_name": f"{label} of {channel.description or channel.name}"}
+    units = _units(channel, statistic.kind)
+    if units:
         attributes["units"] = units
-    return attributes | {"cell_methods": f"time: {_CELL_METHODS[statistic]}"}
+    if statistic.kind in _CELL_METHODS:
+        attributes["cell_methods"] = f"time: {_CELL_METHODS[statistic.kind]}"
+    return attributes
+
+
+def _units(channel: Channel, kind: str) -> str:
+    if kind in _UNITS:
+        return _UNITS[kind]
+    if kind == "rate":
+        return f"{channel.units} s-1".strip()
+    return f"({channel.units})2" if channel.units and kind == "var" else channel.units

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.analytics.aggregate import make_query
 from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries
+from pipeline.analytics.query import Asked, make_query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import chunk_key, get_sizes
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
@@ -139,17 +139,25 @@ def explain_read(view: FleetView, selection: Selection, channels: Sequence[str])
 
 def explain_aggregate(
     view: FleetView,
-    statistics: Mapping[str, str | Sequence[str]],
+    statistics: Mapping[str, Asked],
     selection: Selection,
     *,
     every: Any = None,
     by: Sequence[str] | None = None,
+    window: Any = None,
+    origin: Any = None,
+    timezone: str | None = None,
+    gap: Any = None,
 ) -> Explanation:
     """Return what an aggregate would touch.
 
+    Statistics that need every row, such as percentiles, are answered by no summary: all blocks of
+    the selection are decoded for them. Bytes of a block that is decoded for them and for others
+    too count twice, for it is read twice.
+
     Parameters
     ----------
-    view, statistics, selection, every, by
+    view, statistics, selection, every, by, window, origin, timezone, gap
         As for `pipeline.analytics.aggregate.aggregate`.
 
     Raises
@@ -157,12 +165,22 @@ def explain_aggregate(
     InvalidInputError
         If a statistic is unknown or makes no sense for the channel or grouping.
     """
-    query = make_query(view, statistics, selection, every=every, by=by)
+    query = make_query(
+        view,
+        statistics,
+        selection,
+        every=every,
+        by=by,
+        window=window,
+        origin=origin,
+        timezone=timezone,
+        gap=gap,
+    )
     index = view.blocks(Selection())
     headers: list[BlockTable] = []
     decoded: list[BlockTable] = []
     periods, places = 0, set()
-    layout, channels = view.meta.layout, query.channels
+    layout, channels = view.meta.layout, tuple(query.stored)
     tables = [
         layout.extent,
         *(table for name in channels for table in layout.summary_pair(view.meta.schema[name])),
@@ -180,10 +198,16 @@ def explain_aggregate(
                 headers.append(blocks)
             case FromRows(unit, _):
                 decoded.append(unit.blocks)
-    counted, read = _Touched.of(index, [*headers, *decoded]), _Touched.of(index, decoded)
-    columns = (*KEY_COLUMNS, *channels) if len(read.blocks) else channels
-    only_headers = len(counted.blocks) - len(read.blocks)
-    size = _chunk_bytes(view, read.blocks, columns) + only_headers * len(channels) * HEADER_BYTES
+    edges = _Touched.of(index, decoded).blocks
+    needed = [step.unit.blocks for step in query.row_steps()]
+    counted = _Touched.of(index, [*headers, *decoded, *needed])
+    only_headers = len(counted.blocks) - len(_Touched.of(index, [*decoded, *needed]).blocks)
+    size = sum(map(len, headers)) * len(channels) * HEADER_BYTES
+    columns: dict[str, None] = dict.fromkeys(channels if len(edges) or headers else ())
+    for blocks, names in ((edges, channels), (_Touched.of(index, needed).blocks, query.decoded)):
+        if len(blocks):
+            size += _chunk_bytes(view, blocks, (*KEY_COLUMNS, *names))
+            columns = dict.fromkeys((*KEY_COLUMNS, *columns, *names))
     sizes = get_sizes(view.store, [chunk_key(path, place) for path, place in sorted(places)])
     return _explained(
         view,
@@ -191,7 +215,7 @@ def explain_aggregate(
         selection,
         index,
         counted,
-        columns if len(counted.blocks) else (),
+        tuple(columns),
         size,
         headers=only_headers,
         summary_periods=periods,

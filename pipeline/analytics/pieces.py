@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.archive.fleet_view import Rows
+from pipeline.summaries.merging import runs_of, sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Piece", "merge_pieces"]
+__all__ = ["Piece", "merge_pieces", "merge_rows", "piece_of_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +25,8 @@ class Piece:
     group, bin, time
         ``int64``, shape (states,): the cell of each state, and a time inside the period it is
         about, by which states of one cell are put in order.
+    rows
+        ``int64``, shape (states,): rows that each state is about, with and without a value.
     channels
         The states, by channel.
     """
@@ -30,7 +34,31 @@ class Piece:
     group: NDArray[np.int64]
     bin: NDArray[np.int64]
     time: NDArray[np.int64]
+    rows: NDArray[np.int64]
     channels: Mapping[str, Statistics]
+
+
+def piece_of_rows(
+    rows: Rows, group: NDArray[np.int64], bins: NDArray[np.int64], channels: Sequence[str]
+) -> Piece:
+    """Return the states of decoded rows.
+
+    Parameters
+    ----------
+    rows
+        Sorted by (device, time), with the channels.
+    group, bins
+        ``int64``, shape (rows,): cell of each row.
+    channels
+        Channels to summarise.
+    """
+    starts = runs_of(rows.codes, bins)
+    states = {
+        name: Statistics.chunk(rows.columns[name].values, rows.columns[name].valid, starts)
+        for name in channels
+    }
+    counts = np.diff(starts, append=len(rows))
+    return Piece(group[starts], bins[starts], rows.time[starts], counts, states)
 
 
 def merge_pieces(
@@ -46,3 +74,12 @@ def merge_pieces(
     states = Statistics(*(np.concatenate(parts)[order] for parts in arrays))
     merged = states.reduce(cells, groups * bins)
     return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
+
+
+def merge_rows(pieces: Sequence[Piece], groups: int, bins: int) -> NDArray[np.int64]:
+    """Return the number of rows, with and without a value, shape (groups, bins)."""
+    if not pieces:
+        return np.zeros((groups, bins), np.int64)
+    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
+    rows = np.concatenate([piece.rows for piece in pieces])
+    return sum_by_cell(cells, rows, groups * bins).reshape(groups, bins)

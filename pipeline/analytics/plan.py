@@ -28,6 +28,7 @@ __all__ = [
     "Step",
     "headers_answer",
     "plan_query",
+    "plan_rows",
     "plan_steps",
 ]
 
@@ -146,6 +147,21 @@ def plan_query(
         for run in _runs(ragged)
     )
     return QueryPlan(tuple(_runs(numbers[covered])), tuple(decode))
+
+
+def plan_rows(selection: Selection, bounds: tuple[int, int]) -> QueryPlan:
+    """Return the plan of a query that no summary answers: everything is decoded.
+
+    Parameters
+    ----------
+    selection
+        Times and devices asked for.
+    bounds
+        Half-open range in which the fleet has rows, in microseconds since 1970-01-01 UTC.
+    """
+    start, stop = max(selection.start, bounds[0]), min(selection.stop, bounds[1])
+    decode = () if start >= stop else (Selection(start, stop, selection.codes),)
+    return QueryPlan((), decode)
 
 
 def headers_answer(

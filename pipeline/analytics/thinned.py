@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.read_units import ReadUnit
 from pipeline.archive.summary_tables import read_extent
 from pipeline.errors import InvalidInputError
 from pipeline.model.timestamps import format_time
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["check_rows_kept"]
+__all__ = ["check_rows_kept", "kept_units"]
+
+
+def kept_units(view: FleetView, selection: Selection) -> Iterator[ReadUnit]:
+    """Return the units that hold selected rows, all of which have to be there still.
+
+    Raises
+    ------
+    InvalidInputError
+        As `check_rows_kept`.
+    """
+    check_rows_kept(view, selection)
+    return view.units(selection)
 
 
 def check_rows_kept(view: FleetView, selection: Selection) -> None:

@@ -16,9 +16,9 @@ import xarray as xr
 from pipeline.api.archive import Archive
 from pipeline.errors import JobError
 from pipeline.jobs.reports import QuestionReport
-from pipeline.jobs.step_options import AggregateStep, LatestStep
+from pipeline.jobs.step_options import AggregateStep, DownsampleStep, LatestStep
 
-__all__ = ["ask_aggregate", "ask_latest", "excerpt", "write_answer"]
+__all__ = ["ask_aggregate", "ask_downsample", "ask_latest", "excerpt", "write_answer"]
 
 _SHOWN: Final = 3
 
@@ -34,7 +34,17 @@ def ask_aggregate(archive: Archive, step: AggregateStep) -> QuestionReport:
     fleet = archive.fleet(step.fleet)
     return _ask(
         lambda: fleet.aggregate(
-            step.statistics, step.every, step.devices, step.time, step.by, where=step.where
+            step.statistics,
+            step.every,
+            step.devices,
+            step.time,
+            step.by,
+            where=step.where,
+            window=step.window,
+            origin=step.origin,
+            timezone=step.timezone,
+            gap=step.gap,
+            fill=step.fill or "null",
         ),
         "aggregate",
         step,
@@ -57,8 +67,35 @@ def ask_latest(archive: Archive, step: LatestStep) -> QuestionReport:
     )
 
 
+def ask_downsample(archive: Archive, step: DownsampleStep) -> QuestionReport:
+    """Ask for readings to plot, time it, and write the answer if the step says where.
+
+    Raises
+    ------
+    ArchiveError
+        If the question makes no sense, or the answer cannot be written.
+    """
+    fleet = archive.fleet(step.fleet)
+    return _ask(
+        lambda: fleet.downsample(
+            step.channel,
+            points=step.points,
+            method=step.method,
+            devices=step.devices,
+            time=step.time,
+            where=step.where,
+        ),
+        "downsample",
+        step,
+        f"{step.points} points of {step.channel} to plot, {_devices(step)}",
+    )
+
+
 def _ask(
-    question: Callable[[], xr.Dataset], kind: str, step: AggregateStep | LatestStep, title: str
+    question: Callable[[], xr.Dataset],
+    kind: str,
+    step: AggregateStep | LatestStep | DownsampleStep,
+    title: str,
 ) -> QuestionReport:
     latencies = []
     for _ in range(step.repeat):
@@ -90,13 +127,16 @@ def _aggregate_title(step: AggregateStep) -> str:
         f"{name if isinstance(name, str) else ', '.join(name)} of {channel}"
         for channel, name in step.statistics.items()
     ]
-    every = f" every {step.every}" if step.every else ""
+    every = (
+        f" every {step.every}" if step.every else f" by session ({step.gap})" if step.gap else ""
+    )
+    every += f" over {step.window}" if step.window else ""
     by = [step.by] if isinstance(step.by, str) else step.by
     grouped = "" if by is None else f" by {', '.join(by)}" if by else " together"
     return f"{'; '.join(asked)}{every}, {_devices(step)}{grouped}"
 
 
-def _devices(step: AggregateStep | LatestStep) -> str:
+def _devices(step: AggregateStep | LatestStep | DownsampleStep) -> str:
     devices = (step.devices,) if isinstance(step.devices, str) else step.devices
     asked = [
         f"{name} {texts if isinstance(texts, str) else ' or '.join(texts)}"

@@ -139,7 +139,7 @@ class QuestionReport:
     Parameters
     ----------
     step
-        ``aggregate`` or ``latest``.
+        ``aggregate``, ``latest`` or ``downsample``.
     fleet, title
         What was asked, of whom.
     repeat

@@ -21,11 +21,12 @@ from pipeline.jobs.job_file import LoadedJob
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
-from pipeline.jobs.question_steps import ask_aggregate, ask_latest
+from pipeline.jobs.question_steps import ask_aggregate, ask_downsample, ask_latest
 from pipeline.jobs.reports import CompactionReport, ImportReport, QuestionReport, write_report
 from pipeline.jobs.step_options import (
     AggregateStep,
     CompactStep,
+    DownsampleStep,
     ImportStep,
     LatestStep,
     ReportStep,
@@ -189,6 +190,10 @@ def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
     run.add_upkeep(delete(opened, step))
 
 
+def _downsample(run: _Run, opened: JobArchive, step: DownsampleStep) -> None:
+    run.add(ask_downsample(opened.archive, step))
+
+
 def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
     text = report_text(
         step.title or run.loaded.path.stem,
@@ -208,6 +213,7 @@ STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     CompactStep: _compact,
     AggregateStep: _aggregate,
     LatestStep: _latest,
+    DownsampleStep: _downsample,
     MaintenanceStep: _maintenance,
     VerifyStep: _verify,
     RepairStep: _repair,

@@ -29,6 +29,7 @@ from pipeline.schema.channels import Channel, Schema
 __all__ = [
     "AggregateStep",
     "CompactStep",
+    "DownsampleStep",
     "ImportStep",
     "LatestStep",
     "PartitioningOptions",
@@ -187,12 +188,26 @@ class AggregateStep(_Question):
     every: str | None = None
     time: tuple[str | None, str | None] | None = None
     by: str | tuple[str, ...] | None = None
+    window: str | None = None
+    origin: str | None = None
+    timezone: str | None = None
+    gap: str | None = None
+    fill: Literal["null", "none", "previous", "linear"] | None = None
 
 
 class LatestStep(_Question):
     """The newest reading of every device; see `pipeline.api.fleet.Fleet.latest`."""
 
     channels: tuple[str, ...] | None = None
+
+
+class DownsampleStep(_Question):
+    """Readings for a plot; see `pipeline.api.fleet.Fleet.downsample`."""
+
+    channel: str
+    points: int = Field(ge=2)
+    method: Literal["lttb", "minmax"] = "lttb"
+    time: tuple[str | None, str | None] | None = None
 
 
 class ReportStep(Options):
@@ -217,6 +232,7 @@ class StepChoice(Choice):
     compact: CompactStep | None = None
     aggregate: AggregateStep | None = None
     latest: LatestStep | None = None
+    downsample: DownsampleStep | None = None
     maintenance: MaintenanceStep | None = None
     verify: VerifyStep | None = None
     repair: RepairStep | None = None

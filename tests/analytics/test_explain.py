@@ -133,7 +133,7 @@ AGGREGATES: list[dict[str, Any]] = [
 def test_what_an_aggregate_reads(archive: pipeline.Archive, asked: dict[str, Any]) -> None:
     view, store = counted(archive)
     selection = selection_of(view.registry, None, asked.get("time"), asked.get("where"))
-    options = {"every": asked.get("every"), "by": asked.get("by")}
+    options: dict[str, Any] = {"every": asked.get("every"), "by": asked.get("by")}
     store.forget()
     told = explain_aggregate(view, {"t": "max"}, selection, **options)
     assert not list(store.raw_reads())
@@ -149,6 +149,36 @@ def test_what_an_aggregate_reads(archive: pipeline.Archive, asked: dict[str, Any
     assert told.summary_bytes == sum(_size(view, key) for key in summaries)
     assert (told.summary_periods > 0) == bool(summaries)
     assert sum(told.pruned.values()) == told.blocks.total - told.blocks.touched
+
+
+ROW_QUESTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"t": "p95"}, {}),
+    ({"t": ["p95", "mean"]}, {"every": "1 day", "time": times(1, 2)}),
+    ({"t": "mean", "h": "increase"}, {"every": "1 day", "where": {"site": "north"}}),
+    ({"t": "mean", "h": "distinct"}, {"every": "6h", "window": "12h", "time": times(0.5, 2)}),
+    ({"t": "mean"}, {"gap": "2h", "time": times(0.5, 2)}),
+    ({"t": "p95"}, {"every": "1 day", "timezone": "Asia/Kolkata", "time": times(7, 8)}),
+]
+
+
+@pytest.mark.parametrize(("statistics", "asked"), ROW_QUESTIONS)
+def test_statistics_that_need_every_row_are_told(
+    archive: pipeline.Archive, statistics: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    view, store = counted(archive)
+    options = dict(asked)
+    selection = selection_of(
+        view.registry, None, options.pop("time", None), options.pop("where", None)
+    )
+    told = explain_aggregate(view, statistics, selection, **options)
+    store.forget()
+    aggregate(view, statistics, selection, **options)
+    reads = [key for key in store.raw_reads() if "[" not in key]
+    assert told.bytes.touched == sum(_size(view, key) for key in reads)
+    assert told.blocks.touched == len({key.split("/c/")[1] for key in reads})
+    assert set(told.columns) == {key.split("/raw/")[1].split("/")[0] for key in reads}
+    summaries = {key for key in store.reads if "/summary/" in key and "/c/" in key}
+    assert told.summary_chunks == len(summaries)
 
 
 def test_it_is_told_to_people_and_to_programs(fleet: pipeline.Fleet) -> None:
@@ -175,7 +205,7 @@ def test_questions_that_make_no_sense_are_not_explained(fleet: pipeline.Fleet) -
     with pytest.raises(InvalidInputError, match="leave out channels="):
         fleet.explain(channels="t", statistics={"t": "mean"})
     with pytest.raises(InvalidInputError, match="unknown statistic"):
-        fleet.explain(statistics={"t": "p95"})
+        fleet.explain(statistics={"t": "p195"})
     with pytest.raises(NotFoundError, match="'floor'; there are: site"):
         fleet.explain(where={"floor": "1"})
 

@@ -144,7 +144,7 @@ def test_several_tags_make_one_group_dimension(fleet: pipeline.Fleet) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"statistics": {"f": "p95"}}, "count, min, max"),
+        ({"statistics": {"f": "p195"}}, "count, min, max"),
         ({"statistics": {"f": "mean"}, "every": "often"}, "often"),
         ({"statistics": {"f": "first"}, "by": []}, "leave out by="),
         ({"statistics": {"f": "mean"}, "every": "1 us", "time": (None, None)}, "longer bins"),

@@ -118,6 +118,22 @@ def test_parts_of_periods_whose_rows_are_gone_are_refused_not_guessed() -> None:
     assert dataset.sizes["time"] == 6 * 4
 
 
+def test_statistics_of_rows_are_refused_where_the_rows_are_gone() -> None:
+    archive, fleet = filled(raw="10 days")
+    apply(archive, 35)
+    gone = r"rows before 2024-01-26T00:00:00.* dropped"
+    for statistic in ("p95", "time_weighted_mean", "distinct"):
+        with pytest.raises(InvalidInputError, match=gone):
+            fleet.aggregate({"t": statistic}, every="1 day")
+    with pytest.raises(InvalidInputError, match=gone):
+        fleet.aggregate({"t": "mean"}, gap="12h")
+    with pytest.raises(InvalidInputError, match=gone):
+        fleet.downsample("t", points=10)
+    kept = ("2024-01-26", None)
+    assert fleet.aggregate({"t": "p95"}, time=kept, by=[]).sizes == {}
+    assert fleet.downsample("t", points=10, time=kept, devices="a").sizes["time"] <= 10
+
+
 def test_late_rows_of_dropped_windows_go_to_quarantine_and_change_nothing() -> None:
     archive, fleet = filled(raw="10 days")
     answer = fleet.aggregate(ALL, every="1 day")

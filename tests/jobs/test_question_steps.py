@@ -99,6 +99,54 @@ class TestAggregate:
             run(folder, {"aggregate": {"fleet": "halls", "statistics": {"temperature": "mean"}}})
         assert failed_report(folder)["error"]["while"] == "steps.0.aggregate"
 
+    def test_windows_and_other_statistics(self, folder: Path) -> None:
+        report = ask(
+            folder,
+            "aggregate",
+            statistics={"temperature": ["p95", "histogram(0, 20, 40)"], "state": "time_in_state"},
+            every="1h",
+            window="2h",
+            origin="2025-01-01T00:30",
+            fill=None,
+            devices="device-00001",
+        )
+        assert report["sizes"]["time"] == 4
+        assert report["sizes"]["temperature_bucket"] == 2
+        assert report["units"]["state_time_in_state"] == "s"
+        assert report["title"].endswith("every 1h over 2h, device-00001")
+        local = ask(
+            folder,
+            "aggregate",
+            statistics={"temperature": "median"},
+            every="1 day",
+            timezone="Europe/Berlin",
+            fill="previous",
+        )
+        assert local["excerpt"][0]["time"] == "2024-12-31T23:00:00Z"
+
+    def test_sessions(self, folder: Path) -> None:
+        step: dict[str, Any] = {"statistics": {"temperature": "count"}, "gap": "1h"}
+        report = ask(folder, "aggregate", **step)
+        assert report["sizes"] == {"session": 12}
+        assert report["excerpt"][0]["temperature_count"] == 150
+        assert "by session (1h)" in report["title"]
+
+
+class TestDownsample:
+    def test_points_of_one_device(self, folder: Path, tmp_path: Path) -> None:
+        path = tmp_path / "plot.parquet"
+        report = ask(
+            folder,
+            "downsample",
+            channel="temperature",
+            points=20,
+            devices="device-00003",
+            output=str(path),
+        )
+        assert report["sizes"] == {"time": 20}
+        assert report["title"] == "20 points of temperature to plot, device-00003"
+        assert len(pd.read_parquet(path)) == 20
+
 
 class TestLatest:
     def test_all_devices(self, folder: Path) -> None:

@@ -1,0 +1,238 @@
+"""A checked request for an aggregate, and how its parts are read.
+
+Stored summaries answer what they cover, block headers what they cover of the rest, and only
+rows at the ragged edges are decoded; but for statistics that need every row, all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.analytics.bins import Bins
+from pipeline.analytics.groups import Groups, group_devices
+from pipeline.analytics.pieces import Piece, piece_of_rows
+from pipeline.analytics.plan import (
+    FromHeaders,
+    FromRows,
+    FromSummaries,
+    QueryPlan,
+    Step,
+    plan_query,
+    plan_rows,
+    plan_steps,
+)
+from pipeline.analytics.thinned import kept_units
+from pipeline.analytics.windows import Windows, make_windows
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.block_reader import read_block_headers
+from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.codecs.frame import BlockHeader
+from pipeline.errors import InvalidInputError
+from pipeline.model.dtypes import storage_dtype
+from pipeline.model.timestamps import parse_duration
+from pipeline.partitioning.pruning import Selection
+from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
+from pipeline.summaries.statistics import Statistics
+
+__all__ = ["Asked", "Query", "make_query"]
+
+Asked = str | Statistic | Sequence[str | Statistic]
+"""What is asked of a channel: one statistic or several."""
+
+
+def make_query(
+    view: FleetView,
+    statistics: Mapping[str, Asked],
+    selection: Selection,
+    *,
+    every: Any = None,
+    by: Sequence[str] | None = None,
+    window: Any = None,
+    origin: Any = None,
+    timezone: str | None = None,
+    gap: Any = None,
+) -> Query:
+    """Check a request; parameters and errors are those of `pipeline.analytics.aggregate.aggregate`."""
+    wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
+    if gap is not None:
+        _check_sessions(every=every, window=window, origin=origin, timezone=timezone, by=by)
+    used = view.windows(selection)
+    bounds = view.time_bounds(used)
+    groups = group_devices(view.registry, selection.codes, by)
+    windows = make_windows(
+        every,
+        max(selection.start, bounds[0]),
+        min(selection.stop, bounds[1]),
+        max(groups.size, 1),
+        window=window,
+        origin=origin,
+        timezone=timezone,
+    )
+    length = None if gap is None else parse_duration(gap)
+    return Query(view, wanted, selection, used, bounds, windows, groups, length)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """A checked request, and how its parts are read.
+
+    Parameters
+    ----------
+    view
+        The fleet at a snapshot.
+    statistics
+        Statistics by channel.
+    selection
+        Times and devices.
+    used, bounds
+        Windows of the fleet inside the selection that hold rows, and the time range of their rows.
+    windows, groups
+        The cells of the answer.
+    gap
+        Microseconds between sessions, which then take the place of windows; None without.
+    """
+
+    view: FleetView
+    statistics: Mapping[str, tuple[Statistic, ...]]
+    selection: Selection
+    used: Sequence[int]
+    bounds: tuple[int, int]
+    windows: Windows
+    groups: Groups
+    gap: int | None = None
+
+    @property
+    def bins(self) -> Bins:
+        """The panes of the windows."""
+        return self.windows.panes
+
+    @property
+    def stored(self) -> dict[str, list[Statistic]]:
+        """Statistics by channel that summaries and headers answer where they can."""
+        return {} if self.gap is not None else self._named(stored=True)
+
+    @property
+    def decoded(self) -> dict[str, list[Statistic]]:
+        """Statistics by channel for which every row is decoded."""
+        if self.gap is not None:
+            return {channel: list(names) for channel, names in self.statistics.items()}
+        return self._named(stored=False)
+
+    def dtype(self, channel: str) -> np.dtype[Any]:
+        """Return the stored dtype of a channel."""
+        return storage_dtype(self.view.meta.schema[channel].dtype)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what has to be read for the stored statistics; only the index is read for it."""
+        if not self.stored:
+            return iter(())
+        scheme = self.view.meta.scheme
+        plan = plan_query(self.used, scheme, self.selection, self.bounds, self.bins)
+        units = partial(kept_units, self.view)
+        return plan_steps(plan, units, self.bins, self.groups.dimension is None)
+
+    def row_plan(self) -> QueryPlan:
+        """Return what has to be decoded for the statistics that need every row."""
+        return plan_rows(self.selection, self.bounds) if self.decoded else QueryPlan((), ())
+
+    def row_steps(self) -> Iterator[FromRows]:
+        """Yield what has to be decoded for the statistics that need every row."""
+        for part in self.row_plan().decode:
+            for unit in kept_units(self.view, part):
+                yield FromRows(unit, part)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield partial answers of the stored statistics."""
+        channels = tuple(self.stored)
+        for step in self.steps():
+            match step:
+                case FromSummaries(periods):
+                    yield self._from_summaries(periods, channels)
+                case FromHeaders(blocks):
+                    yield self._from_headers(blocks, channels)
+                case FromRows(unit, part):
+                    rows = self.view.rows(unit, part, channels)
+                    if len(rows):
+                        yield self._from_rows(rows, channels)
+
+    def _from_summaries(self, periods: range, channels: Sequence[str]) -> Piece:
+        view, layout = self.view, self.view.meta.layout
+        codes = self.groups.codes
+        rows = read_extent(view.store, layout, codes, periods)[0]
+        found = np.nonzero(rows)
+        starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
+        starts = np.maximum(starts, self.bounds[0])
+        states = {
+            name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
+            for name in channels
+        }
+        group = self.groups.of_device[found[0]]
+        return Piece(group, self.bins.numbers(starts), starts, rows[found], states)
+
+    def _from_headers(self, blocks: BlockTable, channels: Sequence[str]) -> Piece:
+        states = {
+            name: _header_states(
+                read_block_headers(self.view.store, self.view.meta.layout, blocks, name),
+                self.dtype(name),
+            )
+            for name in channels
+        }
+        bins = self.bins.numbers(blocks.time_min)
+        return Piece(self._groups_of(blocks), bins, blocks.time_min, blocks.rows, states)
+
+    def _groups_of(self, blocks: BlockTable) -> NDArray[np.int64]:
+        if self.groups.dimension is None:
+            return np.zeros(len(blocks), np.int64)
+        return self.groups.of_codes(blocks.device_min)
+
+    def _from_rows(self, rows: Rows, channels: Sequence[str]) -> Piece:
+        bins = self.bins.numbers(rows.time)
+        return piece_of_rows(rows, self.groups.of_codes(rows.codes), bins, channels)
+
+    def _named(self, *, stored: bool) -> dict[str, list[Statistic]]:
+        named = {
+            channel: [statistic for statistic in names if statistic.is_stored is stored]
+            for channel, names in self.statistics.items()
+        }
+        return {channel: statistics for channel, statistics in named.items() if statistics}
+
+
+def _checked(
+    view: FleetView, channel: str, names: Asked, by: Sequence[str] | None
+) -> tuple[Statistic, ...]:
+    wanted = parse_statistics(names, channel)
+    check_statistics(wanted, channel, view.meta.schema[channel].dtype, merged=by is not None)
+    return wanted
+
+
+def _check_sessions(**given: Any) -> None:
+    names = [f"{name}=" for name, value in given.items() if value is not None]
+    if names:
+        msg = f"sessions are of each device and lie where its rows do; leave out {', '.join(names)} or gap="
+        raise InvalidInputError(msg)
+
+
+def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) -> Statistics:
+    states = Statistics.empty(len(headers), dtype)
+    for at, header in enumerate(headers):
+        if header is not None and header.statistics.count:
+            found = header.statistics
+            fields = (
+                found.count,
+                found.min,
+                found.max,
+                found.first,
+                found.last,
+                found.sum,
+                found.m2,
+            )
+            for array, value in zip(states.arrays(), fields, strict=True):
+                array[at] = value
+    return states

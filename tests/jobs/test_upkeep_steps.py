@@ -159,7 +159,7 @@ def test_a_fleet_is_partitioned_anew(tmp_path: Path) -> None:
     [{"fleet": "rooms"}, {"fleet": "rooms", "window": "week"}, {"fleet": "rooms", "by": "site"}],
 )
 def test_a_repartitioning_says_what_is_to_change(tmp_path: Path, step: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(JobError, match=r"unknown key 'by'|unknown window 'week'|give window"):
         run(tmp_path, {"repartition": step})
 
 

@@ -63,15 +63,16 @@ def test_rows_before_are_rows_after(
         fleet.append(columns(batch))
         model.rows += batch
     for scheme, more in then:
-        asked = [fleet.aggregate(STATISTICS, every=every) for every in (None, "1h", "1 month")]
+        asked = [fleet.aggregate(STATISTICS, every=every) for every in (None, "1 day")]
         latest = fleet.latest()
         repartition(FleetStore(archive._repository, "fleet"), scheme, rows_at_once=rows_at_once)
         assert fleet.partitioning == scheme
         check_rows(fleet, model)
-        for every, one in zip((None, "1h", "1 month"), asked, strict=True):
-            xr.testing.assert_identical(
-                fleet.aggregate(STATISTICS, every=every).drop_attrs(), one.drop_attrs()
-            )
+        for every, one in zip((None, "1 day"), asked, strict=True):
+            found = fleet.aggregate(STATISTICS, every=every)
+            xr.testing.assert_equal(found.drop_vars("count_sum"), one.drop_vars("count_sum"))
+            # Parts are added up in another order.
+            xr.testing.assert_allclose(found["count_sum"], one["count_sum"], rtol=1e-9, atol=1e-6)
         xr.testing.assert_identical(fleet.latest().drop_attrs(), latest.drop_attrs())
         report = archive.verify()
         assert report.is_clean, report.problems

@@ -91,6 +91,7 @@ def test_answers_stay_and_nothing_of_the_old_grid_is_left(
     archive, fleet = filled()
     fleet.append({"device": [None], "time": minutes(1), "t": [1.0]})
     before, latest = rows(fleet), fleet.latest()
+    lazy = fleet.to_xarray("d0").load()
     asked = [fleet.aggregate(QUESTIONS, every=every) for every in (None, "1h", "1 day", "1 month")]
     kept = (fleet.devices, fleet.tags, fleet.positions, fleet.quarantine())
     old = archive.at(next(iter(archive.history())).snapshot)
@@ -100,6 +101,7 @@ def test_answers_stay_and_nothing_of_the_old_grid_is_left(
     for every, one in zip((None, "1h", "1 day", "1 month"), asked, strict=True):
         xr.testing.assert_allclose(fleet.aggregate(QUESTIONS, every=every), one)
     xr.testing.assert_equal(fleet.latest(), latest)
+    xr.testing.assert_equal(fleet.to_xarray("d0").load(), lazy)
     assert (fleet.devices, fleet.tags, fleet.positions) == kept[:3]
     assert fleet.quarantine().equals(kept[3])
     report = archive.verify()

@@ -19,7 +19,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -34,6 +34,7 @@ from zarr.storage import WrapperStore
 
 from pipeline.archive.durability import commit_lock, sync_file, sync_filesystem
 from pipeline.archive.locations import Location
+from pipeline.archive.turns import take_turn
 from pipeline.errors import (
     AlreadyExistsError,
     ArchiveError,
@@ -49,6 +50,7 @@ __all__ = ["Commit", "Fork", "Garbage", "Repository", "Snapshot", "Transaction"]
 _log = logging.getLogger(__name__)
 
 _BRANCH: Final = "main"
+_CLAIM: Final = "claim"
 _FORMAT: Final = 1
 _ATTEMPTS: Final = 30
 _GARBAGE_MEMORY: Final = 256 << 20
@@ -200,6 +202,28 @@ class Transaction:
             return Fork(self.session.fork(), self.location)
 
 
+class _Claims:
+    """Claims of writers as a branch of their own: making one fails if there is one."""
+
+    def __init__(self, repository: ic.Repository) -> None:
+        self._repository = repository
+
+    def put(self) -> bool:
+        with suppress(ic.IcechunkError):
+            self._repository.create_branch(_CLAIM, self._repository.lookup_branch(_BRANCH))
+            return True
+        return False
+
+    def seen(self) -> str | None:
+        with suppress(ic.IcechunkError):
+            return str(self._repository.lookup_branch(_CLAIM))
+        return None
+
+    def take_down(self) -> None:
+        with suppress(ic.IcechunkError):
+            self._repository.delete_branch(_CLAIM)
+
+
 class Repository:
     """A transactional Zarr store at one location.
 
@@ -214,6 +238,8 @@ class Repository:
         self.retries = 0
         self._repository = repository
         self._thread_lock = threading.Lock()
+        # Locks make writers take turns on local folders and in memory.
+        self._claims = _Claims(repository) if location.scheme not in ("file", "memory") else None
 
     @classmethod
     def create(cls, location: Location, options: Mapping[str, Any] | None = None) -> Repository:
@@ -357,28 +383,43 @@ class Repository:
         StorageError
             If the storage fails; nothing of the change is visible.
         """
-        for attempt in range(_ATTEMPTS):
-            with self._exclusive(), _translated(self.location):
-                session = self._repository.writable_session(_BRANCH)
-                store = _GuardedStore(session.store, self.location)
-                if forks is not None:
-                    session.merge(*(fork.session for fork in forks(store)))
-                result = change(store)
-                if not session.has_uncommitted_changes:
-                    return str(session.snapshot_id), result
-                attached = dict(metadata(result)) if metadata else {}
-                snapshot = self._publish(session, message, attached)
-            if snapshot is not None:
-                _log.info("%s: %s: snapshot %s", self.location, message, snapshot)
-                return snapshot, result
-            self.retries += 1
-            _log.warning(
-                "%s: %s: another writer was faster, attempt %d of %d failed",
-                self.location, message, attempt + 1, _ATTEMPTS,
-            )  # fmt: skip
-            time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))  # noqa: S311
+        with take_turn(self._claims) as turn:
+            for attempt in range(_ATTEMPTS):
+                if turn is not None:
+                    turn.wait(attempt)
+                snapshot, result = self._attempt(change, message, metadata, forks)
+                if snapshot is not None:
+                    return snapshot, result
+                self.retries += 1
+                _log.warning(
+                    "%s: %s: another writer was faster, attempt %d of %d failed",
+                    self.location, message, attempt + 1, _ATTEMPTS,
+                )  # fmt: skip
+                time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))  # noqa: S311
         msg = f"{self.location}: {_ATTEMPTS} attempts to commit {message!r} met faster writers"
         raise ConflictError(msg)
+
+    def _attempt[T](
+        self,
+        change: Callable[[Store], T],
+        message: str,
+        metadata: Callable[[T], Mapping[str, Any]] | None,
+        forks: Callable[[Store], Sequence[Fork]] | None,
+    ) -> tuple[str | None, T]:
+        """Run a change on the newest state; the id is None if another writer was faster."""
+        with self._exclusive(), _translated(self.location):
+            session = self._repository.writable_session(_BRANCH)
+            store = _GuardedStore(session.store, self.location)
+            if forks is not None:
+                session.merge(*(fork.session for fork in forks(store)))
+            result = change(store)
+            if not session.has_uncommitted_changes:
+                return str(session.snapshot_id), result
+            attached = dict(metadata(result)) if metadata else {}
+            snapshot = self._publish(session, message, attached)
+        if snapshot is not None:
+            _log.info("%s: %s: snapshot %s", self.location, message, snapshot)
+        return snapshot, result
 
     def expire(self, older_than: datetime) -> int:
         """Take snapshots written before a moment out of the history; return how many.

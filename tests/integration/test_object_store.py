@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,8 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from zarr.abc.store import Store
 
 import pipeline
+from pipeline.archive.chunk_io import put_many
+from pipeline.archive.locations import Location
+from pipeline.archive.transactions import Repository
+from pipeline.archive.turns import Turn
 from pipeline.errors import AlreadyExistsError, NotFoundError
 from tests.integration.servers import s3_server
 from tests.support import minutes, rows_of
@@ -114,3 +121,42 @@ def test_processes_on_one_bucket(options: dict[str, Any]) -> None:
     counts = fleet.aggregate({"t": ["count", "sum"]})
     np.testing.assert_array_equal(counts["t_count"], [5, 5])
     np.testing.assert_array_equal(counts["t_sum"], [10.0, 10.0])
+
+
+def test_a_slow_writer_gets_its_turn_beside_a_fast_one(options: dict[str, Any]) -> None:
+    url = "s3://bucket/turns"
+    pipeline.Archive.create(url, storage_options=options).create_fleet("fleet", SCHEMA)
+    stop = threading.Event()
+    appended: list[int] = []
+
+    def append() -> None:
+        fleet = pipeline.Archive.open(url, storage_options=options).fleet("fleet")
+        while not stop.is_set():
+            fleet.append({"device": ["fast"], "time": minutes(len(appended)), "t": [0.0]})
+            appended.append(1)
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    repository = Repository.open(Location.parse(url), options)
+    try:
+        while not appended:
+            time.sleep(0.01)
+        runs = []
+
+        def slowly(store: Store) -> None:
+            runs.append(1)
+            put_many(store, {"fleet/raw/t/c/0/0/0": b"slow"})
+            time.sleep(1.0)
+
+        repository.commit(slowly, "slow")
+    finally:
+        stop.set()
+        writer.join()
+    assert len(runs) <= 6
+    assert repository._claims is not None
+    assert repository._claims.seen() is None
+    repository._claims.put()  # and its holder is killed
+    assert repository._claims.seen() == repository.tip()
+    assert not repository._claims.put()
+    Turn(repository._claims, patience=0.2).wait(0)
+    assert repository._claims.seen() is None

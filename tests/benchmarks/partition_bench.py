@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from tests.benchmarks.machine_scaling import machine_scaling
 from tests.benchmarks.measuring import scratch_folder
 from tests.benchmarks.outcome import Figure, Outcome, Size
 from tests.benchmarks.scale_bench import import_days
@@ -29,12 +30,13 @@ class _Scale:
     fleet: Fleet
     days: int
     runs: int
+    machine: tuple[float, int] = (1.0, 7)
 
 
 _SCALES: Final = {
     Size.FULL: _Scale(Fleet(1000, 1440), 56, 5),
     Size.QUICK: _Scale(Fleet(1000, 1440), 14, 3),
-    Size.TINY: _Scale(Fleet(50, 48), 4, 1),
+    Size.TINY: _Scale(Fleet(50, 48), 4, 1, (0.05, 1)),
 }
 
 
@@ -51,7 +53,8 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
                 show(
                     f"run {turn} of {scale.runs}, {workers} worker(s): {rows[-1]['seconds']:.1f} s"
                 )
-    return Outcome(_figures(rows), rows, _NOTES)
+    machine = machine_scaling(*scale.machine)
+    return Outcome(_figures(rows, machine), rows, _NOTES)
 
 
 def _measure(turn: int, workers: int, files: Sequence[Path], folder: Path) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def _measure(turn: int, workers: int, files: Sequence[Path], folder: Path) -> di
     }
 
 
-def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+def _figures(rows: Sequence[Mapping[str, Any]], machine: float) -> dict[str, Figure]:
     one, two = (
         median(row["gb_per_hour"] for row in rows if row["workers"] == workers)
         for workers in _WORKERS
@@ -83,6 +86,9 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     return {
         "gb_per_hour_per_core": Figure(per_core, "GB of raw rows, with two workers on two cores"),
         "scaling_2_workers": Figure(two / one, "speed of two workers by that of one"),
+        "machine_scaling": Figure(
+            machine, "the same of two processes that only encode blocks: what two cores here give"
+        ),
         "cores_for_1tb_hour": Figure(
             _TERABYTE / per_core, "cores that partition 1 TB of raw rows in an hour"
         ),

@@ -66,7 +66,12 @@ KEYS = {
         "bytes_vs_duckdb_parquet",
         "warmup_s",
     },
-    "partition": {"gb_per_hour_per_core", "scaling_2_workers", "cores_for_1tb_hour"},
+    "partition": {
+        "gb_per_hour_per_core",
+        "machine_scaling",
+        "scaling_2_workers",
+        "cores_for_1tb_hour",
+    },
     "scale": {
         "points",
         "points_per_s",

@@ -202,6 +202,18 @@ class Transaction:
             return Fork(self.session.fork(), self.location)
 
 
+def _despite_claims[T](work: Callable[[], T]) -> T:
+    """Do what goes through all branches again if a claim is taken down in its midst."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return work()
+        except ic.IcechunkError as error:
+            if f"`{_CLAIM}`" not in str(error):
+                raise
+            time.sleep(random.uniform(0, 0.2))  # noqa: S311
+    return work()
+
+
 class _Claims:
     """Claims of writers as a branch of their own: making one fails if there is one."""
 
@@ -433,7 +445,7 @@ class Repository:
             If the storage fails; the history is as it was.
         """
         with self._exclusive(), _translated(self.location):
-            expired = self._repository.expire_snapshots(older_than)
+            expired = _despite_claims(lambda: self._repository.expire_snapshots(older_than))
             root = _local_root(self.location)
             if expired and root is not None:
                 sync_filesystem(root)
@@ -458,8 +470,10 @@ class Repository:
             If the storage fails; running it again deletes the rest.
         """
         with self._exclusive() if alone else nullcontext(), _translated(self.location):
-            done = self._repository.garbage_collect(
-                older_than, max_decoded_manifest_mem_bytes=_GARBAGE_MEMORY
+            done = _despite_claims(
+                lambda: self._repository.garbage_collect(
+                    older_than, max_decoded_manifest_mem_bytes=_GARBAGE_MEMORY
+                )
             )
         snapshots, others = int(done.snapshots_deleted), int(done.manifests_deleted)
         others += int(done.transaction_logs_deleted) + int(done.attributes_deleted)

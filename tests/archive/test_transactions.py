@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import icechunk as ic
 import numpy as np
 import pytest
 from zarr.abc.store import Store
 
 import pipeline
+from pipeline.archive import transactions
 from pipeline.archive.chunk_io import get_many, put_many
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
@@ -191,3 +193,22 @@ def test_a_creation_that_was_cut_short_is_finished_by_the_next(tmp_path: Path) -
     assert archive.fleets == []
     with pytest.raises(AlreadyExistsError):
         pipeline.Archive.create(tmp_path / "x")
+
+
+def test_expiry_goes_on_when_a_claim_is_taken_down_in_its_midst() -> None:
+    calls: list[int] = []
+
+    def work() -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            raise ic.IcechunkError("ref error ref not found `claim`")
+        return "done"
+
+    assert transactions._despite_claims(work) == "done"
+    assert len(calls) == 3
+
+    def fail() -> None:
+        raise ic.IcechunkError("ref error ref not found `main`")
+
+    with pytest.raises(ic.IcechunkError, match="main"):
+        transactions._despite_claims(fail)

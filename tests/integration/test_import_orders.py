@@ -96,6 +96,7 @@ ORDER_DECIDES = {"hast_lora_leaf_nodes", "ulb_library_links"}
 """Those whose contradicting rows lie in different files: which is last is the files' order."""
 
 
+@pytest.mark.campaign
 @pytest.mark.real_data
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("duplicates", ["keep_last", "keep_all"])

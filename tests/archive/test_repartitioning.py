@@ -83,7 +83,7 @@ SCHEMES = [
 ]
 
 
-@pytest.mark.parametrize("rows_at_once", [1 << 20, 300])
+@pytest.mark.parametrize("rows_at_once", [1 << 20, pytest.param(300, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_answers_stay_and_nothing_of_the_old_grid_is_left(
     scheme: pipeline.Partitioning, rows_at_once: int

@@ -41,6 +41,7 @@ def check_rows(fleet: pipeline.Fleet, model: Model) -> None:
     assert rows == canonical(model.frame(), fleet.partitioning.window_length, codes)
 
 
+@pytest.mark.campaign
 @settings(max_examples=max(10, settings().max_examples // 5))
 @given(
     policies,

@@ -12,10 +12,10 @@ import pytest
 from zarr.abc.store import Store
 
 import pipeline
-from pipeline.archive import transactions
 from pipeline.archive.chunk_io import get_many, put_many
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
+from pipeline.archive.transactions.claims import despite_claims
 from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError, StorageError
 from tests.support import as_any, memory_archive, minutes
 
@@ -204,11 +204,11 @@ def test_expiry_goes_on_when_a_claim_is_taken_down_in_its_midst() -> None:
             raise ic.IcechunkError("ref error ref not found `claim`")
         return "done"
 
-    assert transactions._despite_claims(work) == "done"
+    assert despite_claims(work) == "done"
     assert len(calls) == 3
 
     def fail() -> None:
         raise ic.IcechunkError("ref error ref not found `main`")
 
     with pytest.raises(ic.IcechunkError, match="main"):
-        transactions._despite_claims(fail)
+        despite_claims(fail)

@@ -126,29 +126,12 @@ class FleetStore:
         rejects, tags, positions, view
             As for `append`.
         """
-        received = datetime.now(UTC)
-        while True:
-            plan = plan_append(view or self.view(), devices, categories, tags)
-            prepared = prepare_all(plan)
-            try:
-                snapshot, result = self.repository.commit(
-                    lambda store: commit_prepared(
-                        store,
-                        plan,  # noqa: B023
-                        prepared,  # noqa: B023
-                        rejects,
-                        received,
-                        positions,
-                    ),
-                    f"append to {self.name}",
-                    lambda result: self._metadata(result, positions or {}),
-                )
-            except StalePlanError:
-                self._plan_anew()
-                view = None
-                continue
-            self._registry = plan.devices.stored()
-            return replace(result, snapshot=snapshot)
+
+        def commit(plan: AppendPlan, write: Any, *told: Any) -> tuple[str, AppendResult]:
+            change = partial(write, plan=plan, prepared=prepare_all(plan))
+            return self.repository.commit(change, *told)
+
+        return self._append(devices, categories, commit, rejects, tags, positions, view)
 
     def append_forked(
         self,
@@ -170,24 +153,33 @@ class FleetStore:
         writers
             The processes.
         """
+
+        def commit(plan: AppendPlan, write: Any, *told: Any) -> tuple[str, AppendResult]:
+            prepared = writers.prepare(plan)
+            change = partial(write, plan=plan, prepared=prepared)
+            return commit_forked(self.repository, plan, prepared, writers, change, *told)
+
+        return self._append(devices, categories, commit, rejects, tags, positions, view)
+
+    def _append(
+        self,
+        devices: Sequence[str],
+        categories: Mapping[str, Sequence[str]],
+        commit: Callable[..., tuple[str, AppendResult]],
+        rejects: Sequence[Rejects],
+        tags: Tags | None,
+        positions: Mapping[str, Any] | None,
+        view: FleetView | None,
+    ) -> AppendResult:
+        """Plan and commit, again and again while other writers change what the plan rests on."""
         received = datetime.now(UTC)
+        write = partial(commit_prepared, rejects=rejects, received=received, positions=positions)
         while True:
             plan = plan_append(view or self.view(), devices, categories, tags)
-            prepared = writers.prepare(plan)
             try:
-                snapshot, result = commit_forked(
-                    self.repository,
+                snapshot, result = commit(
                     plan,
-                    prepared,
-                    writers,
-                    partial(
-                        commit_prepared,
-                        plan=plan,
-                        prepared=prepared,
-                        rejects=rejects,
-                        received=received,
-                        positions=positions,
-                    ),
+                    write,
                     f"append to {self.name}",
                     lambda result: self._metadata(result, positions or {}),
                 )

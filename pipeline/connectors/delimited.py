@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from pipeline.connectors.mapping import (
     RowMapping,
+    TextPiece,
     cut_file,
     first_line,
     list_files,
     map_rows,
     open_file,
-    piece_name,
     read_blocks,
     skip_mark,
 )
@@ -206,32 +206,8 @@ def _positions(mapping: RowMapping, names: tuple[str, ...], where: str) -> dict[
     return {name: names.index(name) for name in mapping.columns}
 
 
-@dataclass(frozen=True)
-class DelimitedFragment:
-    """The lines of a file that begin in ``[start, stop)``.
-
-    Parameters
-    ----------
-    source
-        The declaration.
-    path
-        The file.
-    start, stop
-        Bytes; a `stop` of None reads to the end.
-    state
-        What tells the file's content from a later one's.
-    """
-
-    source: DelimitedSource
-    path: str
-    start: int = 0
-    stop: int | None = None
-    state: str = ""
-
-    @property
-    def name(self) -> str:
-        """The file, and the range if it is only a part."""
-        return piece_name(self.path, self.start, self.stop)
+class DelimitedFragment(TextPiece[DelimitedSource]):
+    """The lines of a file that begin in ``[start, stop)``."""
 
     def read(self) -> Iterator[Intake]:
         """Yield the rows of about 8 MiB of text at a time.

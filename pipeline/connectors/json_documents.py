@@ -17,12 +17,12 @@ import pyarrow as pa
 from pipeline.connectors.mapping import (
     FoundFile,
     RowMapping,
+    TextPiece,
     cut_file,
     first_line,
     list_files,
     map_rows,
     open_file,
-    piece_name,
 )
 from pipeline.errors import InvalidInputError
 from pipeline.model.ports import Intake
@@ -122,32 +122,8 @@ class JsonSource:
         return {}
 
 
-@dataclass(frozen=True)
-class JsonFragment:
-    """The documents of a file, or those lines of it that begin in ``[start, stop)``.
-
-    Parameters
-    ----------
-    source
-        The declaration.
-    path
-        The file.
-    start, stop
-        Bytes; a `stop` of None reads to the end.
-    state
-        What tells the file's content from a later one's.
-    """
-
-    source: JsonSource
-    path: str
-    start: int = 0
-    stop: int | None = None
-    state: str = ""
-
-    @property
-    def name(self) -> str:
-        """The file, and the range if it is only a part."""
-        return piece_name(self.path, self.start, self.stop)
+class JsonFragment(TextPiece[JsonSource]):
+    """The documents of a file, or those lines of it that begin in ``[start, stop)``."""
 
     def read(self) -> Iterator[Intake]:
         """Yield the rows of some thousand documents at a time.

@@ -57,4 +57,10 @@ def _columns() -> list[NDArray[Any]]:
     times = 1_735_689_600_000_000 + 60_000_000 * np.arange(_ROWS)
     devices = np.repeat(np.arange(_ROWS // 64), 64).astype(np.int32)
     states = (rng.random(_ROWS) < 0.1).astype(np.int8)
-    return [steps / 10, np.round(steps / 7, 2), times + rng.integers(0, 1000, _ROWS), devices, states]
+    return [
+        steps / 10,
+        np.round(steps / 7, 2),
+        times + rng.integers(0, 1000, _ROWS),
+        devices,
+        states,
+    ]

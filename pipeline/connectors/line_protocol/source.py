@@ -12,11 +12,11 @@ import pyarrow as pa
 from pipeline.connectors.line_protocol.intake import read_lines
 from pipeline.connectors.line_protocol.rules import LineMapping
 from pipeline.connectors.mapping import (
+    TextPiece,
     cut_file,
     first_line,
     list_files,
     open_file,
-    piece_name,
     read_blocks,
     skip_mark,
 )
@@ -107,32 +107,8 @@ class LineProtocolSource:
         return {}
 
 
-@dataclass(frozen=True)
-class LineProtocolFragment:
-    """The lines of a file that begin in ``[start, stop)``.
-
-    Parameters
-    ----------
-    source
-        The declaration.
-    path
-        The file.
-    start, stop
-        Bytes; a `stop` of None reads to the end.
-    state
-        What tells the file's content from a later one's.
-    """
-
-    source: LineProtocolSource
-    path: str
-    start: int = 0
-    stop: int | None = None
-    state: str = ""
-
-    @property
-    def name(self) -> str:
-        """The file, and the range if it is only a part."""
-        return piece_name(self.path, self.start, self.stop)
+class LineProtocolFragment(TextPiece[LineProtocolSource]):
+    """The lines of a file that begin in ``[start, stop)``."""
 
     def read(self) -> Iterator[Intake]:
         """Yield the rows of about 8 MiB of text at a time.

@@ -23,9 +23,9 @@ from pipeline.connectors.mapping.rules import (
     TimeMapping,
 )
 from pipeline.connectors.mapping.text_pieces import (
+    TextPiece,
     cut_file,
     first_line,
-    piece_name,
     read_blocks,
     skip_mark,
 )
@@ -36,6 +36,7 @@ __all__ = [
     "FoundFile",
     "MappedRows",
     "RowMapping",
+    "TextPiece",
     "TimeMapping",
     "cut_file",
     "device_tags",
@@ -45,7 +46,6 @@ __all__ = [
     "map_rows",
     "open_file",
     "open_packed",
-    "piece_name",
     "read_blocks",
     "read_channel",
     "skip_mark",

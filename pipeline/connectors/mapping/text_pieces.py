@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from pipeline.connectors.mapping.compression import is_compressed
 from pipeline.connectors.mapping.files import FoundFile
 from pipeline.errors import InvalidInputError
 
-__all__ = ["cut_file", "first_line", "piece_name", "read_blocks", "skip_mark"]
+__all__ = ["TextPiece", "cut_file", "first_line", "read_blocks", "skip_mark"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LONGEST_LINE: Final = 64 * 1024 * 1024
@@ -27,9 +28,32 @@ def cut_file(file: FoundFile, piece_bytes: int) -> list[tuple[int, int | None]]:
     return list(zip(starts, [*starts[1:], file.size], strict=True))
 
 
-def piece_name(path: str, start: int, stop: int | None) -> str:
-    """Return the name of a piece: the file, and the range if it is only a part."""
-    return path if stop is None else f"{path}#bytes={start}-{stop}"
+@dataclass(frozen=True)
+class TextPiece[Source]:
+    """A fragment of a text source: the lines of a file that begin in ``[start, stop)``.
+
+    Parameters
+    ----------
+    source
+        The declaration.
+    path
+        The file.
+    start, stop
+        Bytes; a `stop` of None reads to the end.
+    state
+        What tells the file's content from a later one's.
+    """
+
+    source: Source
+    path: str
+    start: int = 0
+    stop: int | None = None
+    state: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file, and the range if it is only a part."""
+        return self.path if self.stop is None else f"{self.path}#bytes={self.start}-{self.stop}"
 
 
 def skip_mark(stream: io.BufferedReader) -> int:

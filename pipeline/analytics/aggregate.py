@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipeline.analytics.collectors import Values, slid
 from pipeline.analytics.filling import check_fill
 from pipeline.analytics.groups import Groups
 from pipeline.analytics.pieces import merge_pieces, merge_rows
-from pipeline.analytics.query import Asked, Query, make_query
+from pipeline.analytics.query import Asked, Grouping, Query, make_query
 from pipeline.analytics.row_query import RowQuery
 from pipeline.analytics.sessions import Sessions
 from pipeline.analytics.stored import slid_states, stored_values
@@ -30,13 +30,7 @@ def aggregate(
     view: FleetView,
     statistics: Mapping[str, Asked],
     selection: Selection,
-    *,
-    every: Any = None,
-    by: Sequence[str] | None = None,
-    window: Any = None,
-    origin: Any = None,
-    timezone: str | None = None,
-    gap: Any = None,
+    grouping: Grouping,
     fill: str = "null",
 ) -> xr.Dataset:
     """Return statistics of channels by device or tag, and by time.
@@ -51,15 +45,8 @@ def aggregate(
         so does every question about sessions; the others decode its ragged edges only.
     selection
         Times and devices. Rows outside are not looked at, not even to know what came before.
-    every, window, origin, timezone
-        How windows lie (see `pipeline.analytics.windows.make_windows`); no `every` for the whole
-        range at once. Windows cover the part of the time range in which the fleet has rows.
-    by
-        None for every device on its own, tag names to merge devices with equal tags, or an empty
-        list to merge all.
-    gap
-        A duration: sessions instead of windows, runs of a device's rows that are never further
-        apart.
+    grouping
+        Windows cover the part of the time range in which the fleet has rows.
     fill
         What to do about windows without readings (`pipeline.analytics.filling.FILLS`).
 
@@ -79,22 +66,12 @@ def aggregate(
         no sense, or rows are needed that the fleet's retention dropped.
     """
     check_fill(fill)
-    query = make_query(
-        view,
-        statistics,
-        selection,
-        every=every,
-        by=by,
-        window=window,
-        origin=origin,
-        timezone=timezone,
-        gap=gap,
-    )
-    _check_filling(query, every, fill)
+    query = make_query(view, statistics, selection, grouping)
+    _check_filling(query, grouping.every, fill)
     if query.gap is not None:
         return _of_sessions(query, query.gap)
     found = _stored_values(query) | _row_values(query)
-    axes = _axes(query.groups, None if every is None else query.windows)
+    axes = _axes(query.groups, None if grouping.every is None else query.windows)
     return answer_dataset(view, query.statistics, found, axes, fill)
 
 

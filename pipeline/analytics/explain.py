@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries
-from pipeline.analytics.query import Asked, make_query
+from pipeline.analytics.query import Asked, Grouping, make_query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import chunk_key, get_sizes
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
@@ -141,13 +141,7 @@ def explain_aggregate(
     view: FleetView,
     statistics: Mapping[str, Asked],
     selection: Selection,
-    *,
-    every: Any = None,
-    by: Sequence[str] | None = None,
-    window: Any = None,
-    origin: Any = None,
-    timezone: str | None = None,
-    gap: Any = None,
+    grouping: Grouping,
 ) -> Explanation:
     """Return what an aggregate would touch.
 
@@ -157,7 +151,7 @@ def explain_aggregate(
 
     Parameters
     ----------
-    view, statistics, selection, every, by, window, origin, timezone, gap
+    view, statistics, selection, grouping
         As for `pipeline.analytics.aggregate.aggregate`.
 
     Raises
@@ -165,17 +159,7 @@ def explain_aggregate(
     InvalidInputError
         If a statistic is unknown or makes no sense for the channel or grouping.
     """
-    query = make_query(
-        view,
-        statistics,
-        selection,
-        every=every,
-        by=by,
-        window=window,
-        origin=origin,
-        timezone=timezone,
-        gap=gap,
-    )
+    query = make_query(view, statistics, selection, grouping)
     index = view.blocks(Selection())
     headers: list[BlockTable] = []
     decoded: list[BlockTable] = []

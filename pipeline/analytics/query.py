@@ -7,7 +7,7 @@ rows at the ragged edges are decoded; but for statistics that need every row, al
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -41,41 +41,61 @@ from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Asked", "Query", "make_query"]
+__all__ = ["Asked", "Grouping", "Query", "make_query"]
 
 Asked = str | Statistic | Sequence[str | Statistic]
 """What is asked of a channel: one statistic or several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How readings are put together: into windows or sessions, and devices by their tags.
+
+    Parameters
+    ----------
+    every, window, origin, timezone
+        How windows lie (see `pipeline.analytics.windows.make_windows`); no `every` for the whole
+        range at once.
+    by
+        None for every device on its own, tag names to merge devices with equal tags, or an empty
+        list to merge all.
+    gap
+        A duration: sessions instead of windows, runs of a device's rows that are never further
+        apart.
+    """
+
+    every: Any = None
+    by: str | Sequence[str] | None = None
+    window: Any = None
+    origin: Any = None
+    timezone: str | None = None
+    gap: Any = None
 
 
 def make_query(
     view: FleetView,
     statistics: Mapping[str, Asked],
     selection: Selection,
-    *,
-    every: Any = None,
-    by: Sequence[str] | None = None,
-    window: Any = None,
-    origin: Any = None,
-    timezone: str | None = None,
-    gap: Any = None,
+    grouping: Grouping,
 ) -> Query:
     """Check a request; parameters and errors are those of `pipeline.analytics.aggregate.aggregate`."""
+    by = [grouping.by] if isinstance(grouping.by, str) else grouping.by
     wanted = {name: _checked(view, name, names, by) for name, names in statistics.items()}
-    if gap is not None:
-        _check_sessions(every=every, window=window, origin=origin, timezone=timezone, by=by)
+    if grouping.gap is not None:
+        _check_sessions(grouping)
     used = view.windows(selection)
     bounds = view.time_bounds(used)
     groups = group_devices(view.registry, selection.codes, by)
     windows = make_windows(
-        every,
+        grouping.every,
         max(selection.start, bounds[0]),
         min(selection.stop, bounds[1]),
         max(groups.size, 1),
-        window=window,
-        origin=origin,
-        timezone=timezone,
+        window=grouping.window,
+        origin=grouping.origin,
+        timezone=grouping.timezone,
     )
-    length = None if gap is None else parse_duration(gap)
+    length = None if grouping.gap is None else parse_duration(grouping.gap)
     return Query(view, wanted, selection, used, bounds, windows, groups, length)
 
 
@@ -212,8 +232,9 @@ def _checked(
     return wanted
 
 
-def _check_sessions(**given: Any) -> None:
-    names = [f"{name}=" for name, value in given.items() if value is not None]
+def _check_sessions(grouping: Grouping) -> None:
+    others = [one.name for one in fields(grouping) if one.name != "gap"]
+    names = [f"{name}=" for name in others if getattr(grouping, name) is not None]
     if names:
         msg = f"sessions are of each device and lie where its rows do; leave out {', '.join(names)} or gap="
         raise InvalidInputError(msg)
@@ -224,7 +245,7 @@ def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) 
     for at, header in enumerate(headers):
         if header is not None and header.statistics.count:
             found = header.statistics
-            fields = (
+            values = (
                 found.count,
                 found.min,
                 found.max,
@@ -233,6 +254,6 @@ def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) 
                 found.sum,
                 found.m2,
             )
-            for array, value in zip(states.arrays(), fields, strict=True):
+            for array, value in zip(states.arrays(), values, strict=True):
                 array[at] = value
     return states

@@ -13,6 +13,7 @@ from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.collectors import Shape
 from pipeline.analytics.downsample import downsample
 from pipeline.analytics.order_collector import OrderCollector
+from pipeline.analytics.query import Grouping
 from pipeline.analytics.readings import CellRows, Readings
 from pipeline.analytics.windows import make_windows
 from pipeline.archive.fleet_store import FleetStore
@@ -311,12 +312,13 @@ def reads(
     counted: tuple[FleetView, CountingStore],
     statistics: Any,
     selection: Selection | None = None,
+    fill: str = "null",
     **options: Any,
 ) -> set[tuple[str, ...]]:
     """Return column, window and device block of every chunk that was read."""
     view, store = counted
     store.forget()
-    aggregate(view, statistics, selection or Selection.of(), **options)
+    aggregate(view, statistics, selection or Selection.of(), Grouping(**options), fill)
     return {
         (key.split("/raw/")[1].split("/")[0], *key.split("/c/")[1].split("/")[:2])
         for key in store.raw_reads()

@@ -12,6 +12,7 @@ import pytest
 import pipeline
 from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.explain import explain_aggregate, explain_read
+from pipeline.analytics.query import Grouping
 from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.chunk_io import get_many
 from pipeline.archive.fleet_store import FleetStore
@@ -135,10 +136,10 @@ def test_what_an_aggregate_reads(archive: pipeline.Archive, asked: dict[str, Any
     selection = selection_of(view.registry, None, asked.get("time"), asked.get("where"))
     options: dict[str, Any] = {"every": asked.get("every"), "by": asked.get("by")}
     store.forget()
-    told = explain_aggregate(view, {"t": "max"}, selection, **options)
+    told = explain_aggregate(view, {"t": "max"}, selection, Grouping(**options))
     assert not list(store.raw_reads())
     store.forget()
-    aggregate(view, {"t": "max"}, selection, **options)
+    aggregate(view, {"t": "max"}, selection, Grouping(**options))
     reads = list(store.raw_reads())
     whole = [key for key in reads if "[" not in key]
     assert len(reads) - len(whole) >= told.headers
@@ -170,9 +171,9 @@ def test_statistics_that_need_every_row_are_told(
     selection = selection_of(
         view.registry, None, options.pop("time", None), options.pop("where", None)
     )
-    told = explain_aggregate(view, statistics, selection, **options)
+    told = explain_aggregate(view, statistics, selection, Grouping(**options))
     store.forget()
-    aggregate(view, statistics, selection, **options)
+    aggregate(view, statistics, selection, Grouping(**options))
     reads = [key for key in store.raw_reads() if "[" not in key]
     assert told.bytes.touched == sum(_size(view, key) for key in reads)
     assert told.blocks.touched == len({key.split("/c/")[1] for key in reads})

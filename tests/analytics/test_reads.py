@@ -10,6 +10,7 @@ import pytest
 import pipeline
 from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.latest import latest
+from pipeline.analytics.query import Grouping
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
@@ -45,7 +46,7 @@ def reads(
     store.forget()
     ordered = [] if "by" in options else ["first", "last"]
     statistics = {"t": ["count", "min", "max", "mean", "std", *ordered]}
-    aggregate(view, statistics, selection, **options)  # type: ignore[arg-type]
+    aggregate(view, statistics, selection, Grouping(**options))  # type: ignore[arg-type]
     return list(store.raw_reads())
 
 
@@ -94,7 +95,10 @@ def test_blocks_of_one_device_in_one_bin_are_answered_by_their_headers() -> None
     store = CountingStore(view.store)
     counted_view = replace(view, store=store)
     answer = aggregate(
-        counted_view, {"t": ["count", "mean", "max", "first", "last"]}, Selection.of(), every="1h"
+        counted_view,
+        {"t": ["count", "mean", "max", "first", "last"]},
+        Selection.of(),
+        Grouping("1h"),
     )
     raw = list(store.raw_reads())
     assert len(raw) == 6

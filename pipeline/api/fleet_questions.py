@@ -1,0 +1,282 @@
+"""Asking a fleet: rows, statistics, points to plot, newest readings, and what that would touch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import xarray as xr
+
+from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.downsample import downsample
+from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
+from pipeline.analytics.latest import latest
+from pipeline.analytics.query import Asked, Grouping
+from pipeline.api.fleet_handle import FleetHandle
+from pipeline.archive.arrow_rows import read_arrow
+from pipeline.archive.requests import (
+    Devices,
+    TimeRange,
+    Where,
+    channel_names,
+    device_codes,
+    selection_of,
+)
+from pipeline.errors import InvalidInputError
+from pipeline.xarray_engine.datasets import open_rows
+
+__all__ = ["FleetQuestions"]
+
+
+class FleetQuestions(FleetHandle):
+    """What is answered inside the archive."""
+
+    def read(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+    ) -> pa.RecordBatchReader:
+        """Return rows as an Arrow reader, batch by batch.
+
+        Columns are ``device`` (dictionary), ``time`` (``timestamp[us, UTC]``) and the channels;
+        missing values are null. Rows come window by window, then by device and time.
+        """
+        view = self._view()
+        names = channel_names(view.meta.schema, channels)
+        return read_arrow(view, selection_of(view.registry, devices, time, where), names)
+
+    def to_xarray(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+    ) -> xr.Dataset:
+        """Return rows as a lazy dataset: channel values are read when they are used.
+
+        One device (given as a text) has a plain ``time`` dimension; anything else is a CF ragged
+        array along ``row``. The array of a whole fleet that is partitioned by a tag has a device
+        with the empty text as its id for every code that is not in use.
+        """
+        view = self._view()
+        selection = selection_of(view.registry, devices, time, where)
+        names = channel_names(view.meta.schema, channels)
+        return open_rows(view, selection, names, one_device=isinstance(devices, str))
+
+    def aggregate(
+        self,
+        statistics: Mapping[str, Asked],
+        every: Any = None,
+        devices: Devices = None,
+        time: TimeRange = None,
+        by: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+        window: Any = None,
+        origin: Any = None,
+        timezone: str | None = None,
+        gap: Any = None,
+        fill: str = "null",
+    ) -> xr.Dataset:
+        """Return statistics, computed inside the archive.
+
+        Parameters
+        ----------
+        statistics
+            By channel, one or several of the names below. NaN counts as no reading.
+        every
+            Length of the time bins: a duration such as ``"1h"``, or ``"1 month"``, ``"quarter"``,
+            ``"1 year"``; None for the whole range at once.
+        devices, time, where
+            What to look at. Rows outside of `time` do not count in any way.
+        by
+            Tag names whose equal values are merged, an empty list to merge all devices, None to
+            keep every device on its own.
+        window
+            Length of overlapping windows, of which one starts every `every`. Windows at both ends
+            hold what lies in `time`.
+        origin
+            A time at which a bin starts; local in `timezone`. By default bins are aligned to
+            1970-01-01, weeks in a timezone to Mondays.
+        timezone
+            Name such as ``"Europe/Berlin"``: days, weeks, months, quarters and years are those of
+            its calendar, days of 23 and 25 hours included, and shorter bins begin when its clock
+            shows a multiple of `every`. Labels stay UTC.
+        gap
+            A duration: instead of bins, sessions of each device, whose rows are never further
+            apart.
+        fill
+            What to do about bins without readings: ``"null"`` marks them missing, ``"none"`` leaves
+            out those in which no group has any, ``"previous"`` repeats the value before,
+            ``"linear"`` goes straight to the next.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable ``<channel>_<statistic>`` each, dimensions (device or tag[, time]) or
+            (session).
+
+        Notes
+        -----
+        Answered from stored summaries, but for the edges of `time`:
+
+        ``count``, ``missing``
+            Rows with and without a value, ``int64``; 0 in an empty bin.
+        ``min``, ``max``, ``first``, ``last``
+            In the channel's dtype, exact.
+        ``range``, ``delta``
+            Max minus min, last minus first; ``int64`` for integers of up to 32 bits, else
+            ``float64``.
+        ``sum``, ``mean``, ``std``, ``var``
+            ``float64``; std and var are of the population.
+
+        All rows of the selection are decoded for:
+
+        ``median``, ``p95``, ``p99.9`` ...
+            Exact percentiles, interpolated as NumPy and pandas do; ``float64``.
+        ``distinct``
+            Number of different values, exact; ``int64``.
+        ``histogram(0, 10, 20)``
+            Counts between edges, ``int64``, along a dimension ``<channel>_bucket``. Buckets are
+            half-open, the last one closed; `pipeline.histogram` takes edges from an array.
+        ``increase``
+            Of a counter that may begin again at 0: the sum of all steps from reading to
+            reading, where a step down counts as the value it ends at. A step belongs to the bin
+            of its later reading, so that bins add up; ``float64``.
+        ``rate``
+            The increase by the seconds from the first to the last reading of its steps.
+        ``time_weighted_mean``, ``time_weighted_mean_previous``
+            Mean over time of the line through the readings, or of each reading held until the next;
+            cut at the borders of bins, over the part of the bin that lies between the device's
+            first and last reading in `time`.
+        ``time_in_state``
+            Of bools and categories: seconds in each state, each reading held until the next, cut
+            at the borders of bins; ``float64`` along a dimension ``<channel>_state``.
+
+        With `by`, increases and times of devices add up, and time-weighted means are weighted by
+        each device's time. Sessions decode all rows whatever is asked; steps between two
+        sessions belong to none.
+
+        Raises
+        ------
+        InvalidInputError
+            If a statistic, duration or grouping makes no sense.
+        NotFoundError
+            If a channel, device or tag does not exist.
+        """
+        view = self._view()
+        selection = selection_of(view.registry, devices, time, where)
+        grouping = Grouping(every, by, window, origin, timezone, gap)
+        return aggregate(view, statistics, selection, grouping, fill)
+
+    def downsample(
+        self,
+        channel: str,
+        *,
+        points: int,
+        method: str = "lttb",
+        devices: Devices = None,
+        time: TimeRange = None,
+        where: Where = None,
+    ) -> xr.Dataset:
+        """Return at most `points` readings of each device that keep the shape of a plot.
+
+        Parameters
+        ----------
+        channel
+            A channel of numbers.
+        points
+            Most points of each device, at least 2.
+        method
+            ``"lttb"`` (largest triangle three buckets) or ``"minmax"`` (the least and the
+            greatest of equal stretches of time; no peak is lost).
+        devices, time, where
+            What to look at.
+
+        Returns
+        -------
+        xarray.Dataset
+            Readings as they are stored. One device (given as a text) has a plain ``time``
+            dimension; several have (device, point) and the coordinate ``time``, NaT after the
+            last point of a device.
+
+        Raises
+        ------
+        InvalidInputError
+            If the method is unknown, the points are too few, or the channel holds no numbers.
+        NotFoundError
+            If the channel or a device does not exist.
+        """
+        view = self._view()
+        selection = selection_of(view.registry, devices, time, where)
+        return downsample(
+            view,
+            channel,
+            selection,
+            points=points,
+            method=method,
+            one_device=isinstance(devices, str),
+        )
+
+    def latest(
+        self,
+        devices: Devices = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+    ) -> xr.Dataset:
+        """Return each device's newest time and the last known value of each channel."""
+        view = self._view()
+        codes = device_codes(view.registry, devices, where)
+        return latest(view, codes, channel_names(view.meta.schema, channels))
+
+    def explain(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+        statistics: Mapping[str, Asked] | None = None,
+        every: Any = None,
+        by: str | Sequence[str] | None = None,
+        window: Any = None,
+        origin: Any = None,
+        timezone: str | None = None,
+        gap: Any = None,
+    ) -> Explanation:
+        """Return what a question would touch, of how much, and what pruned the rest.
+
+        No row is read. Print it, or take `Explanation.to_json`.
+
+        Parameters
+        ----------
+        devices, time, channels, where
+            As for `read`, which is explained if there are no statistics.
+        statistics, every, by, window, origin, timezone, gap
+            As for `aggregate`, which is explained if statistics are given; channels are theirs.
+
+        Raises
+        ------
+        InvalidInputError
+            If the question makes no sense, or has both channels and statistics.
+        NotFoundError
+            If a channel, device or tag does not exist.
+        """
+        view = self._view()
+        selection = selection_of(view.registry, devices, time, where)
+        grouping = Grouping(every, by, window, origin, timezone, gap)
+        if statistics is None:
+            if grouping != Grouping():
+                msg = "every=, by= and the like are those of an aggregate; give its statistics= too"
+                raise InvalidInputError(msg)
+            return explain_read(view, selection, channel_names(view.meta.schema, channels))
+        if channels is not None:
+            msg = "an aggregate has the channels of its statistics; leave out channels="
+            raise InvalidInputError(msg)
+        return explain_aggregate(view, statistics, selection, grouping)

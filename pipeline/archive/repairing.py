@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.archive.tables import Table
 from pipeline.archive.transactions import Repository
-from pipeline.archive.verifying import verify_window
+from pipeline.archive.verifying import verify_windows
 from pipeline.archive.verifying_devices import mend_lookup, wrong_devices
-from pipeline.archive.verifying_fleet import windows_to_verify
+from pipeline.archive.verifying_fleet import spans_to_verify
 from pipeline.errors import ArchiveError, ConflictError
 
 __all__ = ["RepairResult", "repair_fleet"]
@@ -215,8 +215,10 @@ class _Repair:
     def statistics(self) -> None:
         """Compute statistics again that are not those of the rows."""
         view = self._view()
-        for window in windows_to_verify(view) if not self._unreadable or not self.dry_run else []:
-            if "summary" not in verify_window(view, window).counts:
+        spans = spans_to_verify(view) if not self._unreadable or not self.dry_run else []
+        wrong = (span for span in spans if "summary" in verify_windows(view, span).counts)
+        for window in chain.from_iterable(wrong):
+            if "summary" not in verify_windows(view, [window]).counts:
                 continue
             self.result = replace(self.result, windows=self.result.windows + 1)
             if not self.dry_run:

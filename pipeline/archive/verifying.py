@@ -1,7 +1,7 @@
 """Verifying a fleet: every block against its checksum, the index, the summaries and the counters.
 
-The work is cut into windows, which are independent of one another, and what concerns the whole
-fleet. Blocks are read one after the other, and for the summaries a unit of a window at a time, so
+The work is cut into spans of windows, which are independent of one another, and what concerns the
+whole fleet. Blocks are read one after the other, and for the summaries a unit of a window at a time, so
 that memory is bounded whatever the fleet holds.
 """
 
@@ -19,6 +19,7 @@ from pipeline.archive.block_reader import FetchedBlocks
 from pipeline.archive.chunk_io import chunk_key, get_many
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import PeriodStatistics, summarise
+from pipeline.archive.read_units import read_units
 from pipeline.archive.summary_tables import read_extent, read_statistics
 from pipeline.archive.verify_report import FleetFindings, Problem
 from pipeline.errors import ArchiveError
@@ -28,52 +29,59 @@ from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_range
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["verify_block", "verify_window"]
+__all__ = ["verify_block", "verify_windows"]
 
 _CLOSE: Final = 1e-9
 _CELLS_AT_ONCE: Final = 1 << 21
+_CELLS_COMPARED: Final = 1 << 16
 _GROUP_BYTES: Final = 1 << 24
 _GROUP_BLOCKS: Final = 64
 type _Chunk = NDArray[np.uint8] | None
 
 
-def verify_window(view: FleetView, window: int) -> FleetFindings:
-    """Verify the blocks of one window, and the summaries of its periods.
+def verify_windows(view: FleetView, windows: Sequence[int]) -> FleetFindings:
+    """Verify the blocks of some windows, and the summaries of their periods.
 
     Parameters
     ----------
     view
         The fleet at a snapshot.
-    window
-        The window's number.
+    windows
+        Numbers of windows, ascending. Those whose summaries lie in the same chunks should be
+        verified together, for each of these is read once.
     """
     length = view.meta.scheme.window_length
-    selection = Selection(length.start(window), length.start(window + 1))
+    selection = Selection(length.start(windows[0]), length.start(windows[-1] + 1))
     try:
         blocks = view.blocks(selection)
+        thinned = set(view.thinned_windows(selection))
     except ArchiveError as error:
         return FleetFindings.of([Problem("corrupt", view.meta.layout.index.path, str(error))])
-    if not len(blocks) and window in view.thinned_windows(selection):
-        return FleetFindings()  # only statistics are left, and nothing to compare them with
-    found = FleetFindings()
-    for group in _groups(blocks):
-        for block, chunks in _fetched(view, group):
-            found = found.joined(
-                FleetFindings.of(
-                    verify_block(view, block, chunks),
-                    blocks=1,
-                    rows=int(block.rows[0]),
-                    bytes=int(block.bytes[0]),
-                )
-            )
-    if any(kind in found.counts for kind in ("corrupt", "missing", "index", "bounds")):
-        # Which statistics such rows would have had cannot be told.
-        return found
+    found, compared = FleetFindings(), []
+    for window in windows:
+        those = blocks.take(blocks.window == window)
+        if not len(those) and window in thinned:
+            continue  # only statistics are left, and nothing to compare them with
+        part = _verify_blocks(view, those)
+        found = found.joined(part)
+        # Which statistics rows of damaged blocks would have had cannot be told.
+        if part.counts.keys().isdisjoint(("corrupt", "missing", "index", "bounds")):
+            compared.append(window)
     try:
-        return found.joined(_verify_summaries(view, selection))
+        return found.joined(_verify_summaries(view, blocks, compared))
     except ArchiveError as error:
         place = view.meta.layout.summary_group
         return found.joined(FleetFindings.of([Problem("corrupt", place, str(error))]))
+
+
+def _verify_blocks(view: FleetView, blocks: BlockTable) -> FleetFindings:
+    found = FleetFindings()
+    for group in _groups(blocks):
+        for block, chunks in _fetched(view, group):
+            problems = verify_block(view, block, chunks)
+            rows, size = int(block.rows[0]), int(block.bytes[0])
+            found = found.joined(FleetFindings.of(problems, blocks=1, rows=rows, bytes=size))
+    return found
 
 
 def verify_block(
@@ -193,41 +201,60 @@ def _wrong_rows(
         yield Problem("index", key, f"no schema version {block.schema_version[0]}")
 
 
-def _verify_summaries(view: FleetView, selection: Selection) -> FleetFindings:
-    period, schema = view.meta.scheme.summary_length, view.meta.schema
-    periods = range(period.number(selection.start), period.number(selection.stop - 1) + 1)
+def _verify_summaries(view: FleetView, blocks: BlockTable, windows: Sequence[int]) -> FleetFindings:
+    if not windows:
+        return FleetFindings()
+    length, period = view.meta.scheme.window_length, view.meta.scheme.summary_length
+    every = [
+        range(period.number(length.start(at)), period.number(length.start(at + 1) - 1) + 1)
+        for at in windows
+    ]
+    periods = range(every[0].start, every[-1].stop)
+    compared = np.zeros(len(periods), np.bool_)
+    for part in every:
+        compared[part.start - periods.start : part.stop - periods.start] = True
     rows_of = np.zeros((view.registry.positions, len(periods)), np.bool_)
     found = FleetFindings()
-    for unit in view.units(selection):
-        rows = (
-            view.block_rows(unit, selection, schema.names)
-            if unit.is_ordered
-            else iter([view.rows(unit, selection, schema.names)])
-        )
-        parts = [summarise(period, r.codes, r.time, r.columns) for r in rows if len(r)]
-        if not parts:
-            continue
-        computed = PeriodStatistics.concat(parts)
+    for computed in _computed(view, blocks.take(np.isin(blocks.window, windows))):
         rows_of[computed.device, computed.period - periods.start] = True
         problems = list(_wrong_cells(view, computed, periods))
         found = found.joined(FleetFindings.of(problems, cells=len(computed)))
-    return found.joined(FleetFindings.of(_cells_without_rows(view, periods, rows_of)))
+    return found.joined(FleetFindings.of(_cells_without_rows(view, periods, compared, rows_of)))
+
+
+def _computed(view: FleetView, blocks: BlockTable) -> Iterator[PeriodStatistics]:
+    """Yield the statistics of the rows of blocks, many of them at once."""
+    length, period = view.meta.scheme.window_length, view.meta.scheme.summary_length
+    names, parts = view.meta.schema.names, list[PeriodStatistics]()
+    for unit in read_units(blocks, view.meta.scheme):
+        selection = Selection(length.start(unit.window), length.start(unit.window + 1))
+        rows = (
+            view.block_rows(unit, selection, names)
+            if unit.is_ordered
+            else iter([view.rows(unit, selection, names)])
+        )
+        parts += [summarise(period, r.codes, r.time, r.columns) for r in rows if len(r)]
+        if sum(map(len, parts)) >= _CELLS_COMPARED:
+            yield PeriodStatistics.concat(parts)
+            parts = []
+    if parts:
+        yield PeriodStatistics.concat(parts)
 
 
 def _cells_without_rows(
-    view: FleetView, periods: range, rows_of: NDArray[np.bool_]
+    view: FleetView, periods: range, compared: NDArray[np.bool_], rows_of: NDArray[np.bool_]
 ) -> Iterator[Problem]:
     path = view.meta.layout.extent.path
     starts = view.meta.scheme.summary_length.starts(np.array(periods))
+    # The rows of these were dropped, and their statistics kept: after a re-partitioning, a window
+    # may have such periods and others with rows.
+    if starts[-1] >= view.meta.retention.raw_from:
+        compared = compared & (starts >= view.meta.retention.raw_from)
     step = max(1, _CELLS_AT_ONCE // max(len(periods), 1))
     for first in range(0, view.registry.positions, step):
         codes = np.arange(first, min(first + step, view.registry.positions))
         stored = read_extent(view.store, view.meta.layout, codes, periods)[0] > 0
-        # The rows of these were dropped, and their statistics kept: after a re-partitioning, a
-        # window may have such periods and others with rows.
-        if starts[-1] >= view.meta.retention.raw_from:
-            stored[:, starts < view.meta.retention.raw_from] = False
-        for device, at in np.argwhere(stored & ~rows_of[codes]).tolist():
+        for device, at in np.argwhere(stored & compared & ~rows_of[codes]).tolist():
             where = _cell_name(view, int(codes[device]), periods[at])
             yield Problem("summary", path, f"{where}: statistics without a row")
 

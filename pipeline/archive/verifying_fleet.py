@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import batched
+from itertools import batched, groupby
 from typing import Any, Final
 
 import numpy as np
@@ -19,51 +19,51 @@ from pipeline.archive.quarantine import read_quarantine
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.transactions import Repository
 from pipeline.archive.verify_report import FleetFindings, Problem
-from pipeline.archive.verifying import verify_window
+from pipeline.archive.verifying import verify_windows
 from pipeline.archive.verifying_devices import wrong_devices
 from pipeline.errors import ArchiveError
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_STOP
 
 __all__ = [
-    "MapWindows",
+    "MapSpans",
+    "spans_to_verify",
     "verify_fleet",
     "verify_history",
     "verify_named",
     "verify_whole",
-    "windows_to_verify",
 ]
 
 _BATCH: Final = 65_536
-MapWindows = Callable[[FleetView, list[int]], Iterable[FleetFindings]]
-"""Verifies windows with `verify_window`, in parallel perhaps, and yields what it finds."""
+MapSpans = Callable[[FleetView, list[list[int]]], Iterable[FleetFindings]]
+"""Verifies spans with `verify_windows`, in parallel perhaps, and yields what it finds."""
 
 
-def _on_all_cores(view: FleetView, windows: list[int]) -> Iterable[FleetFindings]:
-    return ahead(lambda window: verify_window(view, window), windows)
+def _on_all_cores(view: FleetView, spans: list[list[int]]) -> Iterable[FleetFindings]:
+    return ahead(lambda span: verify_windows(view, span), spans)
 
 
-def verify_fleet(view: FleetView, map_windows: MapWindows = _on_all_cores) -> FleetFindings:
+def verify_fleet(view: FleetView, map_spans: MapSpans = _on_all_cores) -> FleetFindings:
     """Verify everything of a fleet.
 
     Parameters
     ----------
     view
         The fleet at a snapshot.
-    map_windows
-        What verifies the windows; by default this process, on all cores.
+    map_spans
+        What verifies the windows, span by span; by default this process, on all cores.
     """
     found = verify_whole(view)
     if "corrupt" in found.counts:
         # Without the index, nothing tells what the blocks should be.
         return found
-    for part in map_windows(view, windows_to_verify(view)):
+    for part in map_spans(view, spans_to_verify(view)):
         found = found.joined(part)
     return found
 
 
 def verify_named(
-    repository: Repository, name: str, snapshot: str, map_windows: MapWindows = _on_all_cores
+    repository: Repository, name: str, snapshot: str, map_spans: MapSpans = _on_all_cores
 ) -> FleetFindings:
     """Verify everything of a fleet, which may be too damaged to be opened.
 
@@ -78,7 +78,7 @@ def verify_named(
         view = FleetView.load(store, snapshot, name)
     except Exception as error:  # Zarr raises many kinds for damaged chunks
         return FleetFindings.of([Problem("corrupt", name, f"{type(error).__name__}: {error}")])
-    return verify_fleet(view, map_windows)
+    return verify_fleet(view, map_spans)
 
 
 def verify_history(repository: Repository) -> FleetFindings:
@@ -90,8 +90,8 @@ def verify_history(repository: Repository) -> FleetFindings:
     return FleetFindings()
 
 
-def windows_to_verify(view: FleetView) -> list[int]:
-    """Return the windows that hold blocks or summaries of rows that are kept, ascending."""
+def spans_to_verify(view: FleetView) -> list[list[int]]:
+    """Return the windows that hold blocks or summaries, those with summaries in one chunk together."""
     scheme, extent = view.meta.scheme, view.meta.layout.extent
     windows = set(view.windows(Selection()))
     chunks = {at[2] for at in stored_chunks(view.store, extent.path)}
@@ -100,7 +100,11 @@ def windows_to_verify(view: FleetView) -> list[int]:
         starts = scheme.summary_length.starts(np.arange(first, last + 1))
         numbers = scheme.window_length.numbers(starts[starts < GRID_STOP])
         windows.update(np.unique(numbers).tolist())
-    return sorted(windows)
+    length, period = scheme.window_length, scheme.summary_length
+    spans = groupby(
+        sorted(windows), lambda window: period.number(length.start(window)) // extent.chunk[2]
+    )
+    return [list(span) for _, span in spans]
 
 
 def verify_whole(view: FleetView) -> FleetFindings:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import batched
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from pipeline.archive.compaction import CompactionResult
@@ -18,8 +17,8 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.maintaining import maintain
 from pipeline.archive.repartitioning import repartition as repartition_fleet
 from pipeline.archive.verify_report import FleetFindings, VerifyReport
-from pipeline.archive.verifying import verify_window
-from pipeline.archive.verifying_fleet import MapWindows, verify_history, verify_named
+from pipeline.archive.verifying import verify_windows
+from pipeline.archive.verifying_fleet import MapSpans, verify_history, verify_named
 from pipeline.errors import JobError
 from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.opening import JobArchive
@@ -44,8 +43,6 @@ __all__ = [
     "stats",
     "verify",
 ]
-
-_WINDOWS_A_TASK: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ def verify(
     snapshot = repository.snapshot().id
     spread: dict[str, Any] = {}
     if repository.location.scheme != "memory":
-        spread["map_windows"] = _on_cluster(cluster)
+        spread["map_spans"] = _on_cluster(cluster)
     found = {}
     for name in opened.archive.fleets if step.fleets is None else step.fleets:
         progress.show(f"verify {name}", milestone=True)
@@ -273,24 +270,17 @@ def delete(opened: JobArchive, step: DeleteStep) -> UpkeepReport:
     return UpkeepReport({"step": "delete", "fleet": step.fleet, **asdict(done)}, text)
 
 
-def _on_cluster(cluster: Cluster) -> MapWindows:
-    def spread(view: FleetView, windows: list[int]) -> Iterator[FleetFindings]:
+def _on_cluster(cluster: Cluster) -> MapSpans:
+    def spread(view: FleetView, spans: list[list[int]]) -> Iterator[FleetFindings]:
         source = cluster.client.scatter(view, hash=False, broadcast=True)
-        left = batched(windows, _WINDOWS_A_TASK)
+        left = iter(spans)
         running: deque[Any] = deque()
         while True:
-            while len(running) <= cluster.threads and (part := next(left, None)) is not None:
-                key = f"verify-{view.meta.name}-{part[0]}-{uuid4().hex}"
-                running.append(cluster.client.submit(_verify, source, part, key=key))
+            while len(running) <= cluster.threads and (span := next(left, None)) is not None:
+                key = f"verify-{view.meta.name}-{span[0]}-{uuid4().hex}"
+                running.append(cluster.client.submit(verify_windows, source, span, key=key))
             if not running:
                 return
             yield running.popleft().result()
 
     return spread
-
-
-def _verify(view: FleetView, windows: Sequence[int]) -> FleetFindings:
-    found = FleetFindings()
-    for window in windows:
-        found = found.joined(verify_window(view, window))
-    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ __all__ = [
     "plan_rows",
     "plan_steps",
 ]
+
+_EMPTY_BETWEEN: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,9 @@ def plan_query(
         )
         for run in _runs(ragged)
     )
-    return QueryPlan(tuple(_runs(numbers[covered])), tuple(decode))
+    # Periods without rows stand between them: reading these, too, costs less than another read.
+    summaries = _runs(numbers[covered], np.cumsum(~covered)[covered], _EMPTY_BETWEEN)
+    return QueryPlan(tuple(summaries), tuple(decode))
 
 
 def plan_rows(selection: Selection, bounds: tuple[int, int]) -> QueryPlan:
@@ -205,8 +210,17 @@ def _periods(windows: NDArray[np.int64], scheme: Partitioning) -> NDArray[np.int
     return np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
 
 
-def _runs(numbers: NDArray[np.int64]) -> list[range]:
+def _runs(
+    numbers: NDArray[np.int64], parts: NDArray[np.int64] | None = None, between: int = 0
+) -> list[range]:
+    """Return ranges that hold ascending numbers, and at most so many others between two of them.
+
+    Numbers of different parts are kept apart.
+    """
     if len(numbers) == 0:
         return []
-    edges = np.flatnonzero(np.diff(numbers) != 1) + 1
+    apart = np.diff(numbers) > 1 + between
+    if parts is not None:
+        apart |= np.diff(parts) > 0
+    edges = np.flatnonzero(apart) + 1
     return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(numbers, edges)]

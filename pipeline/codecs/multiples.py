@@ -54,13 +54,13 @@ class Multiples:
     factor : float
     bits : int
         Of the distance from the multiple.
-    exceptions : ndarray of int64
-        Bits of the values that are farther away.
+    exceptions : ndarray of uint8, shape (8 * count,)
+        The values that are farther away, as they stand in the payload.
     """
 
     factor: float
     bits: int
-    exceptions: NDArray[np.int64]
+    exceptions: NDArray[np.uint8]
     id: ClassVar[int] = 7
     name: ClassVar[str] = "multiples"
 
@@ -73,16 +73,21 @@ class Multiples:
         possible = dtype.itemsize == 8 and math.isfinite(factor) and factor != 0.0
         if not possible or not _LEAST_BITS <= bits <= _MOST_BITS:
             raise CorruptBlockError(f"has multiples of {factor} with {bits} bits in {dtype}")
-        return cls(factor, bits, np.frombuffer(cursor.take(8 * count), "<i8").astype(np.int64))
+        return cls(factor, bits, np.frombuffer(cursor.take(8 * count), np.uint8))
 
     def write(self) -> bytes:
         """Return factor, bits and exceptions as they stand in the payload."""
-        head = struct.pack("<dB", self.factor, self.bits) + varint(self.exceptions.size)
-        return head + self.exceptions.astype("<i8").tobytes()
+        head = struct.pack("<dB", self.factor, self.bits) + varint(self.count)
+        return head + self.exceptions.tobytes()
+
+    @property
+    def count(self) -> int:
+        """How many exceptions there are."""
+        return self.exceptions.size // 8
 
     def __str__(self) -> str:
         """Name the factor, the bits and the number of exceptions; they may be thousands."""
-        told = f"{self.factor:.17g}, {self.bits} bits, {self.exceptions.size} exceptions"
+        told = f"{self.factor:.17g}, {self.bits} bits, {self.count} exceptions"
         return f"Multiples({told})"
 
     def inverse(self, numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -97,10 +102,8 @@ class Multiples:
         found = kernel("block_arithmetic", "from_multiples")(
             images, self.factor, self.bits, self.exceptions
         )
-        if found != self.exceptions.size:
-            raise CorruptBlockError(
-                f"marks other exceptions than the {self.exceptions.size} it lists"
-            )
+        if found != self.count:
+            raise CorruptBlockError(f"marks other exceptions than the {self.count} it lists")
         return images.view(dtype)
 
 
@@ -126,12 +129,12 @@ def as_multiples(
     bits = _bits(apart)
     half = (1 << (bits - 1)) - 1
     near = (apart >= -half) & (apart <= half)
-    far = values.view(np.int64)[~near]
+    far = values[~near].astype("<f8", copy=False)
     largest = max(abs(int(numbers.min())), abs(int(numbers.max())))
     if _MOST_EXCEPTIONS * far.size > apart.size or largest << bits >= _WIDEST:
         return None
     whole = (numbers << bits) + np.where(near, apart + half, 2 * half + 1)
-    return Multiples(factor, bits, far), whole
+    return Multiples(factor, bits, far.view(np.uint8)), whole
 
 
 def _bits(apart: NDArray[np.int64]) -> int:

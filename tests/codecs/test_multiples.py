@@ -67,6 +67,22 @@ def test_whatever_is_far_is_an_exception(few: list[float], start: int, factor: f
         assert same_bits(read.inverse(whole.view(np.uint64), FLOAT), values)
 
 
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 1023, 1024, 1025, 5000])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_exceptions_may_stand_close_together(rows: int, share: float) -> None:
+    rng = np.random.default_rng(rows)
+    multiples, apart = rng.integers(1, 1000, rows), rng.integers(0, 3, rows)
+    apart[rng.random(rows) < share] = 3
+    far = rng.normal(size=int((apart == 3).sum()))
+    expected = multiples * 0.1
+    for distance, away in ((0, -np.inf), (2, np.inf)):
+        expected[apart == distance] = np.nextafter(expected[apart == distance], away)
+    expected[apart == 3] = far
+    numbers = ((multiples << 2) + apart).astype(np.uint64)
+    values = Multiples(0.1, 2, far.view(np.uint8)).inverse(numbers, FLOAT)
+    assert (values == expected).all()
+
+
 def test_not_all_arithmetic_is_a_multiple() -> None:
     numbers = np.arange(100)
     shifted = Arithmetic((Step(TIMES, 0.1), Step(PLUS, 273.15)))
@@ -102,6 +118,6 @@ def test_parameters_that_cannot_be(cursor: Cursor, dtype: np.dtype[np.generic]) 
 @pytest.mark.parametrize("listed", [0, 1, 3])
 def test_exceptions_must_be_as_many_as_marked(listed: int) -> None:
     numbers = np.array([3, 0, 7, 1], np.uint64)
-    transform = Multiples(0.5, 2, np.arange(listed))
+    transform = Multiples(0.5, 2, np.zeros(8 * listed, np.uint8))
     with pytest.raises(CorruptBlockError, match=f"other exceptions than the {listed}"):
         transform.inverse(numbers, FLOAT)

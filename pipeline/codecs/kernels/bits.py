@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import part
 
-__all__ = ["bit_length", "fits", "fold", "load", "take", "take_gamma", "take_number", "window"]
+__all__ = [
+    "bit_length",
+    "fits",
+    "fold",
+    "load",
+    "take",
+    "take_gamma",
+    "take_number",
+    "trailing_zeros",
+    "window",
+]
 
 _ONE = np.uint64(1)
 _SIX = np.uint64(6)
@@ -37,11 +47,11 @@ def _count_leading_zeros(number: np.uint64) -> np.uint64:
 
 
 def _count_trailing_zeros(number: np.uint64) -> np.uint64:
-    return np.uint64((int(number) & -int(number)).bit_length() - 1)
+    return np.uint64((int(number) & -int(number)).bit_length() - 1 if number else 64)
 
 
 _compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
-_trailing_zeros: Any = numbers.trailing_zeros if _compiled else _count_trailing_zeros
+trailing_zeros: Any = numbers.trailing_zeros if _compiled else _count_trailing_zeros
 _leading_zeros: Any = numbers.leading_zeros if _compiled else _count_leading_zeros
 
 
@@ -114,7 +124,7 @@ def take_gamma(
     bits = window(words, at) if fits(words, at) else np.uint64(0)
     if bits == np.uint64(0):
         return _WRONG, at + _LONGEST
-    zeros = np.uint64(_trailing_zeros(bits))
+    zeros = np.uint64(trailing_zeros(bits))
     at += zeros + _ONE
     if zeros + low > _LONGEST:
         return _WRONG, at

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.bins_values import quotient
-from pipeline.codecs.kernels.bits import bit_length
+from pipeline.codecs.kernels.bits import load, trailing_zeros
 from pipeline.codecs.kernels.block_loop import loop, part
 from pipeline.codecs.kernels.block_values import mark_tile, settle_leading
 
@@ -29,6 +29,11 @@ _SIGN = np.int64(63)
 _ALL_BUT_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
 _GATHER = np.uint64(0x0102040810204080)
 """Times eight bytes of 0 or 1: their bits in the highest byte."""
+
+_SUM = np.uint64(0x0101010101010101)
+"""Times eight bytes: their sum in the highest byte."""
+
+_DOZEN = np.uint64(12)
 
 _LOWEST = -30
 """Exponent of the first entry of a table of powers of ten."""
@@ -174,15 +179,17 @@ def from_arithmetic(
 
 @loop
 def from_multiples(
-    numbers: NDArray[np.int64], factor: float, bits: int, exceptions: NDArray[np.int64]
+    numbers: NDArray[np.int64], factor: float, bits: int, exceptions: NDArray[np.uint8]
 ) -> int:
     """Replace `numbers` by the bits of the float64 that they stand for; return how many are far.
 
-    See `pipeline.codecs.multiples`. Exceptions are found 64 rows at a time: a branch for each
-    row would be taken for one in seven of a column of coordinates, and guessed wrong as often.
+    See `pipeline.codecs.multiples`; -1 if more are marked than there are `exceptions`. Those of a
+    tile are found before any is put in its place, a dozen at a time: a branch for each row, or for
+    each that is marked, is guessed wrong as often as it is taken in a column of coordinates.
     """
     far = np.zeros(_TILE, np.uint8)
     eights = far.view(np.uint64)
+    places = np.empty(_TILE + 12, np.uint64)
     shift, zero, one, eight = np.int64(bits), np.uint64(0), np.uint64(1), np.uint64(8)
     mask = (np.int64(1) << shift) - np.int64(1)
     half = mask >> np.int64(1)
@@ -198,19 +205,25 @@ def from_multiples(
             product = np.float64(np.float64(number >> shift) * factor).view(np.int64)
             word = (product ^ ((product >> _SIGN) & _ALL_BUT_SIGN)) + apart - half
             numbers[start + i] = word ^ ((word >> _SIGN) & _ALL_BUT_SIGN)
+        count = zero
         for group in range(zero, np.uint64(_TILE) // np.uint64(64)):
-            marked = zero
+            marked = sums = zero
             for k in range(eight):
-                flags = (eights[group * eight + k] * _GATHER) >> np.uint64(56)
-                marked |= flags << (k * eight)
-            row = start + group * np.uint64(64)
+                flags = eights[group * eight + k]
+                sums += flags
+                marked |= ((flags * _GATHER) >> np.uint64(56)) << (k * eight)
+            to = count
             while marked:
-                if used >= np.uint64(exceptions.size):
-                    return -1
-                lowest = marked & (zero - marked)
-                numbers[row + np.uint64(bit_length(lowest)) - one] = exceptions[used]
-                used += one
-                marked ^= lowest
+                for j in range(_DOZEN):
+                    places[to + j] = group * np.uint64(64) + trailing_zeros(marked)
+                    marked &= marked - one
+                to += _DOZEN
+            count += (sums * _SUM) >> np.uint64(56)
+        if used + count > np.uint64(exceptions.size) // eight:
+            return -1
+        for j in range(count):
+            numbers[start + places[j]] = np.int64(load(exceptions, eight * (used + j)))
+        used += count
     return np.int64(used)  # type: ignore[return-value]
 
 

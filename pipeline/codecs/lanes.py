@@ -55,7 +55,8 @@ zigzagged (Exp-Golomb of order 0), and its bits but the highest. The last bin ha
 *Pairs*: two consecutive rows of a lane share a bin without plain bits. Its base, not negative, is
 what the first residual is above the smallest, times ``2**b``, plus what the second is above it;
 both residuals are closer to zero than 2**18. Where a row of a table or a group is spoken of, a
-pair is meant; lanes and the block have even numbers of rows.
+pair is meant; lanes have even numbers of rows. The last row, if it has no other to share with, is
+the first of a pair whose second does not matter.
 
 *Planes*: group after group, and in a group tile after tile. A tile has the rows of 1,024 steps, the
 last one of a group those that are left; a step has a row of each lane, and a group as many as its

@@ -7,7 +7,7 @@ two rows share. Bits low enough are noise: setting them apart costs a hundredth 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -43,8 +43,8 @@ class Apart:
         Bits that are set apart where each number has a bin; -1 if that would cost too much.
     pair_low : int
         Bits that are set apart where pairs have one.
-    first : int
-        Bits that the numbers counted lack.
+    first, most : int
+        Bits that the numbers counted lack; most that may be set apart.
     smallest : int
         First number counted.
     counts : ndarray of int64
@@ -54,6 +54,7 @@ class Apart:
     low: int
     pair_low: int
     first: int
+    most: int
     smallest: int
     counts: NDArray[np.int64]
 
@@ -75,7 +76,8 @@ def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int, below:
     kernel("bins_apart", "count_high")(residuals, first, np.int64(begin), counts)
     low, pair_low, best, least = -1, -1, math.inf, math.inf
     soonest = soonest_pairs = math.inf
-    for bits in range(first, min(first + _COUNTED_BITS, MOST_PLANES - below) + 1):
+    most = MOST_PLANES - below
+    for bits in range(first, min(first + _COUNTED_BITS, most) + 1):
         entropy, bins = _entropy(_merged(counts, begin, bits - first))
         if bits == first:
             least = (entropy + bits) * residuals.size
@@ -89,7 +91,7 @@ def look_apart(residuals: NDArray[np.int64], smallest: int, largest: int, below:
             break
     if best > _MAY_COST * least + 32 * _BIN_BITS:
         low = -1
-    return Apart(low, pair_low, first, begin, counts)
+    return Apart(low, pair_low, first, most, begin, counts)
 
 
 def _pieces(low: int) -> int:
@@ -141,7 +143,7 @@ class Pairs:
         What the numbers in a pair are counted from.
     bits : int
         Bits of a number.
-    tokens : ndarray of uint8, shape (rows / 2,)
+    tokens : ndarray of uint8, shape ((rows + 1) // 2,)
     bases : ndarray of int64
         The pair of each bin.
     dropped : ndarray of int64
@@ -157,10 +159,24 @@ class Pairs:
 
 
 def pair_up(residuals: NDArray[np.int64], apart: Apart) -> Pairs | None:
-    """Return the residuals in pairs, if few enough of them come often."""
-    low = apart.pair_low
-    if low < 0 or residuals.size % 2:
+    """Return the residuals in pairs, if few enough of them come often.
+
+    If there are too many, they are tried once more with a bit less.
+    """
+    if apart.pair_low < 0:
         return None
+    rows = residuals.size
+    if rows % 2:
+        residuals = np.append(residuals, residuals[-1])
+    for low in range(apart.pair_low, min(apart.pair_low + 1, apart.most) + 1):
+        pairs = _pairs_apart(residuals, apart, low)
+        if pairs is not None:
+            return replace(pairs, dropped=pairs.dropped[pairs.dropped < rows])
+    return None
+
+
+def _pairs_apart(residuals: NDArray[np.int64], apart: Apart, low: int) -> Pairs | None:
+    """Return residuals, an even number of them, in pairs without so many low bits."""
     counts = _merged(apart.counts, apart.smallest, low - apart.first)
     begin = apart.smallest >> (low - apart.first)
     bits = min(_PAIR_BITS, max(1, (counts.size - 1).bit_length()))
@@ -177,5 +193,5 @@ def pair_up(residuals: NDArray[np.int64], apart: Apart) -> Pairs | None:
     bins, rare = found % 256, found // 256
     if not bins:  # too many pairs have none, or all of a few
         return None
-    rows = np.sort(np.concatenate((2 * dropped[:rare], 2 * dropped[:rare] + 1)))
-    return Pairs(low, begin, bits, tokens, bases[:bins], rows)
+    dropped_rows = np.sort(np.concatenate((2 * dropped[:rare], 2 * dropped[:rare] + 1)))
+    return Pairs(low, begin, bits, tokens, bases[:bins], dropped_rows)

@@ -41,6 +41,8 @@ COLUMNS: dict[str, tuple[int, int, int]] = {
     "int16": (2002, 502, BINS_OF_NUMBERS),
     "int32": (2002, 502, BINS_OF_PAIRS),
     "bool": (2002, 502, BINS_OF_PAIRS),
+    "odd-pairs": (3001, 752, BINS_OF_PAIRS),
+    "odd-single-lane": (1229, 282, BINS_OF_PAIRS),
 }
 """Rows, rows of a lane and layout by name: lanes end within tiles, the last ones are short."""
 

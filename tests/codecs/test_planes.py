@@ -90,7 +90,17 @@ def planes_of(data: bytes, steps: int, low: int) -> NDArray[np.uint64]:
 
 
 @pytest.mark.parametrize(
-    "name", ["numbers", "pairs", "plain-bits", "short-group", "short-group-of-pairs", "wide"]
+    "name",
+    [
+        "numbers",
+        "pairs",
+        "plain-bits",
+        "short-group",
+        "short-group-of-pairs",
+        "wide",
+        "odd-pairs",
+        "odd-single-lane",
+    ],
 )
 def test_planes_lie_as_documented(name: str) -> None:
     rows, lane, layout = COLUMNS[name]

@@ -62,7 +62,7 @@ def assign_high_pairs(
     Parameters
     ----------
     residuals, low
-        Of all rows, an even number.
+        Of all rows, and one that does not matter if they are odd.
     smallest, bits
         Numbers from it on, below ``2**bits`` above it, can be in a pair.
     most

@@ -71,8 +71,8 @@ def decode_lanes(
         before the table, bits of a pair, smallest of a pair, rows of a lane, two that do not
         matter here, bits of the stream, rows of the block, predictor, low bits in planes
         (`pipeline.codecs.kernels.bins_stream.read_head`). If a pair has bits, a bin is a pair of
-        residuals, the second in so many low bits; both are counted from the smallest, and rows
-        and lanes are even.
+        residuals, the second in so many low bits; both are counted from the smallest, and lanes
+        are even.
     groups
         Bits of every group but the last one wanted.
     first_group
@@ -219,6 +219,8 @@ def _decode_rows(
     quick = 0
     if most <= _MOST_BITS:
         quick = max(0, min(steps, total - 3 * lane - done))
+        if paired:
+            quick &= -2
     if quick > 0:
         at = decode_tile(
             words, at, end, entries, halves, nexts, widths, states, tile, quick, most, plain, paired

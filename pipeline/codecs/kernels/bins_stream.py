@@ -116,7 +116,7 @@ def read_head(
     lane = np.int64(_take(data, place, most))
     if place[1]:
         return _NUMBER
-    if lane < min(rows, _LEAST_LANE) or (head[6] and (lane | rows) & 1):
+    if lane < min(rows, _LEAST_LANE) or (head[6] and lane & 1):
         return _LANE
     head[8] = lane
     head[9] = np.int64(_take(data, place, most))

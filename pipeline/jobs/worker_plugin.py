@@ -20,6 +20,7 @@ from distributed import WorkerPlugin, get_worker
 
 from pipeline.archive.chunk_io import use_threads
 from pipeline.errors import JobError
+from pipeline.jobs.freed_memory import give_back, keep_freed_memory
 from pipeline.jobs.warming import warm_up
 
 __all__ = ["IN_PROCESS", "ReadyWorker", "check_versions", "ensure_accepted", "versions_here"]
@@ -105,11 +106,17 @@ class ReadyWorker(WorkerPlugin):
             raise
         _refused.pop(worker.address, None)
 
+    def teardown(self, worker: Any) -> None:
+        """Leave others the memory that was kept for us."""
+        if not worker.address.startswith(IN_PROCESS):
+            give_back()
+
 
 def _own_process(threads: int) -> None:
-    """Use no more cores than the worker was given, and collect no garbage among what stays."""
+    """Use no more cores than the worker was given, and look after neither garbage nor freed memory."""
     use_threads(threads)
     pa.set_cpu_count(threads)
+    keep_freed_memory()
     gc.freeze()
 
 

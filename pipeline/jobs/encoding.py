@@ -1,20 +1,24 @@
 """Encoding and writing the parts of one commit on the workers.
 
-Rows stay where they were read until they are encoded. Encoded blocks go to the job, which puts
-them, or stay on the workers until the commit is durable, and are put by these through forks.
+Rows are encoded as soon as enough of them are read, where they were read, under the plan that the
+commit is expected to have: what waits for it are encoded blocks, a twentieth of the rows. Should
+it have another plan, what that changes is read and encoded once more. Encoded blocks then go
+to the job, which puts them, or are put by the workers through forks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import batched
 from typing import Any, Final
 from uuid import uuid4
 
 from pipeline.archive.appending import AppendPlan
-from pipeline.archive.layout import BLOCK_ROWS, FleetLayout
+from pipeline.archive.layout import BLOCK_ROWS
 from pipeline.archive.preparing import Prepared
 from pipeline.archive.transactions import Fork
+from pipeline.jobs.expected_plans import ExpectedPlans, categories_of
 from pipeline.jobs.import_tasks import (
     PartInfo,
     merge_forks,
@@ -22,14 +26,16 @@ from pipeline.jobs.import_tasks import (
     prepare_parts,
     put_prepared,
 )
-from pipeline.jobs.joining import distinct, group_small
+from pipeline.jobs.joining import distinct
+from pipeline.jobs.part_reading import PartReader, ReadPart
 from pipeline.partitioning.scheme import Partitioning
 
-__all__ = ["PartEncoding", "categories_of", "rows_worth_a_task"]
+__all__ = ["PartEncoding", "rows_worth_a_task"]
 
 _FULL_BLOCKS: Final = 2  # of a partition, so that cutting it evenly leaves blocks well filled
 _MERGED_AT_ONCE: Final = 8
-_URGENT: Final = 1  # before parts that are read ahead: what is encoded frees memory
+_SOON: Final = 1  # before parts that are read ahead: what is encoded frees memory
+_NOW: Final = 2  # what a commit waits for
 
 Slots = tuple[int, ...]
 
@@ -55,11 +61,32 @@ def rows_worth_a_task(devices: int, scheme: Partitioning, part_rows: int) -> int
     return max(full, min(full * blocks, part_rows))
 
 
-def categories_of(infos: Sequence[PartInfo]) -> dict[str, tuple[str, ...]]:
-    """Return the texts of each category channel, in the order of the joined rows."""
-    return {
-        name: distinct([info.categories[name] for info in infos]) for name in infos[0].categories
-    }
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """Parts that are encoded together, the plan for it, and the future of what comes of it."""
+
+    parts: tuple[ReadPart, ...]
+    plan: AppendPlan
+    encoded: Any
+
+    def suits(self, plan: AppendPlan) -> bool:
+        """Tell whether it would be encoded the same under another plan."""
+        mine = self.plan
+        if mine is plan:
+            return True
+        if replace(mine.meta, categories={}) != replace(plan.meta, categories={}):
+            return False
+        infos = self.infos
+        devices, texts = distinct([info.devices for info in infos]), categories_of(infos)
+        before, after = mine.category_codes(texts), plan.category_codes(texts)
+        return bool((mine.device_codes(devices) == plan.device_codes(devices)).all()) and all(
+            (codes == after[name]).all() for name, codes in before.items()
+        )
+
+    @property
+    def infos(self) -> list[PartInfo]:
+        """What is known of its parts."""
+        return [part.info for part in self.parts]
 
 
 class PartEncoding:
@@ -71,15 +98,21 @@ class PartEncoding:
         Of the cluster.
     run
         Name of the import.
-    rows, infos
-        Futures of the parts, and what is known of them.
-    layout
-        Of the fleet.
+    reader
+        Who reads parts, and reads them again if they have to be.
+    expected
+        Plans until the commit has its own.
+    scheme
+        The fleet's partitioning.
     part_rows
         Rows of the largest part.
 
     Attributes
     ----------
+    parts
+        Those added, in order.
+    rows
+        Of all of them.
     prepared
         What was encoded last, without payloads if it stays on the workers.
     """
@@ -88,40 +121,63 @@ class PartEncoding:
         self,
         client: Any,
         run: str,
-        rows: Sequence[Any],
-        infos: Sequence[PartInfo],
-        layout: FleetLayout,
+        reader: PartReader,
+        expected: ExpectedPlans,
+        scheme: Partitioning,
         part_rows: int,
     ) -> None:
+        self.parts: list[ReadPart] = []
+        self.rows = 0
         self.prepared: Sequence[Prepared] = []
         self._client = client
-        self._run = run
-        self._rows = rows
-        self._infos = infos
-        self._layout = layout
-        devices = max((len(info.devices) for info in infos), default=0)
-        self._enough = rows_worth_a_task(devices, layout.scheme, part_rows)
-        self._encoded: list[Any] = []
+        self._name = run
+        self._reader = reader
+        self._expected = expected
+        self._scheme = scheme
+        self._part_rows = part_rows
+        self._devices = 0
+        self._gathered: list[tuple[ReadPart, Any]] = []
+        self._runs: list[_Run] = []
         self._forks: dict[int, Any] = {}
 
+    def add(self, part: ReadPart, rows: Any) -> None:
+        """Add a part and the future of its rows; encode it if that is enough."""
+        self.parts.append(part)
+        self.rows += part.info.rows
+        self._gathered.append((part, rows))
+        self._devices = max(self._devices, len(part.info.devices))
+        enough = rows_worth_a_task(self._devices, self._scheme, self._part_rows)
+        if sum(one.info.rows for one, _ in self._gathered) >= enough:
+            self.close()
+
+    def close(self) -> None:
+        """Encode what was added and does not come to enough."""
+        if self._gathered:
+            parts, rows = zip(*self._gathered, strict=True)
+            plan = self._expected.add([part.info for part in parts])
+            self._runs.append(_Run(parts, plan, self._encode(parts, rows, plan)))
+            self._gathered = []
+
     def gather(self, plan: AppendPlan) -> Sequence[Prepared]:
-        """Encode under a plan, and bring the blocks here."""
-        self.prepared = self._client.gather(self._submit(plan))
+        """Bring the blocks here, encoded under a plan."""
+        self._settle(plan)
+        self.prepared = self._client.gather([run.encoded for run in self._runs])
         return self.prepared
 
     def prepare(self, plan: AppendPlan) -> Sequence[Prepared]:
-        """Encode under a plan; the payloads stay on the workers."""
+        """Have blocks encoded under a plan; the payloads stay on the workers."""
         self._forks.clear()
-        self._encoded = self._submit(plan)
-        outlines = [self._task(outline, future) for future in self._encoded]
+        self._settle(plan)
+        outlines = [self._task(outline, run.encoded) for run in self._runs]
         self.prepared = self._client.gather(outlines)
         return self.prepared
 
     def put(self, work: Mapping[int, tuple[Fork, Slots]]) -> None:
         """Start to write encoded batches, by their position, where their blocks are."""
         for at, (fork, slots) in work.items():
-            future = self._encoded[at]
-            self._forks[at] = self._task(put_prepared, future, self._layout, fork, slots)
+            written = self._runs[at]
+            layout = written.plan.meta.layout
+            self._forks[at] = self._task(put_prepared, written.encoded, layout, fork, slots)
 
     def merged(self) -> Sequence[Fork]:
         """Wait for what was put last, merged in a tree of tasks into one fork."""
@@ -133,22 +189,26 @@ class PartEncoding:
         forks: Sequence[Fork] = self._client.gather(level)
         return forks
 
-    def _submit(self, plan: AppendPlan) -> list[Any]:
-        runs = group_small([info.rows for info in self._infos], self._enough)
-        return [self._submit_run(plan, run) for run in runs]
+    def _settle(self, plan: AppendPlan) -> None:
+        """Encode those once more that another plan than the expected one changes."""
+        for at, run in enumerate(self._runs):
+            if not run.suits(plan):
+                rows = [self._reader.again(part) for part in run.parts]
+                self._runs[at] = _Run(run.parts, plan, self._encode(run.parts, rows, plan))
 
-    def _submit_run(self, plan: AppendPlan, run: range) -> Any:
-        infos = [self._infos[at] for at in run]
+    def _encode(self, parts: Sequence[ReadPart], rows: Sequence[Any], plan: AppendPlan) -> Any:
+        infos = [part.info for part in parts]
         return self._task(
             prepare_parts,
-            self._run,
-            [self._rows[at] for at in run],
+            self._name,
+            list(rows),
             plan.meta,
             plan.device_codes(distinct([info.devices for info in infos])),
             plan.category_codes(categories_of(infos)),
             name=f"{infos[0].fragment}-{infos[0].taken}",
+            priority=_SOON,
         )
 
-    def _task(self, function: Any, *arguments: Any, name: str = "") -> Any:
-        key = f"{function.__name__.replace('_', '-')}-{self._run}-{name}-{uuid4().hex}"
-        return self._client.submit(function, *arguments, key=key, priority=_URGENT)
+    def _task(self, function: Any, *arguments: Any, name: str = "", priority: int = _NOW) -> Any:
+        key = f"{function.__name__.replace('_', '-')}-{self._name}-{name}-{uuid4().hex}"
+        return self._client.submit(function, *arguments, key=key, priority=priority)

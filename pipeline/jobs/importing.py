@@ -1,14 +1,14 @@
 """The import step: a source's fragments into a fleet, as a Dask graph.
 
-Parts of fragments are read ahead, in order; as soon as some million rows are read, they are
-encoded on the workers and committed by the job, while the next parts are being read.
+Parts of fragments are read ahead, in order, and encoded as soon as they are read; when they come to
+some million rows the job commits them, while the next parts are being read and encoded.
 """
 
 from __future__ import annotations
 
 import time
-from collections import ChainMap, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -16,11 +16,12 @@ from uuid import uuid4
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared
-from pipeline.jobs.encoding import PartEncoding, categories_of
-from pipeline.jobs.import_tasks import PartInfo, describe_part, read_part
-from pipeline.jobs.joining import distinct
+from pipeline.jobs.encoding import PartEncoding
+from pipeline.jobs.expected_plans import ExpectedPlans, Tags, request
 from pipeline.jobs.memory import ImportSizes
+from pipeline.jobs.part_reading import PartReader, ReadPart
 from pipeline.jobs.positions import Imported, position_of
 from pipeline.jobs.progress import Progress
 from pipeline.model.dtypes import storage_dtype
@@ -29,9 +30,8 @@ from pipeline.schema.channels import Schema
 
 __all__ = ["FragmentImport", "ImportTotals"]
 
-_MOST_AHEAD: Final = 64
-
-Tags = Mapping[str, Mapping[str, str]]
+_PATIENCE: Final = 20.0
+"""Seconds that a commit in flight gets to end when the import cannot go on."""
 
 
 @dataclass(slots=True)
@@ -69,25 +69,6 @@ class ImportTotals:
                 points = int(statistics.count.sum())
                 self.points += points
                 self.raw_bytes += points * widths[name]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reading:
-    """A part that is being read."""
-
-    fragment: Fragment
-    position: str
-    rows: Any
-    info: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """A part that is read: its rows on a worker, and what is known of them."""
-
-    position: str
-    rows: Any
-    info: PartInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,113 +122,95 @@ class FragmentImport:
         totals, began = ImportTotals(), time.perf_counter()
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
-        for group in self._groups(self._parts(left, imported.partial)):
-            self._commit(group, totals)
-            totals.fragments += sum(part.info.done for part in group)
+        reader = PartReader(self.client, self.run, self.sizes, self.meta.schema, self.unknown)
+        expected = ExpectedPlans(self.store.view(), self.tags)
+
+        def gathering() -> PartEncoding:
+            return PartEncoding(
+                self.client, self.run, reader, expected, self.meta.scheme, self.sizes.part_rows
+            )
+
+        def commit(group: PartEncoding) -> FleetView:
+            view = self._commit(group, totals)
             seconds = time.perf_counter() - began
             self.progress.show(
                 f"import {self.store.name}: {totals.fragments} of {len(left)} fragments, "
                 f"{totals.rows:,} rows, {totals.points / seconds:,.0f} points/s",
                 milestone=True,
             )
+            return view
+
+        with _Commits(expected) as commits:
+            group = gathering()
+            for part, rows in reader.parts(left, imported.partial):
+                self.progress.show(f"import {self.store.name}: read {part.info.fragment}")
+                group.add(part, rows)
+                if self._enough(group):
+                    commits.begin(commit, group)
+                    group = gathering()
+            if group.parts:
+                commits.begin(commit, group)
         return totals
 
-    def _parts(
-        self, fragments: Sequence[tuple[Fragment, str]], taken: Mapping[str, int]
-    ) -> Iterator[_Part]:
-        queue = deque(fragments)
-        ahead: deque[_Reading] = deque()
-        while queue or ahead:
-            while queue and self._room(ahead, queue[0][0]):
-                fragment, position = queue.popleft()
-                ahead.append(self._read(fragment, position, taken.get(position, 0)))
-            part = ahead.popleft()
-            info: PartInfo = part.info.result()
-            self.progress.show(f"import {self.store.name}: read {info.fragment}")
-            if not info.done:
-                # Its place is before all others: later rows of a fragment are later writes.
-                ahead.appendleft(self._read(part.fragment, part.position, info.taken, info.worker))
-            yield _Part(part.position, part.rows, info)
+    def _enough(self, group: PartEncoding) -> bool:
+        rows, parts = group.rows, len(group.parts)
+        return rows >= self.sizes.group_rows or parts == self.fragments_per_commit
 
-    def _room(self, ahead: Sequence[_Reading], fragment: Fragment) -> bool:
-        """Tell whether to start to read a fragment, given the parts that are being read.
-
-        Where fragments tell their rows, small ones are read further ahead, as many as fit.
-        """
-        if len(ahead) < self.sizes.reading:
-            return True
-        rows = sum(self._expected(reading.fragment) for reading in ahead)
-        fits = rows + self._expected(fragment) <= self.sizes.reading * self.sizes.part_rows
-        return fits and len(ahead) < _MOST_AHEAD
-
-    def _expected(self, fragment: Fragment) -> int:
-        known = getattr(fragment, "rows", None)
-        return self.sizes.part_rows if known is None else min(int(known), self.sizes.part_rows)
-
-    def _read(
-        self, fragment: Fragment, position: str, skip: int, worker: str | None = None
-    ) -> _Reading:
-        name = f"{self.run}-{fragment.name}-{skip}"
-        rows = self.client.submit(
-            read_part,
-            self.run,
-            fragment,
-            skip,
-            self.sizes.part_rows,
-            self.meta.schema,
-            self.unknown,
-            key=f"read-{name}",
-            workers=worker,
-            allow_other_workers=worker is not None,
-        )
-        info = self.client.submit(describe_part, rows, key=f"describe-{name}")
-        return _Reading(fragment, position, rows, info)
-
-    def _groups(self, parts: Iterable[_Part]) -> Iterator[list[_Part]]:
-        """Gather parts into commits."""
-        group: list[_Part] = []
-        rows = 0
-        for part in parts:
-            group.append(part)
-            rows += part.info.rows
-            if rows >= self.sizes.group_rows or len(group) == self.fragments_per_commit:
-                yield group
-                group, rows = [], 0
-        if group:
-            yield group
-
-    def _commit(self, group: Sequence[_Part], totals: ImportTotals) -> None:
-        infos = [part.info for part in group]
-        rows = [part.rows for part in group]
-        encoding = PartEncoding(
-            self.client, self.run, rows, infos, self.meta.layout, self.sizes.part_rows
-        )
-        devices = distinct([info.devices for info in infos])
+    def _commit(self, group: PartEncoding, totals: ImportTotals) -> FleetView:
+        """Commit a group, count it, and return the state it brings about."""
+        infos = [part.info for part in group.parts]
         view = self.store.view()
-        new = (
-            view.registry.unknown(devices) if self.tags or any(info.tags for info in infos) else ()
-        )
+        devices, categories, tags = request(view, infos, self.tags)
         append: Any = self.store.append_forked if self.forked else self.store.append_prepared
         result = append(
             devices,
-            categories_of(infos),
-            encoding if self.forked else encoding.gather,
+            categories,
+            group if self.forked else group.gather,
             [info.rejects for info in infos],
-            tags=_tags_of(new, self.tags, infos),
-            positions=_positions(group).to_positions(self.fingerprint),
+            tags=tags,
+            positions=_positions(group.parts).to_positions(self.fingerprint),
             view=view,
         )
-        totals.add(result, encoding.prepared, self.meta.schema)
+        totals.add(result, group.prepared, self.meta.schema)
         totals.ignored += sum(info.ignored for info in infos)
+        totals.fragments += sum(info.done for info in infos)
+        return self.store.view()
 
 
-def _positions(group: Sequence[_Part]) -> Imported:
-    done = frozenset(part.position for part in group if part.info.done)
-    partial = {part.position: part.info.taken for part in group if part.position not in done}
+class _Commits:
+    """Commits groups one after the other, while the next one is gathered."""
+
+    def __init__(self, expected: ExpectedPlans) -> None:
+        self._expected = expected
+        self._thread = ThreadPoolExecutor(1, "commit")
+        self._running: Future[FleetView] | None = None
+        self._parts = 0
+
+    def __enter__(self) -> _Commits:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._end()
+            elif self._running is not None:
+                wait([self._running], _PATIENCE)
+        finally:
+            self._thread.shutdown(wait=kind is None, cancel_futures=True)
+
+    def begin(self, commit: Callable[[PartEncoding], FleetView], group: PartEncoding) -> None:
+        """Encode what is left of a group, and commit it as soon as the one before is through."""
+        group.close()
+        self._end()
+        self._running, self._parts = self._thread.submit(commit, group), len(group.parts)
+
+    def _end(self) -> None:
+        if self._running is not None:
+            self._expected.committed(self._running.result(), self._parts)
+            self._running = None
+
+
+def _positions(parts: Sequence[ReadPart]) -> Imported:
+    done = frozenset(part.position for part in parts if part.info.done)
+    partial = {part.position: part.info.taken for part in parts if part.position not in done}
     return Imported(done, partial)
-
-
-def _tags_of(devices: Iterable[str], tags: Tags, infos: Sequence[PartInfo]) -> Tags:
-    """Return the tags of devices; what the source or an earlier part told comes first."""
-    told = ChainMap(dict(tags), *(dict(info.tags) for info in infos))
-    return {name: told[name] for name in devices if name in told}

@@ -10,37 +10,12 @@ from numpy.typing import NDArray
 
 from pipeline.model.batches import Column, RecordBatch
 
-__all__ = ["distinct", "group_small", "join_batches"]
+__all__ = ["distinct", "join_batches"]
 
 
 def distinct(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the texts of all lists, each once, in order of first appearance."""
     return tuple(dict.fromkeys(text for texts in lists for text in texts))
-
-
-def group_small(rows: Sequence[int], enough: int) -> list[range]:
-    """Cut a row of batches into runs to be joined.
-
-    Parameters
-    ----------
-    rows
-        Rows of each batch.
-    enough
-        A run ends as soon as it has so many rows; only the last may have fewer.
-
-    Returns
-    -------
-    list of range
-        Positions of the batches of each run; every batch is in one.
-    """
-    runs: list[range] = []
-    start, held = 0, 0
-    for at, count in enumerate(rows):
-        held += count
-        if held >= enough:
-            runs.append(range(start, at + 1))
-            start, held = at + 1, 0
-    return [*runs, range(start, len(rows))] if start < len(rows) else runs
 
 
 def join_batches(batches: Sequence[RecordBatch]) -> RecordBatch:

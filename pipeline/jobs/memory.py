@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 _READING: Final = 3  # a source's pieces, their joined table, and what validation makes of it
-_WAITING: Final = 1  # validated rows
+_WAITING: Final = 1  # validated rows, or encoded ones that cannot be made smaller
 _ENCODING: Final = 3  # validated rows, their ordered copy, and blocks with what codecs need
 _MERGING: Final = 3  # decoded blocks, their joined rows, and these in order
 _ORDER: Final = 32  # keys and positions while rows are sorted, bytes a row
@@ -61,12 +61,15 @@ def estimate_memory(*, row_bytes: int, part_rows: int, reading: int, group_rows:
     row_bytes
         Bytes of a row in memory.
     part_rows, reading
-        Rows of a part, and how many parts are read ahead.
+        Rows of a part, and how many parts are read ahead, twice as many as there are threads: each
+        reads a part, or encodes up to two.
     group_rows
-        Rows that are committed at once; the last part of a group may go beyond it.
+        Rows that are committed at once, while as many are gathered; the last part of a group may
+        go beyond it.
     """
-    ahead = reading * part_rows * max(_READING, _WAITING)
-    return row_bytes * (ahead + (group_rows + part_rows) * _ENCODING)
+    at_work = reading * part_rows * max(_READING / 2, _ENCODING)
+    waiting = reading * part_rows + 2 * (group_rows + part_rows)
+    return int(row_bytes * (at_work + waiting * _WAITING))
 
 
 def choose_sizes(memory: int, row_bytes: int, threads: int) -> ImportSizes:

@@ -5,37 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.jobs.joining import distinct, group_small, join_batches
+from pipeline.jobs.joining import distinct, join_batches
 from pipeline.model.batches import Column, RecordBatch
 
 
 def test_distinct_keeps_the_order_of_first_appearance() -> None:
     assert distinct([("b", "a"), (), ("a", "c", "b")]) == ("b", "a", "c")
-
-
-@pytest.mark.parametrize(
-    ("rows", "runs"),
-    [
-        ([], []),
-        ([10], [range(1)]),
-        ([10, 10, 10], [range(3)]),
-        ([100, 10, 10, 100, 5], [range(1), range(1, 4), range(4, 5)]),
-        ([0, 0], [range(2)]),
-    ],
-)
-def test_runs_end_when_they_have_enough(rows: list[int], runs: list[range]) -> None:
-    assert group_small(rows, 100) == runs
-
-
-@given(rows=st.lists(st.integers(0, 50), max_size=30))
-def test_every_batch_is_in_one_run(rows: list[int]) -> None:
-    runs = group_small(rows, 60)
-    assert [at for run in runs for at in run] == list(range(len(rows)))
-    assert all(sum(rows[at] for at in run) >= 60 for run in runs[:-1])
 
 
 def batch(

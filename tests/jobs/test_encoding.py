@@ -1,0 +1,137 @@
+"""Parts are encoded before their commit begins, and once more if another writer came between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import distributed
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.jobs import encoding, import_step
+from pipeline.jobs.encoding import PartEncoding
+from pipeline.jobs.importing import FragmentImport
+from pipeline.jobs.memory import ImportSizes
+from pipeline.jobs.part_reading import PartReader
+from tests.jobs.running import Outcome, all_rows, run
+
+FILES, DEVICES, READINGS = 6, 5, 8
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    """Files of a day each; every one has a device and a text that those before do not have."""
+    folder = tmp_path / "days"
+    folder.mkdir()
+    for day in range(FILES):
+        rows = [
+            (f"d{day + device}", datetime(2026, 1, 1 + day, hour, tzinfo=UTC), float(hour + device))
+            for hour in range(READINGS)
+            for device in range(DEVICES)
+        ]
+        ids, times, values = zip(*rows, strict=True)
+        texts = pa.array([f"t{day + hour % 3}" for hour in range(len(rows))]).dictionary_encode()
+        table = {"device": ids, "time": pa.array(times, pa.timestamp("us", "UTC"))}
+        pq.write_table(pa.table({**table, "v": values, "s": texts}), folder / f"{day}.parquet")
+    return folder
+
+
+@pytest.fixture
+def read_again(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note which parts are read again."""
+    noted: list[str] = []
+    again = PartReader.again
+
+    def note(self: PartReader, part: Any) -> Any:
+        noted.append(part.info.fragment)
+        return again(self, part)
+
+    monkeypatch.setattr(PartReader, "again", note)
+    return noted
+
+
+@pytest.fixture(params=[1, 2])
+def many_commits(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let commits take two files, encoded each for itself or both together."""
+    sizes = ImportSizes(part_rows=1000, reading=4, group_rows=2 * DEVICES * READINGS)
+    monkeypatch.setattr(import_step, "choose_sizes", lambda *_: sizes)
+    enough = request.param * DEVICES * READINGS
+    monkeypatch.setattr(encoding, "rows_worth_a_task", lambda *_: enough)
+
+
+def step(days: Path) -> dict[str, Any]:
+    source = {"parquet": {"path": str(days / "*.parquet")}}
+    return {"import": {"fleet": "rooms", "source": source, "partitioning": {"window": "day"}}}
+
+
+def expected(days: Path) -> list[dict[str, Any]]:
+    table = pa.concat_tables([pq.read_table(file) for file in sorted(days.iterdir())])
+    rows = table.set_column(3, "s", table["s"].cast(pa.string())).to_pylist()
+    return sorted(rows, key=lambda row: (row["device"], row["time"]))
+
+
+def stored(done: Outcome) -> list[dict[str, Any]]:
+    table = all_rows(done.archive)
+    return [row for row in table.to_pylist() if row["device"] != "stranger"]
+
+
+def between(monkeypatch: pytest.MonkeyPatch, folder: Path, at: int) -> None:
+    """Let another writer register a device and a text before commit number `at` begins."""
+    commit, count = FragmentImport._commit, iter(range(100))
+
+    def late(self: FragmentImport, group: PartEncoding, totals: Any) -> Any:
+        if next(count) == at:
+            from pipeline.api.archive import Archive
+
+            time = pa.array([datetime(2026, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+            row = {"device": ["stranger"], "time": time, "v": [0.5], "s": ["odd"]}
+            Archive.open(folder / "archive").fleet("rooms").append(pa.table(row))
+        return commit(self, group, totals)
+
+    monkeypatch.setattr(FragmentImport, "_commit", late)
+
+
+@pytest.fixture(scope="module", params=["embedded", "forked"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    if request.param == "embedded":
+        yield {}
+        return
+    with distributed.LocalCluster(  # type: ignore[no-untyped-call]
+        processes=True, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as started:
+        yield {"cluster": {"address": started.scheduler_address, "workers": 2}}
+
+
+@pytest.mark.usefixtures("many_commits")
+def test_nothing_is_read_twice(days: Path, tmp_path: Path, read_again: list[str]) -> None:
+    done = run(tmp_path, step(days))
+    report = done.report["steps"][0]
+    assert (report["commits"], report["fragments"]) == (3, FILES)
+    assert stored(done) == expected(days)
+    assert not read_again
+
+
+@pytest.mark.usefixtures("many_commits")
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_codes_that_another_writer_took_are_not_used(
+    at: int,
+    days: Path,
+    tmp_path: Path,
+    cluster: dict[str, Any],
+    read_again: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    between(monkeypatch, tmp_path, at)
+    done = run(tmp_path, step(days), **cluster)
+    report = done.report["steps"][0]
+    assert report["forked"] == bool(cluster)
+    assert report["commits"] == 3
+    assert stored(done) == expected(days)
+    assert done.archive.fleet("rooms").read(devices="stranger").read_all().num_rows == 1
+    # The parts of that commit and, if they were encoded by then, of the next one.
+    assert len(read_again) in (2, 4)
+    assert f"/{2 * at}.parquet" in read_again[0]

@@ -7,8 +7,9 @@ some million rows the job commits them, while the next parts are being read and 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -20,7 +21,7 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared
 from pipeline.jobs.encoding import PartEncoding
 from pipeline.jobs.expected_plans import ExpectedPlans, Tags, request
-from pipeline.jobs.memory import ImportSizes
+from pipeline.jobs.memory import GROUPS_IN_FLIGHT, ImportSizes
 from pipeline.jobs.part_reading import PartReader, ReadPart
 from pipeline.jobs.positions import Imported, position_of
 from pipeline.jobs.progress import Progress
@@ -178,13 +179,13 @@ class FragmentImport:
 
 
 class _Commits:
-    """Commits groups one after the other, while the next one is gathered."""
+    """Commits groups one after the other, while the next ones are gathered."""
 
     def __init__(self, expected: ExpectedPlans) -> None:
         self._expected = expected
         self._thread = ThreadPoolExecutor(1, "commit")
-        self._running: Future[FleetView] | None = None
-        self._parts = 0
+        self._waiting: deque[tuple[Future[FleetView], int]] = deque()
+        self._failed = False
 
     def __enter__(self) -> _Commits:
         return self
@@ -192,22 +193,36 @@ class _Commits:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                self._end()
-            elif self._running is not None:
-                wait([self._running], _PATIENCE)
+                self._end(0)
         finally:
-            self._thread.shutdown(wait=kind is None, cancel_futures=True)
+            running = [future for future, _ in self._waiting if not future.cancel()]
+            wait(running, _PATIENCE)
+            self._thread.shutdown(wait=not running, cancel_futures=True)
 
     def begin(self, commit: Callable[[PartEncoding], FleetView], group: PartEncoding) -> None:
-        """Encode what is left of a group, and commit it as soon as the one before is through."""
-        group.close()
-        self._end()
-        self._running, self._parts = self._thread.submit(commit, group), len(group.parts)
+        """Encode what is left of a group, and commit it when those before are through.
 
-    def _end(self) -> None:
-        if self._running is not None:
-            self._expected.committed(self._running.result(), self._parts)
-            self._running = None
+        Wait for these if there are more than `GROUPS_IN_FLIGHT` in all.
+        """
+        group.close()
+        self._waiting.append((self._thread.submit(self._run, commit, group), len(group.parts)))
+        self._end(GROUPS_IN_FLIGHT - 1)
+
+    def _run(self, commit: Callable[[PartEncoding], FleetView], group: PartEncoding) -> FleetView:
+        """Commit a group, unless one before it failed: the rows in between would be passed over."""
+        if self._failed:
+            raise CancelledError
+        try:
+            return commit(group)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _end(self, left: int) -> None:
+        """Take note of commits that are done, and wait until so many are left."""
+        while self._waiting and (len(self._waiting) > left or self._waiting[0][0].done()):
+            future, parts = self._waiting.popleft()
+            self._expected.committed(future.result(), parts)
 
 
 def _positions(parts: Sequence[ReadPart]) -> Imported:

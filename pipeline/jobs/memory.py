@@ -9,6 +9,7 @@ from pipeline.model.dtypes import storage_dtype
 from pipeline.schema.channels import Schema
 
 __all__ = [
+    "GROUPS_IN_FLIGHT",
     "ImportSizes",
     "choose_merge_rows",
     "choose_sizes",
@@ -16,6 +17,9 @@ __all__ = [
     "estimate_merge_memory",
     "row_bytes",
 ]
+
+GROUPS_IN_FLIGHT: Final = 2
+"""Commits that are under way or wait, while the rows of the next one are gathered."""
 
 _READING: Final = 3  # a source's pieces, their joined table, and what validation makes of it
 _WAITING: Final = 1  # validated rows, or encoded ones that cannot be made smaller
@@ -64,11 +68,11 @@ def estimate_memory(*, row_bytes: int, part_rows: int, reading: int, group_rows:
         Rows of a part, and how many parts are read ahead, twice as many as there are threads: each
         reads a part, or encodes up to two.
     group_rows
-        Rows that are committed at once, while as many are gathered; the last part of a group may
-        go beyond it.
+        Rows that are committed at once; the last part of a group may go beyond it. As many are
+        gathered meanwhile, and others wait (`GROUPS_IN_FLIGHT`).
     """
     at_work = reading * part_rows * max(_READING / 2, _ENCODING)
-    waiting = reading * part_rows + 2 * (group_rows + part_rows)
+    waiting = reading * part_rows + (GROUPS_IN_FLIGHT + 1) * (group_rows + part_rows)
     return int(row_bytes * (at_work + waiting * _WAITING))
 
 

@@ -39,8 +39,17 @@ class TreeUse:
     peak_rss: int
 
 
-def run_tree(command: Sequence[str], folder: Path) -> TreeUse:
+def run_tree(command: Sequence[str], folder: Path, cores: int | None = None) -> TreeUse:
     """Run a command in `folder` and watch it.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    folder
+        Where to run it.
+    cores
+        How many cores it and its descendants may use; all by default.
 
     Raises
     ------
@@ -52,6 +61,8 @@ def run_tree(command: Sequence[str], folder: Path) -> TreeUse:
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         watched = psutil.Process(process.pid)
+        if cores is not None:
+            watched.cpu_affinity(sorted(watched.cpu_affinity())[:cores])
         while process.poll() is None:
             peak = max(peak, _look(watched, cpu))
             time.sleep(_EVERY)

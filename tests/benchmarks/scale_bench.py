@@ -105,7 +105,11 @@ def _days(scale: _Scale) -> list[int]:
 
 
 def import_days(
-    files: Sequence[Path], folder: Path, keys: Mapping[str, Any], window: str = "month"
+    files: Sequence[Path],
+    folder: Path,
+    keys: Mapping[str, Any],
+    window: str = "month",
+    cores: int | None = None,
 ) -> tuple[dict[str, Any], TreeUse]:
     """Import files into a new archive ``folder/archive`` by a job in a process of its own.
 
@@ -119,6 +123,8 @@ def import_days(
         Further keys of the job file.
     window
         Of the fleet.
+    cores
+        How many the job and its workers may use together; all by default.
 
     Returns
     -------
@@ -138,7 +144,8 @@ def import_days(
         **keys,
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
-    use = run_tree([sys.executable, "-m", "pipeline", "-q", str(folder / "job.yaml")], _ROOT)
+    command = [sys.executable, "-m", "pipeline", "-q", str(folder / "job.yaml")]
+    use = run_tree(command, _ROOT, cores)
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())["steps"][0]
     return report, use
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import JobError, StorageError
 from pipeline.jobs import encoding, import_step
 from pipeline.jobs.encoding import PartEncoding
 from pipeline.jobs.importing import FragmentImport
 from pipeline.jobs.memory import ImportSizes
 from pipeline.jobs.part_reading import PartReader
-from tests.jobs.running import Outcome, all_rows, run
+from tests.jobs.running import Outcome, all_rows, failed_report, run
 
 FILES, DEVICES, READINGS = 6, 5, 8
 
@@ -87,8 +89,8 @@ def between(monkeypatch: pytest.MonkeyPatch, folder: Path, at: int) -> None:
         if next(count) == at:
             from pipeline.api.archive import Archive
 
-            time = pa.array([datetime(2026, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
-            row = {"device": ["stranger"], "time": time, "v": [0.5], "s": ["odd"]}
+            first = pa.array([datetime(2026, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+            row = {"device": ["stranger"], "time": first, "v": [0.5], "s": ["odd"]}
             Archive.open(folder / "archive").fleet("rooms").append(pa.table(row))
         return commit(self, group, totals)
 
@@ -135,3 +137,56 @@ def test_codes_that_another_writer_took_are_not_used(
     # The parts of that commit and, if they were encoded by then, of the next one.
     assert len(read_again) in (2, 4)
     assert f"/{2 * at}.parquet" in read_again[0]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> list[int]:
+    """Let commit number `at` fail; return where the numbers of those that began are noted."""
+    began: list[int] = []
+    commit = FragmentImport._commit
+
+    def broken(self: FragmentImport, group: PartEncoding, totals: Any) -> Any:
+        began.append(len(began))
+        if began[-1] == at:
+            time.sleep(0.5)  # others come to wait behind it
+            raise error
+        return commit(self, group, totals)
+
+    monkeypatch.setattr(FragmentImport, "_commit", broken)
+    return began
+
+
+@pytest.mark.usefixtures("many_commits")
+def test_no_commit_passes_one_that_failed(
+    days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        began = failing(patched, 1, StorageError("the disk is full"))
+        with pytest.raises(StorageError, match="the disk is full"):
+            run(tmp_path, step(days))
+    assert began == [0, 1]
+    assert failed_report(tmp_path)["error"]["kind"] == "storage"
+    resumed = run(tmp_path, step(days))
+    assert resumed.report["steps"][0]["skipped"] == 2
+    assert stored(resumed) == expected(days)
+
+
+def test_commits_under_way_end_before_a_fragment_s_error_is_raised(
+    days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = ImportSizes(part_rows=1000, reading=1, group_rows=DEVICES * READINGS)
+    monkeypatch.setattr(import_step, "choose_sizes", lambda *_: sizes)
+    parts = PartReader.parts
+
+    def unreadable(self: PartReader, *given: Any) -> Iterator[Any]:
+        for at, part in enumerate(parts(self, *given)):
+            if at == 2:
+                raise JobError("cable pulled")
+            yield part
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PartReader, "parts", unreadable)
+        with pytest.raises(JobError, match="cable pulled"):
+            run(tmp_path, step(days))
+    resumed = run(tmp_path, step(days))
+    assert resumed.report["steps"][0]["skipped"] >= 1
+    assert stored(resumed) == expected(days)

@@ -52,13 +52,16 @@ class FleetStore:
         self.repository = repository
         self.name = name
         self._registry: DeviceRegistry | None = None
+        self._last: FleetView | None = None
         self._memories: Memories = {}
 
     def view(self, at: str | datetime | None = None) -> FleetView:
         """Return the fleet at the newest snapshot, at one by id, or as of a time."""
-        snapshot = self.repository.snapshot(at)
+        snapshot, last = self.repository.snapshot(at), self._last
+        if last is not None and last.snapshot == snapshot.id:
+            return last  # a snapshot never changes
         known = self._registry if at is None else None
-        view = FleetView.load(snapshot.store, snapshot.id, self.name, known)
+        self._last = view = FleetView.load(snapshot.store, snapshot.id, self.name, known)
         if at is None:
             self._registry = view.registry
         return view

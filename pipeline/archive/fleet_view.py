@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -78,6 +78,8 @@ class FleetView:
         Its devices.
     state
         Its counters.
+    edges
+        The time bounds of windows that have been asked for.
     """
 
     store: Store
@@ -85,6 +87,7 @@ class FleetView:
     meta: FleetMeta
     registry: DeviceRegistry
     state: FleetState
+    edges: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(
@@ -120,8 +123,11 @@ class FleetView:
         """
         if not windows:
             return 0, 0
-        edges = [self._window_bounds(window) for window in {windows[0], windows[-1]}]
-        return min(first for first, _ in edges), max(last for _, last in edges) + 1
+        ends = {windows[0], windows[-1]}
+        for window in ends.difference(self.edges):
+            self.edges[window] = self._window_bounds(window)
+        first, last = zip(*(self.edges[window] for window in ends), strict=True)
+        return min(first), max(last) + 1
 
     def _window_bounds(self, window: int) -> tuple[int, int]:
         length, period = self.meta.scheme.window_length, self.meta.scheme.summary_length

@@ -153,3 +153,28 @@ def test_blocks_in_order_are_read_one_by_one(
     assert table(*blocks).in_order is in_order
     assert ReadUnit(table(*blocks), 0, 100).is_ordered is in_order
     assert table(*reversed(blocks)).by_device().in_order is in_order
+
+
+def test_a_snapshot_is_loaded_once_and_its_ends_are_looked_up_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive, repository, _ = filled()
+    fleet, store = archive.fleet("fleet"), FleetStore(repository, "fleet")
+    view = store.view()
+    assert store.view() is view
+    asked: list[int] = []
+    bounds = FleetView._window_bounds
+
+    def note(self: FleetView, window: int) -> tuple[int, int]:
+        asked.append(window)
+        return bounds(self, window)
+
+    monkeypatch.setattr(FleetView, "_window_bounds", note)
+    windows = view.windows(Selection(0, 1 << 61))
+    assert view.time_bounds(windows) == view.time_bounds(windows)
+    assert asked == windows
+    fleet.append({"device": "a", "time": minutes(5), "t": [3.0], "n": [3]})
+    after = store.view()
+    assert after is not view
+    assert after.time_bounds(windows)[1] == view.time_bounds(windows)[1] + 4 * 60_000_000
+    assert store.view(view.snapshot).time_bounds(windows) == view.time_bounds(windows)

@@ -1,9 +1,9 @@
 """Run every check and test: ``python -m tests``.
 
-Two lines of steps run side by side. One runs all tests, with a JSON report. The other checks lint,
-format, types and import contracts, and runs the codec tests once more with the kernels as plain
-Python, so that coverage counts their lines; what it prints comes when it is done. The coverage
-bounds are checked last. The first failure of a line ends it, and the run fails.
+Two lines of steps run side by side. One runs all tests, a file on each core, with a JSON report. The
+other checks lint, format, types and import contracts, and runs the codec tests once more with the
+kernels as plain Python, so that coverage counts their lines; what it prints comes when it is done.
+The coverage bounds are checked last. The first failure of a line ends it, and the run fails.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ TESTS = [
         "tests",
         [
             *PYTEST,
+            "--numprocesses=auto",
+            "--maxprocesses=4",
+            "--dist=loadfile",
             "--json-report",
             "--json-report-file=pytest_results.json",
             "--json-report-indent=1",

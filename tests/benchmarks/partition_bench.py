@@ -19,12 +19,16 @@ from typing import Any, Final
 from tests.benchmarks.machine_scaling import machine_scaling
 from tests.benchmarks.measuring import scratch_folder
 from tests.benchmarks.outcome import Figure, Outcome, Size
+from tests.benchmarks.process_tree import TreeUse
 from tests.benchmarks.scale_bench import import_days
 from tests.benchmarks.scale_data import CHANNELS, Fleet, write_days
 
 __all__ = ["run"]
 
-_WORKERS_AND_CORES: Final[tuple[tuple[int, int | None], ...]] = ((1, None), (2, None), (1, 1))
+type _Run = tuple[int, int | None]
+"""Workers, and cores for them and the job; None for all."""
+
+_WORKERS_AND_CORES: Final[tuple[_Run, ...]] = ((1, None), (2, None), (1, 1))
 _TERABYTE: Final = 1000.0  # in GB
 
 
@@ -50,25 +54,33 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
         (folder / "days").mkdir()
         files = write_days(scale.fleet, scale.days, folder / "days")
         show(f"{scale.days} days of {scale.fleet.devices:,} devices are written")
+        idle = [_import(run, files[:1], folder / "import")[1] for run in _WORKERS_AND_CORES]
         for turn in range(1, scale.runs + 1):
-            for workers, cores in _WORKERS_AND_CORES:
-                rows.append(_measure(turn, workers, cores, files, folder / "import"))
+            for run, start in zip(_WORKERS_AND_CORES, idle, strict=True):
+                rows.append(_measure(turn, run, files, folder / "import", start.cpu_seconds))
+                workers, cores = run
                 told = f"run {turn} of {scale.runs}, {workers} worker(s), {cores or 'all'} core(s)"
                 show(f"{told}: {rows[-1]['seconds']:.1f} s")
     machine = machine_scaling(*scale.machine)
     return Outcome(_figures(rows, machine), rows, _NOTES)
 
 
-def _measure(
-    turn: int, workers: int, cores: int | None, files: Sequence[Path], folder: Path
-) -> dict[str, Any]:
+def _import(run: _Run, files: Sequence[Path], folder: Path) -> tuple[dict[str, Any], TreeUse]:
+    workers, cores = run
     arguments = {
         "n_workers": workers, "threads_per_worker": 1, "processes": True,
         "dashboard_address": "127.0.0.1:0",
     }  # fmt: skip
     cluster = {"class": "distributed.LocalCluster", "arguments": arguments, "workers": workers}
-    _, idle = import_days(files[:1], folder, {"cluster": cluster}, "day", cores)
-    report, use = import_days(files, folder, {"cluster": cluster}, "day", cores)
+    return import_days(files, folder, {"cluster": cluster}, "day", cores)
+
+
+def _measure(
+    turn: int, run: _Run, files: Sequence[Path], folder: Path, idle: float
+) -> dict[str, Any]:
+    """Import files; `idle` are the processor seconds that starting takes."""
+    report, use = _import(run, files, folder)
+    workers, cores = run
     raw = report["rows"] * 8 * (1 + len(CHANNELS)) / 1e9
     return {
         "run": turn,
@@ -77,7 +89,7 @@ def _measure(
         "raw_gb": raw,
         "seconds": report["seconds"],
         "gb_per_hour": 3600 * raw / report["seconds"],
-        "cores_busy": max(use.cpu_seconds - idle.cpu_seconds, 0.0) / report["seconds"],
+        "cores_busy": max(use.cpu_seconds - idle, 0.0) / report["seconds"],
         "peak_rss_mb": use.peak_rss / 1e6,
         "partitions": report["partitions"],
     }
@@ -112,7 +124,7 @@ def _figures(rows: Sequence[Mapping[str, Any]], machine: float) -> dict[str, Fig
     }
 
 
-def _of(row: Mapping[str, Any]) -> tuple[int, int | None]:
+def _of(row: Mapping[str, Any]) -> _Run:
     return row["workers"], None if row["cores"] == "all" else row["cores"]
 
 

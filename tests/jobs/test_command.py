@@ -98,6 +98,11 @@ def test_an_interrupt(
     which: signal.Signals,
 ) -> None:
     monkeypatch.setattr(runner, "open_archive", lambda _: signal.raise_signal(which))
-    assert main([str(write_job(tmp_path, "report"))]) == 130
+    # Who starts programs in the background may have them ignore interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main([str(write_job(tmp_path, "report"))]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "error: interrupted\n"
     assert json.loads((tmp_path / "report.json").read_text())["error"]["kind"] == "interrupted"

@@ -202,7 +202,7 @@ class _Commits:
     def begin(self, commit: Callable[[PartEncoding], FleetView], group: PartEncoding) -> None:
         """Encode what is left of a group, and commit it when those before are through.
 
-        Wait for these if there are more than `GROUPS_IN_FLIGHT` in all.
+        Return when fewer than `GROUPS_IN_FLIGHT` are left.
         """
         group.close()
         self._waiting.append((self._thread.submit(self._run, commit, group), len(group.parts)))

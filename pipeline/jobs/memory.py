@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 GROUPS_IN_FLIGHT: Final = 2
-"""Commits that are under way or wait, while the rows of the next one are gathered."""
+"""Most commits that are under way or wait; the next one is gathered beside one fewer."""
 
 _READING: Final = 3  # a source's pieces, their joined table, and what validation makes of it
 _WAITING: Final = 1  # validated rows, or encoded ones that cannot be made smaller
@@ -68,8 +68,8 @@ def estimate_memory(*, row_bytes: int, part_rows: int, reading: int, group_rows:
         Rows of a part, and how many parts are read ahead, twice as many as there are threads: each
         reads a part, or encodes up to two.
     group_rows
-        Rows that are committed at once; the last part of a group may go beyond it. As many are
-        gathered meanwhile, and others wait (`GROUPS_IN_FLIGHT`).
+        Rows that are committed at once; the last part of a group may go beyond it. Others are
+        under way or gathered meanwhile (`GROUPS_IN_FLIGHT`).
     """
     at_work = reading * part_rows * max(_READING / 2, _ENCODING)
     waiting = reading * part_rows + (GROUPS_IN_FLIGHT + 1) * (group_rows + part_rows)

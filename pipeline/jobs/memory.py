@@ -72,7 +72,7 @@ def estimate_memory(*, row_bytes: int, part_rows: int, reading: int, group_rows:
         under way or gathered meanwhile (`GROUPS_IN_FLIGHT`).
     """
     at_work = reading * part_rows * max(_READING / 2, _ENCODING)
-    waiting = reading * part_rows + (GROUPS_IN_FLIGHT + 1) * (group_rows + part_rows)
+    waiting = reading * part_rows + GROUPS_IN_FLIGHT * (group_rows + part_rows)
     return int(row_bytes * (at_work + waiting * _WAITING))
 
 

@@ -24,6 +24,7 @@ from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.forked_appends import BlockWriters, commit_forked
 from pipeline.archive.preparing import Memories, Prepared, prepare
+from pipeline.archive.remembering import RememberingStore
 from pipeline.archive.retention import Retention
 from pipeline.archive.rewriting import Rewrite, RewriteResult, commit_rewrites
 from pipeline.archive.summary_tables import Cells
@@ -61,7 +62,8 @@ class FleetStore:
         if last is not None and last.snapshot == snapshot.id:
             return last  # a snapshot never changes
         known = self._registry if at is None else None
-        self._last = view = FleetView.load(snapshot.store, snapshot.id, self.name, known)
+        store = RememberingStore(snapshot.store)
+        self._last = view = FleetView.load(store, snapshot.id, self.name, known)
         if at is None:
             self._registry = view.registry
         return view

@@ -13,6 +13,7 @@ from zarr.abc.store import Store
 from pipeline.archive.block_index import BlockTable, read_index, thinned_windows, used_windows
 from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, read_block_columns
 from pipeline.archive.device_registry import DeviceRegistry, load_registry
+from pipeline.archive.device_rows import decode_devices
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.read_units import ReadUnit, read_units
@@ -155,7 +156,11 @@ class FleetView:
         channels
             Channels to read along.
         """
-        return self._selected(unit, selection, channels, self._fetch(unit, channels).decode_all())
+        fetched = self._fetch(unit, channels)
+        if selection.codes is None:
+            return self._selected(unit, selection, channels, fetched.decode_all())
+        found = decode_devices(fetched, selection.codes)
+        return self._selected(unit, selection, channels, found.columns, found.positions)
 
     def block_rows(
         self, unit: ReadUnit, selection: Selection, channels: Sequence[str] = ()
@@ -169,7 +174,11 @@ class FleetView:
         """
         fetched = self._fetch(unit, channels)
         for at, part in enumerate(unit.split(1)):
-            yield self._selected(part, selection, channels, fetched.decode(at))
+            if selection.codes is None:
+                yield self._selected(part, selection, channels, fetched.decode(at))
+            else:
+                one = decode_devices(fetched.one(at), selection.codes)
+                yield self._selected(part, selection, channels, one.columns, one.positions)
 
     def channel(self, rows: Rows, name: str) -> Column:
         """Read one channel of rows that were found before."""
@@ -182,15 +191,22 @@ class FleetView:
         return fetch_blocks(self.store, self.meta.layout, unit.blocks, wanted)
 
     def _selected(
-        self, unit: ReadUnit, selection: Selection, channels: Sequence[str], found: list[Column]
+        self,
+        unit: ReadUnit,
+        selection: Selection,
+        channels: Sequence[str],
+        found: list[Column],
+        positions: NDArray[np.int64] | None = None,
     ) -> Rows:
+        """Return selected rows of what was decoded: all rows of the unit, or those at positions."""
         codes, time = found[0].values, found[1].values
         order = self._order(unit, selection, codes, time)
         columns = dict(zip(channels, found[2:], strict=True))
         if order is None:
-            return Rows(unit, codes, time, None, columns)
+            every = None if positions is None else RowOrder.of_positions(positions)
+            return Rows(unit, codes, time, every, columns)
         taken = {name: _taken(column, order) for name, column in columns.items()}
-        return Rows(unit, order.take(codes), order.take(time), order, taken)
+        return Rows(unit, order.take(codes), order.take(time), order.of(positions), taken)
 
     def _dtype(self, channel: str) -> np.dtype[Any]:
         return storage_dtype(self.meta.schema[channel].dtype)

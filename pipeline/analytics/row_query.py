@@ -102,7 +102,7 @@ class RowQuery:
         return self._collectors[channel][statistic].result(statistic, self.shape)
 
     def _add(self, rows: Rows) -> None:
-        series = np.searchsorted(self.groups.codes, rows.codes).astype(np.int64)
+        series = self.groups.ranks(rows.codes)
         if isinstance(self.axis, Sessions):
             bins, group = self.axis.assign(series, rows.time), np.zeros_like(series)
         else:

@@ -93,7 +93,7 @@ def _row_values(query: Query) -> dict[tuple[str, Statistic], Values]:
     if not decoded:
         return {}
     rows = RowQuery(query.view, decoded, query.groups, query.windows)
-    rows.run(query.row_plan())
+    rows.run(query.row_steps())
     return {
         (channel, statistic): rows.result(channel, statistic)
         for channel, statistics in decoded.items()
@@ -104,7 +104,7 @@ def _row_values(query: Query) -> dict[tuple[str, Statistic], Values]:
 def _of_sessions(query: Query, gap: int) -> xr.Dataset:
     sessions = Sessions(gap, query.groups.size)
     decoded = RowQuery(query.view, query.decoded, query.groups, sessions)
-    decoded.run(query.row_plan())
+    decoded.run(query.row_steps())
     table = sessions.table()
     found: dict[tuple[str, Statistic], Values] = {}
     rows = merge_rows(decoded.pieces, 1, len(sessions))

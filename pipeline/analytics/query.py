@@ -21,13 +21,13 @@ from pipeline.analytics.plan import (
     FromHeaders,
     FromRows,
     FromSummaries,
-    QueryPlan,
     Step,
     plan_query,
     plan_rows,
     plan_steps,
 )
 from pipeline.analytics.thinned import kept_units
+from pipeline.analytics.value_steps import ValueSteps
 from pipeline.analytics.windows import Windows, make_windows
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
@@ -153,18 +153,21 @@ class Query:
         """Yield what has to be read for the stored statistics; only the index is read for it."""
         if not self.stored:
             return iter(())
+        if self.selection.conditions:
+            return self._value_steps().steps(stored=True)
         scheme = self.view.meta.scheme
         plan = plan_query(self.used, scheme, self.selection, self.bounds, self.bins)
         units = partial(kept_units, self.view)
         return plan_steps(plan, units, self.bins, self.groups.dimension is None)
 
-    def row_plan(self) -> QueryPlan:
-        """Return what has to be decoded for the statistics that need every row."""
-        return plan_rows(self.selection, self.bounds) if self.decoded else QueryPlan((), ())
-
-    def row_steps(self) -> Iterator[FromRows]:
-        """Yield what has to be decoded for the statistics that need every row."""
-        for part in self.row_plan().decode:
+    def row_steps(self) -> Iterator[Step]:
+        """Yield what has to be read for the statistics that need every row."""
+        if not self.decoded:
+            return
+        if self.selection.conditions:
+            yield from self._value_steps().steps(stored=False)
+            return
+        for part in plan_rows(self.selection, self.bounds).decode:
             for unit in kept_units(self.view, part):
                 yield FromRows(unit, part)
 
@@ -173,8 +176,8 @@ class Query:
         channels = tuple(self.stored)
         for step in self.steps():
             match step:
-                case FromSummaries(periods):
-                    yield self._from_summaries(periods, channels)
+                case FromSummaries(periods, cells):
+                    yield self._from_summaries(periods, channels, cells)
                 case FromHeaders(blocks):
                     yield self._from_headers(blocks, channels)
                 case FromRows(unit, part):
@@ -182,19 +185,21 @@ class Query:
                     if len(rows):
                         yield self._from_rows(rows, channels)
 
-    def _from_summaries(self, periods: range, channels: Sequence[str]) -> Piece:
+    def _from_summaries(
+        self, periods: range, channels: Sequence[str], cells: NDArray[np.bool_] | None
+    ) -> Piece:
         view, layout = self.view, self.view.meta.layout
-        codes = self.groups.codes
+        chosen = slice(None) if cells is None else np.flatnonzero(cells.any(axis=1))
+        codes, group = self.groups.codes[chosen], self.groups.of_device[chosen]
         rows = read_extent(view.store, layout, codes, periods)[0]
-        found = np.nonzero(rows)
+        found = np.nonzero(rows if cells is None else cells[chosen])
         starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
         starts = np.maximum(starts, self.bounds[0])
         states = {
             name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
             for name in channels
         }
-        group = self.groups.of_device[found[0]]
-        return Piece(group, self.bins.numbers(starts), starts, rows[found], states)
+        return Piece(group[found[0]], self.bins.numbers(starts), starts, rows[found], states)
 
     def _from_headers(self, blocks: BlockTable, channels: Sequence[str]) -> Piece:
         states = {
@@ -215,6 +220,10 @@ class Query:
     def _from_rows(self, rows: Rows, channels: Sequence[str]) -> Piece:
         bins = self.bins.numbers(rows.time)
         return piece_of_rows(rows, self.groups.of_codes(rows.codes), bins, channels)
+
+    def _value_steps(self) -> ValueSteps:
+        asked = (self.view, self.selection, self.groups.codes, self.used, self.bounds, self.bins)
+        return ValueSteps(*asked)
 
     def _named(self, *, stored: bool) -> dict[str, list[Statistic]]:
         named = {

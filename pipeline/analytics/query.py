@@ -6,8 +6,8 @@ rows at the ragged edges are decoded; but for statistics that need every row, al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from pipeline.analytics.plan import (
     plan_rows,
     plan_steps,
 )
+from pipeline.analytics.shares import RowShare, spread
 from pipeline.analytics.thinned import kept_units
 from pipeline.analytics.value_steps import ValueSteps
 from pipeline.analytics.windows import Windows, make_windows
@@ -171,10 +172,40 @@ class Query:
             for unit in kept_units(self.view, part):
                 yield FromRows(unit, part)
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield partial answers of the stored statistics."""
+    def share(self, share: RowShare) -> Query:
+        """Return the question about some of the cells."""
+        query, (start, stop) = self, (self.selection.start, self.selection.stop)
+        if share.groups not in (None, (0, self.groups.size)):
+            groups = self.groups.part(*share.groups)
+            query = replace(
+                query, groups=groups, selection=replace(self.selection, codes=groups.codes)
+            )
+        if share.windows not in (None, (0, len(self.windows))):
+            windows = self.windows.part(*share.windows)
+            first, last = windows.panes.edges[[0, -1]].tolist()
+            times = replace(query.selection, start=max(start, first), stop=min(stop, last))
+            query = replace(query, windows=windows, selection=times)
+        return query
+
+    def rows_by_device(self) -> NDArray[np.int64]:
+        """Return about how many rows there are of each device asked for, as the index tells."""
+        blocks = self.view.blocks(self.selection.of_any_value)
+        first = np.searchsorted(self.groups.codes, blocks.device_min, "left")
+        stop = np.searchsorted(self.groups.codes, blocks.device_max, "right")
+        return spread(blocks.rows, first, stop, len(self.groups.codes))
+
+    def rows_by_window(self) -> NDArray[np.int64]:
+        """Return about how many rows there are in each pane, as the index tells."""
+        blocks = self.view.blocks(self.selection.of_any_value)
+        low, high = self.bins.edges[0], self.bins.edges[-1] - 1
+        first = self.bins.numbers(np.clip(blocks.time_min, low, high))
+        stop = self.bins.numbers(np.clip(blocks.time_max, low, high)) + 1
+        return spread(blocks.rows, first, stop, len(self.bins))
+
+    def pieces(self, steps: Iterable[Step]) -> Iterator[Piece]:
+        """Yield partial answers of the stored statistics, from some of `steps`."""
         channels = tuple(self.stored)
-        for step in self.steps():
+        for step in steps:
             match step:
                 case FromSummaries(periods, cells):
                     yield self._from_summaries(periods, channels, cells)

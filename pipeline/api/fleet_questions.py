@@ -88,6 +88,7 @@ class FleetQuestions(FleetHandle):
         timezone: str | None = None,
         gap: Any = None,
         fill: str = "null",
+        client: Any = None,
     ) -> xr.Dataset:
         """Return statistics, computed inside the archive.
 
@@ -120,6 +121,10 @@ class FleetQuestions(FleetHandle):
             What to do about bins without readings: ``"null"`` marks them missing, ``"none"`` leaves
             out those in which no group has any, ``"previous"`` repeats the value before,
             ``"linear"`` goes straight to the next.
+        client
+            A `distributed.Client` whose workers read and compute, as a tree of tasks; by default
+            the cores of this machine do. The numbers are the same to the last bit. Workers have
+            to reach the archive; sessions are looked for here in any case.
 
         Returns
         -------
@@ -178,7 +183,7 @@ class FleetQuestions(FleetHandle):
         view = self._view()
         selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
-        return aggregate(view, statistics, selection, grouping, fill)
+        return aggregate(view, statistics, selection, grouping, fill, client)
 
     def downsample(
         self,

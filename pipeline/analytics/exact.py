@@ -7,6 +7,7 @@ from functools import partial
 
 from pipeline.analytics.collectors import Values, slid
 from pipeline.analytics.execution import Executor
+from pipeline.analytics.piece_reading import read_pieces
 from pipeline.analytics.pieces import Piece, join_pieces, merge_pieces, merge_rows
 from pipeline.analytics.plan import Step
 from pipeline.analytics.query import Query
@@ -59,7 +60,7 @@ def _stored_values(query: Query, executor: Executor) -> Found:
 
 
 def _pieces_of(query: Query, steps: Sequence[Step]) -> Piece:
-    return join_pieces(list(query.pieces(steps)), len(query.bins))
+    return join_pieces(list(read_pieces(query, steps)), len(query.bins))
 
 
 def _row_values(query: Query, executor: Executor) -> Found:

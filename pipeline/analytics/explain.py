@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.analytics.levels import level_of
 from pipeline.analytics.plan import (
     FromHeaders,
     FromRows,
@@ -24,7 +25,6 @@ from pipeline.analytics.query import Asked, Grouping, Query, make_query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import chunk_key, get_sizes
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
-from pipeline.archive.summary_tables import summary_places
 from pipeline.codecs.block import HEADER_BYTES
 from pipeline.partitioning.device_blocks import LANDING_BLOCK
 from pipeline.partitioning.pruning import Pruned, Selection
@@ -73,7 +73,9 @@ class Explanation:
     headers
         Blocks of which only the header is read, for its statistics.
     summary_periods, summary_chunks, summary_bytes
-        Periods that stored summaries answer, and what is read of them.
+        Periods that stored summaries and rollups answer, and what is read of them.
+    rollups
+        How many of these periods each rollup answers, by its name.
     cells
         With conditions on values, how many pairs of device and summary period hold no match
         (``none``), match as a whole (``all``) or are to be looked at (``some``), as summaries tell.
@@ -95,11 +97,12 @@ class Explanation:
     summary_periods: int = 0
     summary_chunks: int = 0
     summary_bytes: int = 0
+    rollups: Mapping[str, int] = field(default_factory=dict)
     cells: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        mappings = {"pruned": dict(self.pruned), "cells": dict(self.cells)}
+        mappings = {name: dict(getattr(self, name)) for name in ("pruned", "rollups", "cells")}
         return {**asdict(self), "columns": list(self.columns), **mappings}
 
     def __str__(self) -> str:
@@ -118,6 +121,8 @@ class Explanation:
                 f"{self.summary_periods:,} periods in {self.summary_chunks:,} chunks, "
                 f"{self.summary_bytes:,} bytes"
             )
+            if self.rollups:
+                lines["rollups"] = ", ".join(f"{n:,} of {name}" for name, n in self.rollups.items())
             decoded = self.blocks.touched - self.headers
             lines["headers"] = f"{self.headers:,} blocks; {decoded:,} are decoded"
         if self.cells:
@@ -210,6 +215,7 @@ def explain_aggregate(
         summary_periods=sum(len(step.periods) for step in found.summaries),
         summary_chunks=sum(one > 0 for one in sizes),
         summary_bytes=sum(sizes),
+        rollups=found.rollups,
         cells=(found if found.judged else by_row).cells,
     )
 
@@ -240,6 +246,15 @@ class _Found:
                     self.ruled_out.append(blocks)
 
     @property
+    def rollups(self) -> dict[str, int]:
+        """How many periods each rollup answers."""
+        counts: dict[str, int] = {}
+        for step in self.summaries:
+            if step.rollup:
+                counts[step.rollup] = counts.get(step.rollup, 0) + len(step.periods)
+        return counts
+
+    @property
     def cells(self) -> dict[str, int]:
         """How many devices and periods hold no match, some, or match whole."""
         if not self.judged:
@@ -250,23 +265,16 @@ class _Found:
 
 
 def _summary_keys(query: Query, *found: _Found) -> list[str]:
-    """Return the keys of the summary chunks that are read, each once."""
-    layout, schema = query.view.meta.layout, query.view.meta.schema
-    codes, conditions = query.groups.codes, query.selection.conditions
-    read = [(step.periods, conditions.channels, codes) for one in found for step in one.judged]
+    """Return the keys of the chunks of stored statistics that are read, each once."""
+    view, codes = query.view, query.groups.codes
+    judged = dict.fromkeys(query.selection.conditions.channels, frozenset[str]())
+    keys: set[str] = set()
+    for asked in (step for one in found for step in one.judged):
+        keys.update(level_of(view, "").keys(codes, asked.periods, judged))
     for step in (step for one in found for step in one.summaries):
         chosen = codes if step.cells is None else codes[step.cells.any(axis=1)]
-        read.append((step.periods, tuple(query.stored), chosen))
-    places = {
-        (table.path, place)
-        for periods, names, chosen in read
-        for table in (
-            layout.extent,
-            *(t for name in names for t in layout.summary_pair(schema[name])),
-        )
-        for place in summary_places(table, chosen, periods)
-    }
-    return [chunk_key(path, place) for path, place in sorted(places)]
+        keys.update(level_of(view, step.rollup).keys(chosen, step.periods, query.parts))
+    return sorted(keys)
 
 
 def _columns(selection: Selection, channels: Iterable[str]) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
     if not filled:
         none = np.zeros(0, np.int64)
         return Piece(none, none, none, none, {})
+    if len(filled) == 1 and _is_ascending(filled[0].group * bins + filled[0].bin):
+        return filled[0]
     time = np.concatenate([piece.time for piece in filled])
     order = np.argsort(time, kind="stable")
     cells = np.concatenate([piece.group * bins + piece.bin for piece in filled])[order]
@@ -100,11 +102,15 @@ def merge_pieces(
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
         return Statistics.empty((groups, bins), dtype)
-    time = np.concatenate([piece.time for piece in pieces])
-    order = np.argsort(time, kind="stable")
-    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])[order]
-    states = Statistics.concat([piece.channels[channel] for piece in pieces])[order]
-    merged = states.reduce(cells, groups * bins)
+    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
+    states = Statistics.concat([piece.channels[channel] for piece in pieces])
+    if _is_ascending(cells):
+        merged = Statistics.empty(groups * bins, dtype)
+        merged.put(cells, states)
+    else:
+        time = np.concatenate([piece.time for piece in pieces])
+        order = np.argsort(time, kind="stable")
+        merged = states[order].reduce(cells[order], groups * bins)
     return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
 
 
@@ -115,3 +121,8 @@ def merge_rows(pieces: Sequence[Piece], groups: int, bins: int) -> NDArray[np.in
     cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
     rows = np.concatenate([piece.rows for piece in pieces])
     return sum_by_cell(cells, rows, groups * bins).reshape(groups, bins)
+
+
+def _is_ascending(cells: NDArray[np.int64]) -> bool:
+    """Tell whether every cell occurs once, in order: there is nothing to merge."""
+    return bool((cells[1:] > cells[:-1]).all())

@@ -33,6 +33,7 @@ __all__ = [
     "plan_query",
     "plan_rows",
     "plan_steps",
+    "runs_of_numbers",
     "touched_periods",
 ]
 
@@ -49,10 +50,13 @@ class QueryPlan:
         Runs of summary periods to answer from stored statistics.
     decode
         Selections whose rows have to be looked at.
+    rollups
+        Runs of periods of rollups to answer from, with the rollups' names.
     """
 
     summaries: tuple[range, ...]
     decode: tuple[Selection, ...]
+    rollups: tuple[tuple[str, range], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,10 +69,13 @@ class FromSummaries:
         Numbers of the periods.
     cells
         Bool, shape (devices, periods): for which devices; None for all that are asked for.
+    rollup
+        Name of the rollup whose periods they are; empty for the fleet's own summaries.
     """
 
     periods: range
     cells: NDArray[np.bool_] | None = None
+    rollup: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +143,8 @@ def plan_steps(
         Whether all devices are aggregated together.
     """
     yield from map(FromSummaries, plan.summaries)
+    for name, periods in plan.rollups:
+        yield FromSummaries(periods, rollup=name)
     for part in plan.decode:
         for unit in units(part):
             by_header = headers_answer(unit, part, bins, one_group)
@@ -168,10 +177,10 @@ def plan_query(
             start=max(selection.start, period.start(run.start)),
             stop=min(selection.stop, period.start(run.stop)),
         )
-        for run in _runs(numbers[~covered])
+        for run in runs_of_numbers(numbers[~covered])
     )
     # Periods without rows stand between them: reading these, too, costs less than another read.
-    summaries = _runs(numbers[covered], np.cumsum(~covered)[covered], _EMPTY_BETWEEN)
+    summaries = runs_of_numbers(numbers[covered], np.cumsum(~covered)[covered], _EMPTY_BETWEEN)
     return QueryPlan(tuple(summaries), tuple(decode))
 
 
@@ -273,7 +282,7 @@ def _periods(windows: NDArray[np.int64], scheme: Partitioning) -> NDArray[np.int
     return np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
 
 
-def _runs(
+def runs_of_numbers(
     numbers: NDArray[np.int64], parts: NDArray[np.int64] | None = None, between: int = 0
 ) -> list[range]:
     """Return ranges that hold ascending numbers, and at most so many others between two of them.

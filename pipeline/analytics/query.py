@@ -1,12 +1,12 @@
-"""A checked request for an aggregate, and how its parts are read.
+"""A checked request for an aggregate, and what has to be read for it.
 
-Stored summaries answer what they cover, block headers what they cover of the rest, and only
+Stored statistics answer what they cover, block headers what they cover of the rest, and only
 rows at the ragged edges are decoded; but for statistics that need every row, all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from pipeline.analytics.bins import Bins
 from pipeline.analytics.groups import Groups, group_devices
-from pipeline.analytics.pieces import Piece, piece_of_rows
+from pipeline.analytics.level_plan import take_periods
+from pipeline.analytics.levels import rollup_levels
 from pipeline.analytics.plan import (
-    FromHeaders,
     FromRows,
-    FromSummaries,
+    QueryPlan,
     Step,
     plan_query,
     plan_rows,
@@ -30,17 +30,13 @@ from pipeline.analytics.shares import RowShare, spread
 from pipeline.analytics.thinned import kept_units
 from pipeline.analytics.value_steps import ValueSteps
 from pipeline.analytics.windows import Windows, make_windows
-from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import read_block_headers
-from pipeline.archive.fleet_view import FleetView, Rows
-from pipeline.archive.summary_tables import read_extent, read_statistics
-from pipeline.codecs.frame import BlockHeader
+from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.rollup_definition import required
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import storage_dtype
 from pipeline.model.timestamps import parse_duration
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
-from pipeline.summaries.statistics import Statistics
 
 __all__ = ["Asked", "Grouping", "Query", "make_query"]
 
@@ -146,6 +142,17 @@ class Query:
             return {channel: list(names) for channel, names in self.statistics.items()}
         return self._named(stored=False)
 
+    @property
+    def parts(self) -> dict[str, frozenset[str]]:
+        """What of the states of each channel the stored statistics are made of."""
+        schema = self.view.meta.schema
+        return {
+            channel: frozenset[str]().union(
+                *(required(statistic, schema[channel].dtype) for statistic in statistics)
+            )
+            for channel, statistics in self.stored.items()
+        }
+
     def dtype(self, channel: str) -> np.dtype[Any]:
         """Return the stored dtype of a channel."""
         return storage_dtype(self.view.meta.schema[channel].dtype)
@@ -156,10 +163,8 @@ class Query:
             return iter(())
         if self.selection.conditions:
             return self._value_steps().steps(stored=True)
-        scheme = self.view.meta.scheme
-        plan = plan_query(self.used, scheme, self.selection, self.bounds, self.bins)
         units = partial(kept_units, self.view)
-        return plan_steps(plan, units, self.bins, self.groups.dimension is None)
+        return plan_steps(self._plan(), units, self.bins, self.groups.dimension is None)
 
     def row_steps(self) -> Iterator[Step]:
         """Yield what has to be read for the statistics that need every row."""
@@ -202,55 +207,26 @@ class Query:
         stop = self.bins.numbers(np.clip(blocks.time_max, low, high)) + 1
         return spread(blocks.rows, first, stop, len(self.bins))
 
-    def pieces(self, steps: Iterable[Step]) -> Iterator[Piece]:
-        """Yield partial answers of the stored statistics, from some of `steps`."""
-        channels = tuple(self.stored)
-        for step in steps:
-            match step:
-                case FromSummaries(periods, cells):
-                    yield self._from_summaries(periods, channels, cells)
-                case FromHeaders(blocks):
-                    yield self._from_headers(blocks, channels)
-                case FromRows(unit, part):
-                    rows = self.view.rows(unit, part, channels)
-                    if len(rows):
-                        yield self._from_rows(rows, channels)
-
-    def _from_summaries(
-        self, periods: range, channels: Sequence[str], cells: NDArray[np.bool_] | None
-    ) -> Piece:
-        view, layout = self.view, self.view.meta.layout
-        chosen = slice(None) if cells is None else np.flatnonzero(cells.any(axis=1))
-        codes, group = self.groups.codes[chosen], self.groups.of_device[chosen]
-        rows = read_extent(view.store, layout, codes, periods)[0]
-        found = np.nonzero(rows if cells is None else cells[chosen])
-        starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
-        starts = np.maximum(starts, self.bounds[0])
-        states = {
-            name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
-            for name in channels
-        }
-        return Piece(group[found[0]], self.bins.numbers(starts), starts, rows[found], states)
-
-    def _from_headers(self, blocks: BlockTable, channels: Sequence[str]) -> Piece:
-        states = {
-            name: _header_states(
-                read_block_headers(self.view.store, self.view.meta.layout, blocks, name),
-                self.dtype(name),
-            )
-            for name in channels
-        }
-        bins = self.bins.numbers(blocks.time_min)
-        return Piece(self._groups_of(blocks), bins, blocks.time_min, blocks.rows, states)
-
-    def _groups_of(self, blocks: BlockTable) -> NDArray[np.int64]:
-        if self.groups.dimension is None:
-            return np.zeros(len(blocks), np.int64)
-        return self.groups.of_codes(blocks.device_min)
-
-    def _from_rows(self, rows: Rows, channels: Sequence[str]) -> Piece:
-        bins = self.bins.numbers(rows.time)
-        return piece_of_rows(rows, self.groups.of_codes(rows.codes), bins, channels)
+    def _plan(self) -> QueryPlan:
+        """Split the time range: longer rollups first, then summaries, shorter rollups, and rows."""
+        scheme, length = self.view.meta.scheme, self.view.meta.scheme.summary_length
+        usual = length.start(1) - length.start(0)
+        usable = [level for level in rollup_levels(self.view) if level.tells(self.stored)]
+        left, rollups = [(self.selection.start, self.selection.stop)], []
+        for level in (level for level in usable if level.typical > usual):
+            taken, left = take_periods(level, left, self.bounds, self.bins)
+            rollups += [(level.name, run) for run in taken]
+        parts = [replace(self.selection, start=start, stop=stop) for start, stop in left]
+        plans = [plan_query(self.used, scheme, part, self.bounds, self.bins) for part in parts]
+        left = [(part.start, part.stop) for plan in plans for part in plan.decode]
+        for level in (level for level in usable if level.typical < usual):
+            taken, left = take_periods(level, left, self.bounds, self.bins)
+            rollups += [(level.name, run) for run in taken]
+        return QueryPlan(
+            tuple(run for plan in plans for run in plan.summaries),
+            tuple(replace(self.selection, start=start, stop=stop) for start, stop in left),
+            tuple(rollups),
+        )
 
     def _value_steps(self) -> ValueSteps:
         asked = (self.view, self.selection, self.groups.codes, self.used, self.bounds, self.bins)
@@ -278,22 +254,3 @@ def _check_sessions(grouping: Grouping) -> None:
     if names:
         msg = f"sessions are of each device and lie where its rows do; leave out {', '.join(names)} or gap="
         raise InvalidInputError(msg)
-
-
-def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) -> Statistics:
-    states = Statistics.empty(len(headers), dtype)
-    for at, header in enumerate(headers):
-        if header is not None and header.statistics.count:
-            found = header.statistics
-            values = (
-                found.count,
-                found.min,
-                found.max,
-                found.first,
-                found.last,
-                found.sum,
-                found.m2,
-            )
-            for array, value in zip(states.arrays(), values, strict=True):
-                array[at] = value
-    return states

@@ -55,6 +55,8 @@ class FleetView:
         Its counters.
     edges
         The time bounds of windows that have been asked for.
+    memo
+        What else questions have found out about the snapshot, by a name for it.
     """
 
     store: Store
@@ -63,6 +65,7 @@ class FleetView:
     registry: DeviceRegistry
     state: FleetState
     edges: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(

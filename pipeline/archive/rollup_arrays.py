@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from pipeline.archive.chunk_io import chunk_key, get_many, in_threads
+from pipeline.archive.chunk_io import chunk_key, read_decoded
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.layout import FleetLayout, node_name
 from pipeline.archive.rollup_definition import RollupDefinition, chunk_shape, has_exact_sum
@@ -36,6 +36,7 @@ __all__ = [
     "gather",
     "rollup_arrays",
     "rollup_path",
+    "rollup_places",
     "rows_array",
     "time_tables",
 ]
@@ -145,17 +146,17 @@ class RollupArray:
 def read_rollup_chunks(
     store: Store, wanted: Sequence[tuple[RollupArray, tuple[int, int]]]
 ) -> dict[tuple[str, tuple[int, int]], NDArray[Any]]:
-    """Return the chunks of any arrays that exist, by path and coordinates, all fetched at once."""
+    """Return the chunks of any arrays that exist, by path and coordinates, all fetched at once.
+
+    They are read-only if the store is one that remembers.
+    """
+    arrays = [array for array, _ in wanted]
     keys = [chunk_key(array.path, place) for array, place in wanted]
-    found = [
-        (array, place, key, data)
-        for (array, place), key, data in zip(wanted, keys, get_many(store, keys), strict=True)
-        if data is not None
-    ]
-    decoded = in_threads(lambda item: item[0].decode(item[3], item[2]), found)
+    found = read_decoded(store, keys, lambda at, data: arrays[at].decode(data, keys[at]))
     return {
         (array.path, place): chunk
-        for (array, place, _, _), chunk in zip(found, decoded, strict=True)
+        for (array, place), chunk in zip(wanted, found, strict=True)
+        if chunk is not None
     }
 
 
@@ -180,24 +181,28 @@ def gather(
     if not arrays or not len(codes) or not positions:
         return gathered
     devices, length = arrays[0].chunk
-    columns = range(max(positions.start, 0) // length, (positions.stop - 1) // length + 1)
-    rows = np.unique(codes // devices).tolist()
-    wanted = [(array, (row, column)) for array in arrays for row in rows for column in columns]
-    found = read_rollup_chunks(store, wanted)
+    places = rollup_places(arrays[0], codes, positions)
+    found = read_rollup_chunks(store, [(array, place) for array in arrays for place in places])
+    rows = {row: np.flatnonzero(codes // devices == row) for row in {row for row, _ in places}}
     for array, into in zip(arrays, gathered, strict=True):
-        for row in rows:
-            here = np.flatnonzero(codes // devices == row)
-            for column in columns:
-                chunk = found.get((array.path, (row, column)))
-                if chunk is None:
-                    continue
-                start = max(positions.start, column * length)
-                stop = min(positions.stop, (column + 1) * length)
-                part = chunk[
-                    codes[here] % devices, start - column * length : stop - column * length
-                ]
-                into[here, start - positions.start : stop - positions.start] = part
+        for row, column in places:
+            chunk = found.get((array.path, (row, column)))
+            if chunk is None:
+                continue
+            here, first = rows[row], column * length
+            start, stop = max(positions.start, first), min(positions.stop, first + length)
+            part = chunk[codes[here] % devices, start - first : stop - first]
+            into[here, start - positions.start : stop - positions.start] = part
     return gathered
+
+
+def rollup_places(
+    array: RollupArray, codes: NDArray[np.int64], positions: range
+) -> list[tuple[int, int]]:
+    """Return which chunks of an array may hold cells; parameters are those of `gather`."""
+    devices, length = array.chunk
+    columns = range(max(positions.start, 0) // length, (positions.stop - 1) // length + 1)
+    return [(row, column) for row in np.unique(codes // devices).tolist() for column in columns]
 
 
 def rollup_path(layout: FleetLayout, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,19 @@ _NEEDS: Final = {
     "first": frozenset({"first"}),
     "last": frozenset({"last"}),
 }
+
+_PARTS: Final[Mapping[str, frozenset[str]]] = {
+    "count": frozenset(),
+    "min": frozenset({"min"}),
+    "max": frozenset({"max"}),
+    "first": frozenset({"first"}),
+    "last": frozenset({"last"}),
+    "mean": frozenset({"total", "m2"}),
+    "sum": frozenset({"total", "exact"}),
+    "std": frozenset({"m2"}),
+    "var": frozenset({"m2"}),
+}
+"""What of the states stored statistics tell; the means, too, when variances are merged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +103,13 @@ class RollupView:
         """
         return self._cells([self._arrays[None, ""]], codes, periods)[0]
 
-    def states(self, codes: NDArray[np.int64], periods: range, channel: str) -> Statistics:
+    def states(
+        self,
+        codes: NDArray[np.int64],
+        periods: range,
+        channel: str,
+        parts: frozenset[str] | None = None,
+    ) -> Statistics:
         """Return a channel's states, shape (codes, periods); of no meaning is what is not stored.
 
         Parameters
@@ -99,10 +118,11 @@ class RollupView:
             As for `rows`.
         channel
             One that the rollup has; see `answers` for what of it is stored.
+        parts
+            What is needed of them besides the count, see `tells`; by default all there is.
         """
         dtype = storage_dtype(self.view.meta.schema[channel].dtype)
-        wanted = ("count", "min", "max", "first", "last", "mean", "sum", "std", "var")
-        known = [name for name in wanted if (channel, name) in self._arrays]
+        known = self._labels(channel, parts)
         arrays = [self._arrays[channel, name] for name in known]
         found = dict(zip(known, self._cells(arrays, codes, periods), strict=True))
         count = found["count"]
@@ -113,6 +133,30 @@ class RollupView:
             for name in ("min", "max", "first", "last")
         )
         return Statistics(count, low, high, first, last, *_moments(found, some))
+
+    def positions(self, periods: range) -> range:
+        """Return where periods lie along the time axis, which may be beyond its ends."""
+        origin = self.rollup.definition.origin
+        return range(periods.start - origin, periods.stop - origin)
+
+    def arrays_of(self, parts: Mapping[str, frozenset[str]]) -> list[RollupArray]:
+        """Return the arrays that are read for rows and for parts of the states of some channels."""
+        return [
+            self._arrays[None, ""],
+            *(
+                self._arrays[channel, name]
+                for channel, wanted in parts.items()
+                for name in self._labels(channel, wanted)
+            ),
+        ]
+
+    def _labels(self, channel: str, parts: frozenset[str] | None) -> list[str]:
+        """Return the labels of the stored statistics that parts of a channel's states are made of."""
+        return [
+            name
+            for name, of in _PARTS.items()
+            if (channel, name) in self._arrays and (parts is None or not of or of & parts)
+        ]
 
     def exact_sums(
         self, codes: NDArray[np.int64], periods: range, channel: str
@@ -147,9 +191,7 @@ class RollupView:
     def _cells(
         self, arrays: Sequence[RollupArray], codes: NDArray[np.int64], periods: range
     ) -> list[NDArray[np.int64]]:
-        origin = self.rollup.definition.origin
-        positions = range(periods.start - origin, periods.stop - origin)
-        return gather(self.view.store, arrays, codes, positions)
+        return gather(self.view.store, arrays, codes, self.positions(periods))
 
 
 def stale_windows(
@@ -196,10 +238,10 @@ def _moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     count = found["count"]
     total = np.zeros(count.shape)
-    if "mean" in found:
-        total = np.where(some, found["mean"], 0.0) * count
-    elif "sum" in found:
+    if "sum" in found:
         total = found["sum"].astype(np.float64)
+    elif "mean" in found:
+        total = np.where(some, found["mean"], 0.0) * count
     m2 = np.zeros(count.shape)
     if "std" in found:
         m2 = np.square(np.where(some, found["std"], 0.0)) * count

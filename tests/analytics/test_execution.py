@@ -15,7 +15,7 @@ from pipeline.analytics.execution import FAN_IN, OnCluster, Threads, executor_of
 def client() -> Iterator[Any]:
     with (
         LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster, set_as_default=False) as connected,  # type: ignore[no-untyped-call]
     ):

@@ -60,7 +60,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Fleet:
 def client() -> Iterator[Any]:
     with (
         LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         Client(cluster, set_as_default=False) as connected,  # type: ignore[no-untyped-call]
     ):

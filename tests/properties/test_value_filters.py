@@ -13,11 +13,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import pipeline
-from tests.properties.test_against_a_model import batches, filled, partitionings, policies
+from tests.properties.test_against_a_model import filled, partitionings, policies
 from tests.properties.test_answers_against_pandas import (
     check_answers,
     check_sessions,
-    spans,
     windowings,
 )
 from tests.support import HOUR, START, rows_of
@@ -73,8 +72,20 @@ def chosen(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return values | st.none() | st.lists(values | st.none(), max_size=4)
 
 
-FLOATS = st.sampled_from([0.1, 0.0, -0.0, 21.5, 1e300, -1e5, 1e5, float("inf")])
-WHOLE = st.sampled_from([0, -1, 100, -(2**15), 2**15 - 1, 0.5, -99999, 20000, -20000])
+# Few devices, times and values: rows replace one another, and whole periods match or do not.
+readings = st.tuples(
+    st.sampled_from(["a", "b", "c"]),
+    st.integers(-5, 5).map(lambda step: START + step * HOUR // 2),
+    st.sampled_from([None, float("nan"), -0.0, 0.1, 21.5, 1e9, 1.0, 2.0]),
+    st.sampled_from([None, -1, 0, 1, 100, 2**15 - 1]),
+    st.none() | st.booleans(),
+    st.none() | st.sampled_from(["on", "off", ""]),
+)
+batches = st.lists(st.lists(readings, min_size=1, max_size=12), min_size=1, max_size=5)
+spans = st.none() | st.tuples(st.integers(-6, 6), st.integers(-6, 6))
+
+FLOATS = st.sampled_from([0.1, 0.0, 21.5, 1e300, -1e5, 1.5, float("inf")])
+WHOLE = st.sampled_from([0, -1, 100, -(2**15), 2**15 - 1, 0.5, -99999])
 conditions = st.one_of(
     st.builds(by_comparison, st.just("value"), compared(FLOATS)),
     st.builds(by_comparison, st.just("count"), compared(WHOLE)),

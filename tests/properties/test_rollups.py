@@ -111,7 +111,9 @@ class RollingUp(RuleBasedStateMachine):
             for run in np.split(windows, np.flatnonzero(np.diff(fresh.astype(int))) + 1):
                 if fresh[run[0] - windows[0]]:
                     assert_right(
-                        self.fleet, name, (length.start(int(run[0])), length.start(int(run[-1]) + 1))
+                        self.fleet,
+                        name,
+                        (length.start(int(run[0])), length.start(int(run[-1]) + 1)),
                     )
 
 

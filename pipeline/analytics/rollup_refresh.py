@@ -125,7 +125,6 @@ def refresh(
     run = _Run(store, name, carry or _in_threads(), told, RefreshResult(name))
     for _ in range(_ROUNDS):
         try:
-            run.fit()
             run.once()
         except StalePlanError:
             run.result = replace(run.result, retries=run.result.retries + 1)
@@ -146,20 +145,9 @@ class _Run:
     told: Callable[[RefreshResult], None]
     result: RefreshResult
 
-    def fit(self) -> None:
-        """Make the rollup as large as the fleet, in a commit of its own."""
-
-        def change(into: Store) -> None:
-            now = FleetView.load(into, "", self.store.name)
-            fit_rollup(now, load_rollup(into, now.meta, self.name))
-
-        view = self.store.view()
-        if fit_rollup(view, load_rollup(view.store, view.meta, self.name), dry_run=True):
-            self._commit(change)
-
     def once(self) -> None:
         """Plan on the newest state, and build and commit what is stale there."""
-        view = self.store.view()
+        view = self._fitting()
         found = RollupView.load(view, self.name)
         source, plan = _plan(found)
         if not plan.tasks and not plan.idle:
@@ -175,6 +163,20 @@ class _Run:
             self._write(rollup, [one.built for one in group], plan)
             self._count(group)
             self.told(self.result)
+
+    def _fitting(self) -> FleetView:
+        """Return a state of the fleet that the rollup is large enough for."""
+
+        def change(into: Store) -> None:
+            now = FleetView.load(into, "", self.store.name)
+            fit_rollup(now, load_rollup(into, now.meta, self.name))
+
+        view = self.store.view()
+        if not fit_rollup(view, load_rollup(view.store, view.meta, self.name), dry_run=True):
+            return view
+        self._commit(change)
+        # Not the newest one: what was appended since may be beyond the rollup again.
+        return self.store.view(self.result.snapshot)
 
     def _write(self, rollup: Rollup, results: Sequence[Built], plan: RefreshPlan) -> None:
         self._commit(lambda into: commit_built(into, rollup, results, plan.incomplete))

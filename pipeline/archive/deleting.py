@@ -117,7 +117,7 @@ def _deleted(store: FleetStore, selection: Selection, done: DeleteResult) -> Del
                 rewrites,
                 cells,
                 kind="delete",
-                along=lambda into: clear_rollups(into, view.meta, [selection]),  # noqa: B023
+                along=lambda into: clear_rollups(into, view.meta, [selection], marked=True),  # noqa: B023
             )
         except StalePlanError:
             continue

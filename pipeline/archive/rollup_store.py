@@ -303,7 +303,9 @@ def commit_built(
     table.write(store, chunks)
 
 
-def clear_rollups(store: Store, meta: FleetMeta, selections: Sequence[Selection]) -> int:
+def clear_rollups(
+    store: Store, meta: FleetMeta, selections: Sequence[Selection], *, marked: bool = False
+) -> int:
     """Make cells of all rollups of a fleet what they are without a row; return how many chunks.
 
     Parameters
@@ -313,8 +315,10 @@ def clear_rollups(store: Store, meta: FleetMeta, selections: Sequence[Selection]
     meta
         The fleet there.
     selections
-        Devices and times; cells are cleared of every period that these touch. Windows with rows
-        that such a period reaches into count as changed, so that a refresh makes it anew.
+        Devices and times; cells are cleared of every period that these touch.
+    marked
+        Whether it is written down that these windows changed. If not, others do whose rows such a
+        period holds too, so that a refresh makes it anew.
     """
     changed, reached = 0, set[int]()
     for name in rollup_names(store, meta):
@@ -322,7 +326,7 @@ def clear_rollups(store: Store, meta: FleetMeta, selections: Sequence[Selection]
         found = 0
         for selection in selections:
             found += _clear(store, rollup, selection)
-            reached |= _windows_beyond(store, rollup, selection)
+            reached |= set() if marked else _windows_beyond(store, rollup, selection)
         if found:
             revised = replace(rollup.definition, revision=rollup.definition.revision + 1)
             _save_definition(store, replace(rollup, definition=revised))

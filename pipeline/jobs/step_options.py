@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from pipeline.archive.fleet_meta import Duplicates
 from pipeline.jobs.options import Choice, Options
+from pipeline.jobs.rollup_options import RollupStep
 from pipeline.jobs.source_options import SourceChoice
 from pipeline.jobs.upkeep_options import (
     DeleteStep,
@@ -233,6 +234,7 @@ class StepChoice(Choice):
 
     import_: ImportStep | None = Field(default=None, alias="import")
     compact: CompactStep | None = None
+    rollup: RollupStep | None = None
     aggregate: AggregateStep | None = None
     latest: LatestStep | None = None
     downsample: DownsampleStep | None = None

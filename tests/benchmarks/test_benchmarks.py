@@ -72,6 +72,7 @@ KEYS = {
         "scaling_2_workers",
         "cores_for_1tb_hour",
     },
+    "rollup": {"rollup_points_per_s", "seconds", "rerun_share", "stored_mb", "peak_rss_mb"},
     "scale": {
         "points",
         "points_per_s",

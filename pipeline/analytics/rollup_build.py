@@ -19,6 +19,7 @@ from pipeline.analytics.rollup_plan import RollupTask
 from pipeline.archive.block_reader import read_block_columns
 from pipeline.archive.chunk_io import chunk_key, in_threads
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
+from pipeline.archive.remembering import forgetting
 from pipeline.archive.rollup_arrays import RollupArray, read_rollup_chunks
 from pipeline.archive.rollup_definition import DEVICES_PER_RUN
 from pipeline.archive.rollup_reading import RollupView
@@ -267,7 +268,9 @@ def _chunks(work: _Work, task: RollupTask, memories: Memories) -> dict[str, byte
     encoded: dict[str, bytes] = {}
     # One array after the other: all of them at once would take several times the memory.
     for array in arrays:
-        found = read_rollup_chunks(work.view.store, [(array, place) for place in places])
+        found = read_rollup_chunks(
+            forgetting(work.view.store), [(array, place) for place in places]
+        )
         chunks = {place: found.get((array.path, place), None) for place in places}
         filled = {at: array.blank() if one is None else one for at, one in chunks.items()}
         _put(work, array, filled, task.column)

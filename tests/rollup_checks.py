@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import pipeline
+from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.query import Grouping
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.locations import Location
+from pipeline.archive.requests import selection_of
 from pipeline.archive.transactions import Repository
 
-__all__ = ["assert_right", "expected_of", "store_of"]
+__all__ = [
+    "assert_right",
+    "assert_same_answers",
+    "expected_of",
+    "store_of",
+    "without_rollups",
+]
 
 
 def store_of(archive: pipeline.Archive, fleet: str = "fleet") -> FleetStore:
@@ -24,7 +34,26 @@ def store_of(archive: pipeline.Archive, fleet: str = "fleet") -> FleetStore:
 def expected_of(fleet: pipeline.Fleet, name: str) -> xr.Dataset:
     """Return what the fleet's rows answer to what a rollup keeps."""
     state = fleet.rollups[name].state
-    return fleet.aggregate(state.statistics, every=state.period)
+    return without_rollups(fleet, state.statistics, every=state.period)
+
+
+def without_rollups(
+    fleet: pipeline.Fleet, statistics: Any, time: Any = None, **grouping: Any
+) -> xr.Dataset:
+    """Return what the fleet answers when it knows of no rollup."""
+    view = replace(fleet._view(), memo={"levels": ()})
+    selection = selection_of(view.registry, None, time)
+    return aggregate(view, statistics, selection, Grouping(**grouping))
+
+
+def assert_same_answers(found: xr.Dataset, expected: xr.Dataset) -> None:
+    """Check that two answers to a question agree, but for the rounding of sums."""
+    assert found.sizes == expected.sizes
+    for name, coordinate in expected.coords.items():
+        assert found[name].equals(coordinate), name
+    for variable in expected.data_vars:
+        scale = _scale(expected, str(variable).rsplit("_", 1)[0])
+        _assert_equal(found[variable].values, expected[variable].values, scale, str(variable))
 
 
 def assert_right(

@@ -15,7 +15,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
 from tests.properties.test_against_a_model import CHANNELS, columns, partitionings, policies
-from tests.rollup_checks import assert_right
+from tests.rollup_checks import assert_right, assert_same_answers, without_rollups
 from tests.support import HOUR, START
 
 _names = count()
@@ -91,6 +91,28 @@ class RollingUp(RuleBasedStateMachine):
                 inside = (bounds[:, 0] >= start) & (bounds[:, 1] <= stop)
                 cells = cells.isel(time=np.flatnonzero(inside))
             assert not cells.values.any()
+
+    @precondition(lambda self: self.appended)
+    @rule(
+        every=st.sampled_from([None, "1h", "3h", "6h", "1 day", "1 month"]),
+        span=st.none() | st.tuples(st.integers(-45, 45), st.integers(1, 60)),
+        by=st.sampled_from([None, []]),
+    )
+    def ask(self, every: str | None, span: tuple[int, int] | None, by: Any) -> None:
+        moments = None if span is None else (span[0], sum(span))
+        time = None if moments is None else tuple(
+            np.array([START + at * HOUR // 2 for at in moments]).astype("M8[us]").tolist()
+        )  # fmt: skip
+        asked: dict[str, list[str]] = {
+            "value": ["count", "missing", "min", "max", "mean", "std", "sum"],
+            "count": ["mean", "min", "max", "sum"],
+        }
+        if by is None:
+            asked["state"] = ["first", "last"]
+        answer = self.fleet.aggregate(asked, every=every, time=time, by=by)
+        assert_same_answers(
+            answer, without_rollups(self.fleet, asked, time=time, every=every, by=by)
+        )
 
     @rule(partitioning=partitionings)
     def repartition(self, partitioning: pipeline.Partitioning) -> None:

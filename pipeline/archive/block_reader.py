@@ -68,6 +68,36 @@ class FetchedBlocks:
             for at, (_, dtype) in enumerate(self.columns)
         ]
 
+    def decode_rows(self, positions: NDArray[np.int64]) -> list[Column]:
+        """Return columns with some rows; blocks without any of them are not decoded.
+
+        Parameters
+        ----------
+        positions
+            ``int64``, shape (rows,), in any order: places among the rows of all blocks.
+
+        Raises
+        ------
+        CorruptBlockError
+            If a block is damaged, or not the one that the index describes.
+        """
+        ends = np.cumsum(self.blocks.rows)
+        block = np.searchsorted(ends, positions, "right")
+        order = np.argsort(block, kind="stable")
+        blocks, starts = np.unique(block[order], return_index=True)
+        local = positions[order] - (ends - self.blocks.rows)[block[order]]
+        rows = list(zip(blocks.tolist(), np.split(local, starts[1:]), strict=True))
+        work = [(column, *part) for column in range(len(self.columns)) for part in rows]
+        # Rows are picked block by block: joining whole blocks first took a fifth of a read of
+        # few rows.
+        picked = in_threads(lambda item: _picked(self._decoded(*item[:2]), item[2]), work)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return [
+            _joined(picked[at * len(rows) : (at + 1) * len(rows)], dtype).take(back)
+            for at, (_, dtype) in enumerate(self.columns)
+        ]
+
     def _decoded(self, column: int, at: int) -> DecodedBlock:
         rows, dtype = int(self.blocks.rows[at]), self.columns[column][1]
         return _decode(self.keys[column][at], self.chunks[column][at], rows, dtype)
@@ -151,6 +181,10 @@ def _decode(
         )
         raise CorruptBlockError(msg)
     return block
+
+
+def _picked(block: DecodedBlock, rows: NDArray[np.int64]) -> DecodedBlock:
+    return DecodedBlock(block.values[rows], None if block.valid is None else block.valid[rows])
 
 
 def _joined(blocks: Sequence[DecodedBlock], dtype: np.dtype[Any]) -> Column:

@@ -10,7 +10,8 @@ import xarray as xr
 
 from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.downsample import downsample
-from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
+from pipeline.analytics.explain import explain_aggregate, explain_read
+from pipeline.analytics.explanation import Explanation
 from pipeline.analytics.latest import latest
 from pipeline.analytics.query import Asked, Grouping
 from pipeline.api.fleet_handle import FleetHandle
@@ -49,6 +50,24 @@ class FleetQuestions(FleetHandle):
 
         Columns are ``device`` (dictionary), ``time`` (``timestamp[us, UTC]``) and the channels;
         missing values are null. Rows come window by window, then by device and time.
+
+        Parameters
+        ----------
+        devices, time
+            What to look at.
+        channels
+            Names of the channels wanted, None for all; `where` may name others.
+        where
+            Tags and values wanted, as `pipeline.archive.where.Where` tells:
+            ``{"site": "Bergen", "usage_user": "> 90"}``. Values are looked at after duplicates
+            were resolved.
+
+        Raises
+        ------
+        InvalidInputError
+            If `time` or `where` makes no sense.
+        NotFoundError
+            If a channel, device or tag does not exist.
         """
         view = self._view()
         names = channel_names(view.meta.schema, channels)
@@ -100,7 +119,8 @@ class FleetQuestions(FleetHandle):
             Length of the time bins: a duration such as ``"1h"``, or ``"1 month"``, ``"quarter"``,
             ``"1 year"``; None for the whole range at once.
         devices, time, where
-            What to look at. Rows outside of `time` do not count in any way.
+            What to look at; `where` as for `read`. Other rows do not count in any way, as if the
+            fleet did not hold them; but bins cover the time of all its rows, as ever.
         by
             Tag names whose equal values are merged, an empty list to merge all devices, None to
             keep every device on its own.
@@ -134,7 +154,8 @@ class FleetQuestions(FleetHandle):
 
         Notes
         -----
-        Answered from stored summaries, but for the edges of `time`:
+        Answered from stored summaries, but for the edges of `time`, and for devices and periods of
+        which summaries tell that some rows have the values wanted and others not:
 
         ``count``, ``missing``
             Rows with and without a value, ``int64``; 0 in an empty bin.

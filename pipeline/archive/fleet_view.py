@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable, read_index, thinned_windows, used_windows
-from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, read_block_columns
+from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks
 from pipeline.archive.device_registry import DeviceRegistry, load_registry
 from pipeline.archive.device_rows import decode_devices
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
@@ -182,9 +182,9 @@ class FleetView:
 
     def _channels(self, rows: Rows, names: Sequence[str]) -> dict[str, Column]:
         wanted = [(name, self._dtype(name)) for name in names]
-        found = read_block_columns(self.store, self.meta.layout, rows.unit.blocks, wanted)
-        if rows.order is not None:
-            found = [in_order(column, rows.order) for column in found]
+        fetched = fetch_blocks(self.store, self.meta.layout, rows.unit.blocks, wanted)
+        positions = None if rows.order is None else rows.order.indices()
+        found = fetched.decode_all() if positions is None else fetched.decode_rows(positions)
         return dict(zip(names, found, strict=True))
 
     def _matching(self, unit: ReadUnit, selection: Selection, channels: Sequence[str]) -> Rows:
@@ -193,10 +193,10 @@ class FleetView:
         rows = self.rows(unit, selection.of_any_value, conditions.channels)
         rows = rows.where(conditions.matches(rows.columns))
         others = [name for name in channels if name not in rows.columns]
-        if len(rows):
-            found = rows.columns | self._channels(rows, others)
-        else:
+        if not len(rows):
             found = rows.columns | {name: Column(np.zeros(0, self._dtype(name))) for name in others}
+        else:
+            found = rows.columns | (self._channels(rows, others) if others else {})
         return replace(rows, columns={name: found[name] for name in channels})
 
     def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:

@@ -24,6 +24,11 @@ Tags have texts. A channel of numbers takes a number, or a text of comparisons j
 (``"> 90"``, ``">= 20 and < 30"``, ``"!= 5"``); a bool True or False; a category a text; each of
 them None, too, for rows without a value. A name that a tag and a channel have is written
 ``tag:NAME`` or ``channel:NAME``.
+
+A missing value or NaN satisfies no comparison, not even ``!=``. Integers are compared exactly,
+with decimal numbers too; floats with the ``float64`` next to the number that is given, and
+``float32`` as the ``float64`` that it is: no ``float32`` equals 21.3, so ask for a range there,
+or for ``numpy.float32(21.3)``.
 """
 
 _BOOLS: Final = {"true": True, "false": False}

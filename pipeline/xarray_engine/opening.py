@@ -19,7 +19,7 @@ from pipeline.xarray_engine.datasets import row_dataset
 
 __all__ = ["NO_LAZY_VALUES", "open_archive"]
 
-NO_LAZY_VALUES: Final = "read() takes conditions on values (its to_pandas() is eager), or select lazily with xarray's where()"
+NO_LAZY_VALUES: Final = "read() finds rows with given values, and where() of the dataset masks them"
 """What users should do instead of opening rows by their values."""
 
 

@@ -70,6 +70,24 @@ class TestAggregate:
         assert latest["sizes"] == {"device": 1}
         assert latest["title"].endswith(f"device-00003 with model {model} or x")
 
+    def test_values_select_rows(self, folder: Path) -> None:
+        rows = run(folder, "report").rows()
+        values = rows["temperature"].to_numpy()
+        low = float(np.median(values))
+        asked = {"statistics": {"temperature": "count"}, "by": []}
+        report = ask(folder, "aggregate", where={"temperature": f"> {low!r}"}, **asked)
+        assert report["excerpt"][0]["temperature_count"] == np.count_nonzero(values > low)
+        assert report["title"].endswith(f"all devices with temperature > {low!r} together")
+        states = rows["state"].to_pylist()
+        where = {"state": [states[0], None], "temperature": low}
+        report = ask(folder, "aggregate", where=where, **asked)
+        expected = sum(
+            state in (states[0], None) and value == low
+            for state, value in zip(states, values, strict=True)
+        )
+        assert report["excerpt"][0]["temperature_count"] == expected
+        assert f"state {states[0]} or no value and temperature {low}" in report["title"]
+
     def test_a_time_range_and_groups(self, folder: Path) -> None:
         report = ask(
             folder,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 import pipeline
@@ -119,7 +119,6 @@ def stored(
 
 
 @given(policies, partitionings, batches, st.booleans(), wheres, windowings, spans, st.booleans())
-@settings(max_examples=60)
 def test_answers_are_those_of_the_matching_rows(
     policy: str,
     partitioning: pipeline.Partitioning,
@@ -157,7 +156,6 @@ def test_sessions_are_those_of_the_matching_rows(
     spans,
     st.none() | st.lists(st.sampled_from(["value", "count", "open", "state"]), unique=True),
 )
-@settings(max_examples=60)
 def test_a_read_is_the_matching_part_of_everything(
     policy: str,
     partitioning: pipeline.Partitioning,

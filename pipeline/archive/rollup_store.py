@@ -252,9 +252,8 @@ def read_built(store: Store, rollup: Rollup) -> NDArray[np.int64]:
     places = [(r, c) for r in range(-(-runs // height)) for c in range(-(-columns // width))]
     found = np.zeros((runs + height, columns + width), np.int64)
     for (row, column), chunk in table.read(store, places).items():
-        found[row * height : (row + 1) * height, column * width : (column + 1) * width] = chunk[
-            : runs + height - row * height, : columns + width - column * width
-        ]
+        rows = slice(row * height, (row + 1) * height)
+        found[rows, column * width : (column + 1) * width] = chunk
     return found[:runs, :columns]
 
 

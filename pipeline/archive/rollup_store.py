@@ -357,11 +357,11 @@ def _clear(store: Store, rollup: Rollup, selection: Selection) -> int:
     codes = codes[codes < rollup.devices]
     if not positions or not len(codes):
         return 0
-    devices, width = rollup.arrays[0].chunk
-    columns = range(positions.start // width, (positions.stop - 1) // width + 1)
-    places = [(row, at) for row in np.unique(codes // devices).tolist() for at in columns]
     changed = 0
     for array in rollup.arrays:
+        devices, width = array.chunk
+        columns = range(positions.start // width, (positions.stop - 1) // width + 1)
+        places = [(row, at) for row in np.unique(codes // devices).tolist() for at in columns]
         cleared = {}
         for place, chunk in array.read(store, places).items():
             inner = codes[codes // devices == place[0]] % devices

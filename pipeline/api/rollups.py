@@ -15,8 +15,9 @@ from pipeline.analytics.rollup_refresh import RefreshResult, on_client, refresh
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.requests import Devices, TimeRange, Where, selection_of
 from pipeline.archive.rollup_definition import define_rollup
+from pipeline.archive.rollup_fitting import create_rollup, drop_rollup
 from pipeline.archive.rollup_reading import RollupView
-from pipeline.archive.rollup_store import create_rollup, drop_rollup, load_rollup, rollup_names
+from pipeline.archive.rollup_store import load_rollup, rollup_names
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.model.timestamps import from_microseconds
 from pipeline.partitioning.pruning import Selection

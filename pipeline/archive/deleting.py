@@ -264,7 +264,7 @@ def _cleared_rollups(store: FleetStore, selection: Selection, done: DeleteResult
             for start, stop in zip(edges[::2], edges[1::2], strict=True)
             if start < stop
         ]
-        return clear_rollups(into, now.meta, between)
+        return clear_rollups(into, now.meta, between) if between else 0
 
     snapshot, cleared = store.repository.commit(
         change,

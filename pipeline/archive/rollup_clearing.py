@@ -42,9 +42,9 @@ def clear_rollups(
         for selection in selections:
             found += _clear(store, rollup, selection)
             reached |= set() if marked else _windows_beyond(store, rollup, selection)
-        if found:
-            revised = replace(rollup.definition, revision=rollup.definition.revision + 1)
-            save_definition(store, replace(rollup, definition=revised))
+        # Even if there was nothing to clear: a refresh that has read the rows may be under way.
+        revised = replace(rollup.definition, revision=rollup.definition.revision + 1)
+        save_definition(store, replace(rollup, definition=revised))
         changed += found
     if reached:
         mark_rewritten(store, meta.layout, reached)

@@ -230,6 +230,9 @@ def _from_finer(work: _Work, into: Gathered) -> None:
     states = {name: finer.states(into.codes, periods, name) for name in into.channels}
     sums = {name: finer.exact_sums(into.codes, periods, name) for name in into.exact}
     into.add(_merged(work, into, starts, rows, states, sums))
+    numbers = work.rollup.definition.period.numbers(starts) - into.periods.start
+    for name, kind in into.sketched:
+        into.add_sketches(name, kind, numbers, finer.sketches(into.codes, periods, name, kind))
 
 
 def _merged(
@@ -261,13 +264,12 @@ def _merged(
 
 def _chunks(work: _Work, task: RollupTask, memories: Memories) -> dict[str, bytes]:
     """Return the encoded chunks that hold computed cells, whatever else they hold kept."""
-    arrays = work.rollup.arrays
-    devices = arrays[0].chunk[0]
-    touched = {int(row) for one, _ in work.gathered for row in np.unique(one.codes // devices)}
-    places = [(row, task.column) for row in sorted(touched)]
     encoded: dict[str, bytes] = {}
     # One array after the other: all of them at once would take several times the memory.
-    for array in arrays:
+    for array in work.rollup.arrays:
+        devices = array.chunk[0]
+        touched = {int(row) for one, _ in work.gathered for row in np.unique(one.codes // devices)}
+        places = [(row, task.column) for row in sorted(touched)]
         found = read_rollup_chunks(
             forgetting(work.view.store), [(array, place) for place in places]
         )

@@ -13,11 +13,13 @@ from pipeline.analytics.bins import Bins
 from pipeline.analytics.collectors import Shape, Values
 from pipeline.analytics.order_collector import OrderCollector
 from pipeline.analytics.readings import CellRows, readings_of
+from pipeline.analytics.sketch_cells import SketchCells
 from pipeline.analytics.stored import stored_values
 from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import Rows
 from pipeline.archive.rollup_arrays import RollupArray
-from pipeline.archive.rollup_definition import RollupDefinition, has_exact_sum
+from pipeline.archive.rollup_definition import SKETCHES, RollupDefinition, has_exact_sum
+from pipeline.archive.sketch_kinds import sketch_kind
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
 from pipeline.schema.channels import Channel, Schema
@@ -96,6 +98,13 @@ class Gathered:
             if (statistics := _decoded(definition.stored(channel.name)))
         }
 
+        self._sketches = {
+            (channel.name, one.kind): SketchCells(sketch_kind(one.kind), size)
+            for channel in self._channels
+            for one in definition.stored(channel.name)
+            if one.kind in SKETCHES
+        }
+
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels that are read."""
@@ -105,6 +114,11 @@ class Gathered:
     def exact(self) -> tuple[str, ...]:
         """Names of the channels of integers whose exact sums are kept."""
         return tuple(self._sums)
+
+    @property
+    def sketched(self) -> tuple[tuple[str, str], ...]:
+        """Channels and kinds of the sketches that are kept."""
+        return tuple(self._sketches)
 
     @property
     def start(self) -> int:
@@ -129,10 +143,31 @@ class Gathered:
         sums = {name: _exact_sums(rows.columns[name], starts) for name in self._sums}
         counts = np.diff(starts, append=len(rows))
         self.add(CellStates(cells, counts, states, sums))
-        if self._collectors:
-            places = CellRows(series, series, bins, rows.time)
-            for name, collector in self._collectors.items():
-                collector.add(readings_of(places, rows.columns[name]))
+        places = CellRows(series, series, bins, rows.time)
+        for name, collector in self._collectors.items():
+            collector.add(readings_of(places, rows.columns[name]))
+        for (name, _), sketches in self._sketches.items():
+            readings = readings_of(places, rows.columns[name])
+            numbers = readings.rows.series * len(self.periods) + readings.rows.bin
+            sketches.add(numbers, readings.values)
+
+    def add_sketches(
+        self, channel: str, kind: str, periods: NDArray[np.int64], sketches: NDArray[np.object_]
+    ) -> None:
+        """Merge sketches of shorter periods.
+
+        Parameters
+        ----------
+        channel, kind
+            What they are.
+        periods
+            ``int64``, shape (shorter periods,): the position of the period that holds each.
+        sketches
+            ``object``, shape (devices, shorter periods): None where there is none.
+        """
+        for device, shorter in np.argwhere(sketches != None).tolist():  # noqa: E711 (elementwise)
+            cell = device * len(self.periods) + int(periods[shorter])
+            self._sketches[channel, kind].merge(cell, sketches[device, shorter])
 
     def close(self, time: int) -> None:
         """Know that all rows to come are of this moment or later."""
@@ -159,6 +194,8 @@ class Gathered:
         shape = (len(self.codes), len(self.periods))
         if array.channel is None or array.statistic is None:
             return self._rows.reshape(shape)
+        if array.statistic.kind in SKETCHES:
+            return self._sketches[array.channel, array.statistic.kind].texts().reshape(shape)
         found = self._values(array.channel, array.statistic, shape)
         cells = found.values.astype(array.dtype, copy=False)
         return np.where(found.present, cells, np.array(array.fill, array.dtype))
@@ -173,7 +210,8 @@ class Gathered:
 
 
 def _decoded(statistics: Sequence[Statistic]) -> list[Statistic]:
-    return [statistic for statistic in statistics if not statistic.is_stored]
+    plain = (statistic for statistic in statistics if statistic.kind not in SKETCHES)
+    return [statistic for statistic in plain if not statistic.is_stored]
 
 
 def _keeps_exact_sum(definition: RollupDefinition, channel: Channel) -> bool:

@@ -26,13 +26,13 @@ from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.rollup_definition import required
+from pipeline.archive.rollup_fitting import fit_rollup
 from pipeline.archive.rollup_periods import Period
 from pipeline.archive.rollup_reading import RollupView, stale_windows
 from pipeline.archive.rollup_store import (
     Built,
     Rollup,
     commit_built,
-    fit_rollup,
     load_rollup,
     read_built,
     rollup_names,

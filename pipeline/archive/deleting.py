@@ -27,7 +27,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared, prepare_stored
 from pipeline.archive.rewriting import Rewrite
-from pipeline.archive.rollup_store import clear_rollups
+from pipeline.archive.rollup_clearing import clear_rollups
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.errors import ConflictError
 from pipeline.model.batches import Column
@@ -264,7 +264,7 @@ def _cleared_rollups(store: FleetStore, selection: Selection, done: DeleteResult
             for start, stop in zip(edges[::2], edges[1::2], strict=True)
             if start < stop
         ]
-        return clear_rollups(into, now.meta, between)
+        return clear_rollups(into, now.meta, between) if between else 0
 
     snapshot, cleared = store.repository.commit(
         change,

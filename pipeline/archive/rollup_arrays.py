@@ -2,7 +2,8 @@
 
 Cells without a value hold the fill value. It is declared as CF ``_FillValue`` wherever no real value
 can equal it: integers of up to 32 bits are therefore kept in a wider dtype. Those of 64 bits have
-none to spare: of them the count tells whether there is a value.
+none to spare: of them the count tells whether there is a value. Quantile sketches are texts, base64 of
+their bytes, in smaller chunks of the same columns; there is none of a cell without a reading.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from typing import Any, Final
 
 import numpy as np
 import zarr
+from numcodecs.vlen import VLenUTF8
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.abc.store import Store
+from zarr.codecs import ZstdCodec
 
 from pipeline.archive.chunk_io import chunk_key, read_decoded
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.layout import FleetLayout, node_name
-from pipeline.archive.rollup_definition import RollupDefinition, chunk_shape, has_exact_sum
+from pipeline.archive.rollup_definition import (
+    SKETCHES,
+    RollupDefinition,
+    chunk_shape,
+    has_exact_sum,
+)
+from pipeline.archive.sketch_kinds import SKETCH_ATTRIBUTES
 from pipeline.archive.statistic_attributes import statistic_attributes
 from pipeline.archive.tables import Table
 from pipeline.codecs.block import Memory, decode_block, encode_block
@@ -32,6 +42,7 @@ from pipeline.summaries.asked import Statistic
 
 __all__ = [
     "RollupArray",
+    "SketchArray",
     "built_table",
     "gather",
     "rollup_arrays",
@@ -51,6 +62,10 @@ _WIDER: Final = {
 }
 _TIME: Final = {"units": "microseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 _TIMES_PER_CHUNK: Final = 16_384
+_LEVEL: Final = 3
+_TEXTS: Final = VLenUTF8()
+_SKETCHES_PER_CELLS: Final = 8
+"""A sketch is some hundred bytes: chunks of them hold so many times fewer devices."""
 _BUILT_SHAPE: Final = (1 << 16, 1 << 20)
 _BUILT_CHUNK: Final = (256, 16)
 
@@ -75,7 +90,7 @@ class RollupArray:
 
     path: str
     dtype: np.dtype[Any]
-    fill: int | float
+    fill: int | float | str
     chunk: tuple[int, int]
     channel: str | None = None
     statistic: Statistic | None = None
@@ -141,6 +156,44 @@ class RollupArray:
             place: chunk
             for (_, place), chunk in read_rollup_chunks(store, [(self, p) for p in places]).items()
         }
+
+
+@dataclass(frozen=True, slots=True)
+class SketchArray(RollupArray):
+    """Quantile sketches of one channel, as texts."""
+
+    def create(self, store: Store, shape: tuple[int, int]) -> None:
+        """Write the array's metadata."""
+        zarr.create_array(
+            store,
+            name=self.path,
+            shape=shape,
+            chunks=self.chunk,
+            dtype=str,
+            fill_value="",
+            compressors=ZstdCodec(level=_LEVEL, checksum=True),
+            dimension_names=("device", "time"),
+            attributes=dict(self.attributes),
+        )
+
+    def encode(self, chunk: NDArray[Any], memory: Memory | None = None) -> bytes:  # noqa: ARG002
+        """Return a chunk as it is stored."""
+        return bytes(Zstd(level=_LEVEL, checksum=True).encode(_TEXTS.encode(chunk.ravel())))
+
+    def decode(self, data: NDArray[np.uint8], key: str) -> NDArray[Any]:
+        """Return a stored chunk.
+
+        Raises
+        ------
+        CorruptBlockError
+            If it is damaged; the message names `key`.
+        """
+        try:
+            texts: NDArray[Any] = _TEXTS.decode(Zstd().decode(np.ascontiguousarray(data)))
+            return texts.reshape(self.chunk)
+        except (RuntimeError, ValueError) as error:
+            msg = f"{key}: the sketches cannot be read: {error}"
+            raise CorruptBlockError(msg) from error
 
 
 def read_rollup_chunks(
@@ -265,6 +318,10 @@ def rollup_arrays(meta: FleetMeta, definition: RollupDefinition) -> list[RollupA
 def _array(
     meta: FleetMeta, definition: RollupDefinition, channel: Channel, statistic: Statistic
 ) -> RollupArray:
+    chunk = chunk_shape(definition.period)
+    path = f"{rollup_path(meta.layout, definition.name)}/{node_name(f'{channel.name}_{statistic.label}')}"
+    if statistic.kind in SKETCHES:
+        return _sketches(path, chunk, channel, statistic)
     dtype, fill = _dtype_of(channel, statistic)
     attributes: dict[str, Any] = {
         **statistic_attributes(channel, statistic),
@@ -278,9 +335,21 @@ def _array(
             attributes["_FillValue"] = fill
     if dtype.kind == "i" and channel.dtype in ("bool", "category") and fill != 0:
         attributes |= _flags(meta, channel)
-    path = f"{rollup_path(meta.layout, definition.name)}/{node_name(f'{channel.name}_{statistic.label}')}"
-    chunk = chunk_shape(definition.period)
     return RollupArray(path, dtype, fill, chunk, channel.name, statistic, attributes)
+
+
+def _sketches(
+    path: str, chunk: tuple[int, int], channel: Channel, statistic: Statistic
+) -> SketchArray:
+    attributes = {
+        "long_name": f"quantile sketches of {channel.description or channel.name}",
+        "channel": channel.name,
+        "statistic": statistic.label,
+        **SKETCH_ATTRIBUTES[statistic.kind],
+    }
+    smaller = (max(1, chunk[0] // _SKETCHES_PER_CELLS), chunk[1])
+    dtype = np.dtype(object)
+    return SketchArray(path, dtype, "", smaller, channel.name, statistic, attributes)
 
 
 def _dtype_of(channel: Channel, statistic: Statistic) -> tuple[np.dtype[Any], int | float]:

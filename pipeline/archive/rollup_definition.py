@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.archive.rollup_periods import Period
+from pipeline.archive.sketch_kinds import sketch_kind
 from pipeline.errors import InvalidInputError
 from pipeline.schema.channels import Channel, Schema
 from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
@@ -16,6 +17,7 @@ __all__ = [
     "ALL_STATISTICS",
     "DEVICES_PER_RUN",
     "ROLLUP_VERSION",
+    "SKETCHES",
     "RollupDefinition",
     "chunk_shape",
     "define_rollup",
@@ -31,6 +33,10 @@ ALL_STATISTICS: Final = ("count", "min", "max", "mean", "std", "first", "last")
 
 DEVICES_PER_RUN: Final = 256
 """Devices that are refreshed together; no chunk holds those of two runs."""
+
+SKETCHES: Final = ("sketch", "kll")
+"""Quantile sketches that a rollup may keep of a channel of numbers: with a relative error
+(`pipeline.summaries.quantile_sketch`), or with one of rank (Apache DataSketches)."""
 
 _MINUTE: Final = 60_000_000
 _HOUR: Final = 60 * _MINUTE
@@ -118,8 +124,7 @@ class RollupDefinition:
             msg = f"rollup {name!r} has version {data['version']}, this release reads up to {ROLLUP_VERSION}; upgrade iot-archive"
             raise InvalidInputError(msg)
         statistics = {
-            channel: parse_statistics(labels, channel)
-            for channel, labels in data["statistics"].items()
+            channel: _parsed(labels, channel) for channel, labels in data["statistics"].items()
         }
         return cls(
             name,
@@ -154,6 +159,8 @@ def define_rollup(
         If a name, period or statistic makes no sense.
     NotFoundError
         If a channel does not exist.
+    MissingDependencyError
+        If the library of a sketch is not installed.
     """
     plain = name.replace(" ", "")
     if not _NAME.fullmatch(plain):
@@ -176,10 +183,25 @@ def _defaults(channel: Channel) -> tuple[Statistic, ...]:
     return tuple(statistic for statistic in every if statistic.suits(channel.dtype))
 
 
+def _parsed(asked: Any, channel: str) -> tuple[Statistic, ...]:
+    given = [asked] if isinstance(asked, str | Statistic) else list(asked)
+    sketches = tuple(Statistic(name, name) for name in SKETCHES if name in given)
+    rest = [one for one in given if one not in SKETCHES]
+    return (*parse_statistics(rest, channel), *sketches)
+
+
 def _checked(channel: Channel, asked: Any) -> tuple[Statistic, ...]:
-    wanted = parse_statistics(asked, channel.name)
-    check_statistics(wanted, channel.name, channel.dtype, merged=False)
-    for statistic in wanted:
+    wanted = _parsed(asked, channel.name)
+    plain = [statistic for statistic in wanted if statistic.kind not in SKETCHES]
+    check_statistics(plain, channel.name, channel.dtype, merged=False)
+    if len(plain) < len(wanted) and channel.dtype in ("bool", "category"):
+        msg = (
+            f"channel {channel.name!r} holds no numbers, of which alone there are quantile sketches"
+        )
+        raise InvalidInputError(msg)
+    for statistic in wanted[len(plain) :]:
+        sketch_kind(statistic.kind)  # its library has to be there
+    for statistic in plain:
         if statistic.kind in _REFUSED or statistic.kind.startswith("time_weighted"):
             msg = (
                 f"channel {channel.name!r}: a rollup does not keep {statistic.label}, which has parts or "
@@ -208,6 +230,8 @@ def required(statistic: Statistic, dtype: str) -> frozenset[str]:
     dtype
         Of the channel. Sums of integers of up to 32 bits are exact: ``exact``.
     """
+    if statistic.kind in SKETCHES:
+        return frozenset({statistic.kind})
     if not statistic.is_stored:
         return frozenset({"rows"})
     if statistic.kind == "sum":
@@ -218,7 +242,7 @@ def required(statistic: Statistic, dtype: str) -> frozenset[str]:
 def provided(statistics: Sequence[Statistic], dtype: str) -> frozenset[str]:
     """Return what of mergeable states stored statistics tell."""
     kinds = {statistic.kind for statistic in statistics}
-    found = kinds & {"min", "max", "first", "last"}
+    found = kinds & {"min", "max", "first", "last", *SKETCHES}
     if "sum" in kinds:
         found.add("total")
         if has_exact_sum(dtype):

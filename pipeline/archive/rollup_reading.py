@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.rollup_arrays import RollupArray, gather
 from pipeline.archive.rollup_definition import provided
 from pipeline.archive.rollup_store import Rollup, load_rollup, read_built
+from pipeline.archive.sketch_kinds import sketch_kind
+from pipeline.errors import NotFoundError
 from pipeline.model.dtypes import storage_dtype
 from pipeline.summaries.statistics import STATISTICS, Statistics
 
@@ -164,6 +167,46 @@ class RollupView:
         """Return stored sums of a channel of integers: ``int64``, shape (codes, periods)."""
         return self._cells([self._arrays[channel, "sum"]], codes, periods)[0]
 
+    def sketches(
+        self, codes: NDArray[np.int64], periods: range, channel: str, kind: str = "sketch"
+    ) -> NDArray[np.object_]:
+        """Return quantile sketches, ready to be merged.
+
+        Parameters
+        ----------
+        codes, periods
+            As for `rows`.
+        channel
+            One whose sketches the rollup has.
+        kind
+            ``sketch`` or ``kll``, see `pipeline.archive.rollup_definition.SKETCHES`.
+
+        Returns
+        -------
+        ndarray
+            ``object``, shape (codes, periods): `pipeline.summaries.quantile_sketch.QuantileSketch`,
+            or ``datasketches.kll_doubles_sketch``; None without a reading.
+
+        Raises
+        ------
+        NotFoundError
+            If the rollup has no such sketches.
+        MissingDependencyError
+            If their library is not installed.
+        CorruptBlockError
+            If a chunk is damaged.
+        """
+        array = self._arrays.get((channel, kind))
+        if array is None:
+            msg = f"rollup {self.rollup.definition.name!r} keeps no {kind!r} of channel {channel!r}"
+            raise NotFoundError(msg)
+        made = sketch_kind(kind)
+        texts: NDArray[Any] = self._cells([array], codes, periods)[0]
+        found = np.full(texts.shape, None, dtype=object)
+        for at in np.argwhere(texts != "").tolist():
+            found[*at] = made.from_bytes(b64decode(texts[*at]), array.path)
+        return found
+
     def fresh_windows(self, windows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return in which windows of the fleet all cells are those of the rows.
 
@@ -190,7 +233,7 @@ class RollupView:
 
     def _cells(
         self, arrays: Sequence[RollupArray], codes: NDArray[np.int64], periods: range
-    ) -> list[NDArray[np.int64]]:
+    ) -> list[NDArray[Any]]:
         return gather(self.view.store, arrays, codes, self.positions(periods))
 
 

@@ -69,10 +69,10 @@ def mend_rollups(store: Store, meta: FleetMeta) -> list[DamagedChunk]:
         found = list(_damaged(store, rollup))
         delete_many(store, [one.key for _, _, one in found])
         removed += [one for _, _, one in found]
-        table, devices = rollup.built, rollup.arrays[0].chunk[0]
+        table = rollup.built
         for array, (row, column), _ in found:
             if isinstance(array, RollupArray):
-                run = row * devices // DEVICES_PER_RUN
+                run = row * array.chunk[0] // DEVICES_PER_RUN
                 place = run // table.chunk[0], column // table.chunk[1]
                 chunk = table.load(store, [place])[place]
                 chunk[run % table.chunk[0], column % table.chunk[1]] = 0

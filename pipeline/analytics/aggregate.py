@@ -23,7 +23,7 @@ from pipeline.errors import InvalidInputError
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic
 
-__all__ = ["aggregate"]
+__all__ = ["aggregate", "axes_of", "exact_values"]
 
 
 def aggregate(
@@ -70,9 +70,19 @@ def aggregate(
     _check_filling(query, grouping.every, fill)
     if query.gap is not None:
         return _of_sessions(query, query.gap)
-    found = _stored_values(query) | _row_values(query)
-    axes = _axes(query.groups, None if grouping.every is None else query.windows)
-    return answer_dataset(view, query.statistics, found, axes, fill)
+    axes = axes_of(query.groups, None if grouping.every is None else query.windows)
+    return answer_dataset(view, query.statistics, exact_values(query), axes, fill)
+
+
+def exact_values(query: Query) -> dict[tuple[str, Statistic], Values]:
+    """Return the values of a request in windows, by channel and statistic.
+
+    Raises
+    ------
+    InvalidInputError
+        If rows are needed that the fleet's retention dropped.
+    """
+    return _stored_values(query) | _row_values(query)
 
 
 def _stored_values(query: Query) -> dict[tuple[str, Statistic], Values]:
@@ -126,7 +136,8 @@ def _of_sessions(query: Query, gap: int) -> xr.Dataset:
     return answer_dataset(query.view, query.statistics, found, Axes(("session",), coordinates))
 
 
-def _axes(groups: Groups, windows: Windows | None) -> Axes:
+def axes_of(groups: Groups, windows: Windows | None) -> Axes:
+    """Return what the axes of an answer mean; without windows it has no time axis."""
     dimensions = () if groups.dimension is None else (groups.dimension,)
     coordinates: dict[str, Any] = {
         name: (dimensions, np.array(texts, dtype=object).astype(str))

@@ -9,6 +9,8 @@ import pyarrow as pa
 import xarray as xr
 
 from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.approximate.aggregate import approximate_aggregate
+from pipeline.analytics.approximate.budget import Approximate, budget_of
 from pipeline.analytics.downsample import downsample
 from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
 from pipeline.analytics.latest import latest
@@ -82,6 +84,7 @@ class FleetQuestions(FleetHandle):
         timezone: str | None = None,
         gap: Any = None,
         fill: str = "null",
+        approximate: Approximate = False,
     ) -> xr.Dataset:
         """Return statistics, computed inside the archive.
 
@@ -114,12 +117,16 @@ class FleetQuestions(FleetHandle):
             What to do about bins without readings: ``"null"`` marks them missing, ``"none"`` leaves
             out those in which no group has any, ``"previous"`` repeats the value before,
             ``"linear"`` goes straight to the next.
+        approximate
+            True to answer from what is stored, without looking at rows wherever that gives bounds,
+            or how good an answer has to be: ``pipeline.Budget(relative_error=0.01)``.
 
         Returns
         -------
         xarray.Dataset
             One variable ``<channel>_<statistic>`` each, dimensions (device or tag[, time]) or
-            (session).
+            (session). With `approximate`, ``…_low`` and ``…_high`` too, which the exact answer
+            lies between, and the attributes ``approximation`` and ``confidence``.
 
         Notes
         -----
@@ -172,7 +179,10 @@ class FleetQuestions(FleetHandle):
         view = self._view()
         selection = selection_of(view.registry, devices, time, where)
         grouping = Grouping(every, by, window, origin, timezone, gap)
-        return aggregate(view, statistics, selection, grouping, fill)
+        budget = budget_of(approximate)
+        if budget is None:
+            return aggregate(view, statistics, selection, grouping, fill)
+        return approximate_aggregate(view, statistics, selection, grouping, budget, fill)
 
     def downsample(
         self,

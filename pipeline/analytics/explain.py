@@ -7,7 +7,7 @@ not need every channel, the sizes of the chunks that it does need are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class Explanation:
         Blocks of which only the header is read, for its statistics.
     summary_periods, summary_chunks, summary_bytes
         Periods that stored summaries answer, and what is read of them.
+    approximation
+        For each variable of an approximate answer, how it would be come by and why.
     """
 
     question: str
@@ -84,10 +86,16 @@ class Explanation:
     summary_periods: int = 0
     summary_chunks: int = 0
     summary_bytes: int = 0
+    approximation: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        return {**asdict(self), "columns": list(self.columns), "pruned": dict(self.pruned)}
+        return {
+            **asdict(self),
+            "columns": list(self.columns),
+            "pruned": dict(self.pruned),
+            "approximation": dict(self.approximation),
+        }
 
     def __str__(self) -> str:
         lines = {
@@ -108,6 +116,7 @@ class Explanation:
             decoded = self.blocks.touched - self.headers
             lines["headers"] = f"{self.headers:,} blocks; {decoded:,} are decoded"
         told = [f"  {name:<13}  {text}" for name, text in lines.items()]
+        told += [f"  {name:<13}  {text}" for name, text in self.approximation.items()]
         return "\n".join([f"{self.question} of fleet {self.fleet!r} would touch", *told])
 
     def _pruned_text(self) -> str:
@@ -229,7 +238,7 @@ def _explained(
     touched: _Touched,
     columns: tuple[str, ...],
     size: int,
-    **others: int,
+    **others: Any,
 ) -> Explanation:
     blocks = touched.blocks
     reasons = index.pruned_by(selection, view.meta.scheme)

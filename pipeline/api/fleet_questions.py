@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.analytics.aggregate import aggregate
 from pipeline.analytics.approximate.aggregate import approximate_aggregate
 from pipeline.analytics.approximate.budget import Approximate, budget_of
+from pipeline.analytics.approximate.explain import explain_approximate
 from pipeline.analytics.downsample import downsample
 from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
 from pipeline.analytics.latest import latest
@@ -259,6 +260,7 @@ class FleetQuestions(FleetHandle):
         origin: Any = None,
         timezone: str | None = None,
         gap: Any = None,
+        approximate: Approximate = False,
     ) -> Explanation:
         """Return what a question would touch, of how much, and what pruned the rest.
 
@@ -268,8 +270,9 @@ class FleetQuestions(FleetHandle):
         ----------
         devices, time, channels, where
             As for `read`, which is explained if there are no statistics.
-        statistics, every, by, window, origin, timezone, gap
+        statistics, every, by, window, origin, timezone, gap, approximate
             As for `aggregate`, which is explained if statistics are given; channels are theirs.
+            With `approximate`, summaries are read to tell how good their bounds are.
 
         Raises
         ------
@@ -282,11 +285,14 @@ class FleetQuestions(FleetHandle):
         selection = selection_of(view.registry, devices, time, where)
         grouping = Grouping(every, by, window, origin, timezone, gap)
         if statistics is None:
-            if grouping != Grouping():
+            if grouping != Grouping() or approximate is not False:
                 msg = "every=, by= and the like are those of an aggregate; give its statistics= too"
                 raise InvalidInputError(msg)
             return explain_read(view, selection, channel_names(view.meta.schema, channels))
         if channels is not None:
             msg = "an aggregate has the channels of its statistics; leave out channels="
             raise InvalidInputError(msg)
-        return explain_aggregate(view, statistics, selection, grouping)
+        budget = budget_of(approximate)
+        if budget is None:
+            return explain_aggregate(view, statistics, selection, grouping)
+        return explain_approximate(view, statistics, selection, grouping, budget)

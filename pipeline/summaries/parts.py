@@ -39,6 +39,9 @@ class Parts:
         whole parts. Estimates use it, bounds do not.
     size
         Number of cells; those without a part have no reading.
+    key
+        ``int64``, shape (parts,): what each part is about, ``device position << 32 | period`` of a
+        stored period, or 0.
     """
 
     cell: NDArray[np.int64]
@@ -46,28 +49,38 @@ class Parts:
     whole: NDArray[np.bool_]
     share: NDArray[np.float64]
     size: int
+    key: NDArray[np.int64]
 
     @classmethod
     def joined(cls, parts: Sequence[Parts], size: int, dtype: np.dtype[Any]) -> Parts:
         """Return all parts together, in order, without those that have no reading."""
+        no_number, no_share = np.zeros(0, np.int64), np.zeros(0)
         none = cls(
-            np.zeros(0, np.int64),
+            no_number,
             Statistics.empty(0, dtype),
-            np.zeros(0, np.bool_),
-            np.zeros(0),
+            no_number.astype(np.bool_),
+            no_share,
             size,
+            no_number,
         )
-        given = [none, *parts]
-        cell = np.concatenate([part.cell for part in given])
-        states = Statistics.concat([part.states for part in given])
-        whole = np.concatenate([part.whole for part in given])
-        share = np.concatenate([part.share for part in given])
-        kept: NDArray[Any] = np.flatnonzero(states.count > 0)
-        if (cell[1:] < cell[:-1]).any():
-            kept = kept[np.argsort(cell[kept], kind="stable")]
-        elif len(kept) == len(cell):
-            return cls(cell, states, whole, share, size)
-        return cls(cell[kept], states[kept], whole[kept], share[kept], size)
+        if len(parts) != 1:
+            parts = [cls._concat([none, *parts], size)]
+        every = parts[0]
+        kept: NDArray[Any] = np.flatnonzero(every.states.count > 0)
+        if (every.cell[1:] < every.cell[:-1]).any():
+            kept = kept[np.argsort(every.cell[kept], kind="stable")]
+        elif len(kept) == len(every):
+            return every
+        return every.take(kept)
+
+    @classmethod
+    def _concat(cls, parts: Sequence[Parts], size: int) -> Parts:
+        cell, whole, share, key = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("cell", "whole", "share", "key")
+        )
+        states = Statistics.concat([part.states for part in parts])
+        return cls(cell, states, whole, share, size, key)
 
     def __len__(self) -> int:
         return len(self.cell)
@@ -80,6 +93,7 @@ class Parts:
             self.whole[chosen],
             self.share[chosen],
             self.size,
+            self.key[chosen],
         )
 
     @cached_property

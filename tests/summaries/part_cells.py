@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Cells", "cells", "parts_of"]
+__all__ = ["Cells", "cells", "parts_of", "whole_parts"]
 
 hard = st.sampled_from(
     [0.0, -0.0, 1.0, -1.0, 1e-310, 5e-324, 1e300, -1e300, 1e17, 1e17 + 16, 21.5, np.inf, -np.inf]
@@ -80,4 +80,10 @@ def parts_of(given: Cells) -> Parts:
     cell = np.repeat(np.arange(len(given.parts)), [len(parts) for parts in given.parts])
     whole = np.array([bool(mask.all()) for mask in masks])
     share = np.where(whole, 1.0, 0.5)
-    return Parts(cell, states, whole, share, len(given.parts))
+    return Parts(cell, states, whole, share, len(given.parts), np.zeros_like(cell))
+
+
+def whole_parts(states: Statistics, cell: NDArray[np.int64], size: int) -> Parts:
+    """Return parts that lie in their cells wholly."""
+    every = np.ones(len(cell))
+    return Parts(cell, states, every.astype(np.bool_), every, size, np.zeros_like(cell))

@@ -14,7 +14,7 @@ from pipeline.summaries.histograms import histogram_counts
 from pipeline.summaries.part_bounds import BOUNDED, bounds_of, count_bounds
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.statistics import Statistics, finalise
-from tests.summaries.part_cells import Cells, cells, parts_of
+from tests.summaries.part_cells import Cells, cells, parts_of, whole_parts
 
 PLAIN = ["count", "sum", "mean", "var", "std", "min", "max", "first", "last", "range", "delta"]
 
@@ -40,6 +40,8 @@ def test_statistics_lie_between_their_bounds(some: Cells, kind: str) -> None:
         if math.isnan(wanted) or math.isnan(float(found.low[cell])):
             continue
         low, high = float(found.low[cell]), float(found.high[cell])
+        if kind in ("var", "std") and not np.isfinite(low):
+            continue  # squares overflow
         if all(mask.all() for _, mask in some.parts[cell]):
             # Added up in another order: what is whole is exact but for rounding.
             scale = float(np.abs(inside[np.isfinite(inside)]).max(initial=0.0))
@@ -106,7 +108,7 @@ def test_values_lie_between_their_bounds(some: Cells, kind: str) -> None:
 
 def test_whole_parts_are_exact() -> None:
     states = Statistics.chunk(np.arange(100.0), None, np.array([0, 30, 60]))
-    parts = Parts(np.array([0, 0, 2]), states, np.ones(3, np.bool_), np.ones(3), 3)
+    parts = whole_parts(states, np.array([0, 0, 2]), 3)
     for kind in PLAIN:
         found = bounds_of(parts, kind)
         assert found.low[0] == found.value[0] == found.high[0]
@@ -119,7 +121,9 @@ def test_partial_parts_move_a_mean_as_far_as_their_readings_can() -> None:
         np.array([10.0] * 10 + [0.0, 20.0] + [12.0] * 5), None, np.array([0, 10, 12])
     )
     whole = np.array([True, False, False])
-    parts = Parts(np.zeros(3, np.int64), states, whole, np.array([1, 0.5, 0.5]), 1)
+    parts = Parts(
+        np.zeros(3, np.int64), states, whole, np.array([1, 0.5, 0.5]), 1, np.zeros(3, np.int64)
+    )
     found = bounds_of(parts, "mean")
     assert found.low[0] == pytest.approx(
         100 / 12, rel=1e-4

@@ -13,6 +13,7 @@ from pipeline.analytics.answer import Axes, answer_dataset, labelled
 from pipeline.analytics.approximate.bounded import Bounded
 from pipeline.analytics.approximate.budget import Budget
 from pipeline.analytics.approximate.ladder import climb
+from pipeline.analytics.approximate.sketches import SketchSource
 from pipeline.analytics.filling import check_fill
 from pipeline.analytics.query import Asked, Grouping, Query, make_query
 from pipeline.archive.fleet_view import FleetView
@@ -30,6 +31,7 @@ def approximate_aggregate(
     grouping: Grouping,
     budget: Budget,
     fill: str = "null",
+    sketches: SketchSource | None = None,
 ) -> xr.Dataset:
     """Return statistics with bounds, by device or tag, and by time.
 
@@ -40,6 +42,8 @@ def approximate_aggregate(
         can be marked or left out, but not filled.
     budget
         How exact values have to be, and how long they may take.
+    sketches
+        Stored quantile sketches of the fleet, if there are any.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def approximate_aggregate(
     """
     query = make_query(view, statistics, selection, grouping)
     check_approximable(grouping, fill)
-    answers = climb(query, budget).answers
+    answers = climb(query, budget, sketches).answers
     axes = axes_of(query.groups, None if grouping.every is None else query.windows)
     return _dataset(query, answers, axes, fill)
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from pipeline.analytics.approximate.placing import Placed, place
 from pipeline.analytics.plan import plan_query
 from pipeline.analytics.query import Query
-from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.archive.summary_tables import read_extent, read_statistics, summary_places
 from pipeline.summaries.part_bounds import Bounds, count_bounds
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["StoredParts", "read_parts"]
+__all__ = ["StoredParts", "read_parts", "summary_chunks"]
 
 _BETWEEN: Final = 32
 States = dict[str, Statistics]
@@ -35,6 +35,7 @@ class _Run:
     cell: NDArray[np.int64]
     whole: NDArray[np.bool_]
     share: NDArray[np.float64]
+    key: NDArray[np.int64]
     rows: NDArray[np.int64] | None
     states: States
 
@@ -63,7 +64,7 @@ class StoredParts:
     def parts(self, channel: str) -> Parts:
         """Return the parts of a channel's readings."""
         found = [
-            Parts(run.cell, run.states[channel], run.whole, run.share, self.size)
+            Parts(run.cell, run.states[channel], run.whole, run.share, self.size, run.key)
             for run in self._runs
         ]
         return Parts.joined(found, self.size, self.query.dtype(channel))
@@ -78,6 +79,31 @@ class StoredParts:
             run.rows - run.states[channel].count for run in self._runs if run.rows is not None
         ]
         return count_bounds(cell, np.concatenate([none, *counts]), whole, share, self.size)
+
+
+def summary_chunks(query: Query) -> tuple[int, list[tuple[str, tuple[int, ...]]]]:
+    """Return how many periods would be read, and which chunks of which arrays hold them."""
+    covered, ragged = _periods(query)
+    layout, schema = query.view.meta.layout, query.view.meta.schema
+    tables = [table for name in query.statistics for table in layout.summary_pair(schema[name])]
+    work = [(table, run) for table in tables for run in (*covered, *ragged)]
+    work += [(layout.extent, run) for run in ragged]
+    places = {
+        (table.path, place)
+        for table, run in work
+        for place in summary_places(table, query.groups.codes, run)
+    }
+    return sum(map(len, (*covered, *ragged))), sorted(places)
+
+
+def _periods(query: Query) -> tuple[list[range], list[range]]:
+    """Return runs of periods that lie in one pane each, and of others that hold something asked."""
+    plan = plan_query(query.used, query.view.meta.scheme, query.selection, query.bounds, query.bins)
+    period = query.view.meta.scheme.summary_length
+    ragged = [
+        range(period.number(part.start), period.number(part.stop - 1) + 1) for part in plan.decode
+    ]
+    return list(plan.summaries), ragged
 
 
 def read_parts(
@@ -96,17 +122,17 @@ def read_parts(
     rows
         Whether to count rows too, which `StoredParts.missing` needs.
     """
-    plan = plan_query(query.used, query.view.meta.scheme, query.selection, query.bounds, query.bins)
+    covered, ragged = _periods(query)
     chosen = (query.groups.of_device >= groups[0]) & (query.groups.of_device < groups[1])
     reader = _Reader(
-        query, channels, query.groups.codes[chosen], query.groups.of_device[chosen] - groups[0]
+        query,
+        channels,
+        query.groups.codes[chosen],
+        query.groups.of_device[chosen] - groups[0],
+        np.flatnonzero(chosen) << 32,
     )
-    period = query.view.meta.scheme.summary_length
-    ragged = [
-        range(period.number(part.start), period.number(part.stop - 1) + 1) for part in plan.decode
-    ]
     # In the order of time, which first and last readings depend on.
-    work = sorted([*plan.summaries, *ragged], key=lambda periods: periods.start)
+    work = sorted([*covered, *ragged], key=lambda periods: periods.start)
     runs = []
     for near in _near(work):
         states = reader.states(range(near[0].start, near[-1].stop))
@@ -137,6 +163,7 @@ class _Reader:
     channels: Sequence[str]
     codes: NDArray[np.int64]
     group: NDArray[np.int64]
+    keys: NDArray[np.int64]
 
     def covered(self, periods: range, states: States, *, rows: bool) -> _Run:
         """Read periods that lie in one pane each, whatever the device."""
@@ -154,6 +181,7 @@ class _Reader:
             cell,
             np.broadcast_to(placed.whole, shape).ravel(),
             np.broadcast_to(placed.share, shape).ravel(),
+            (self.keys[:, None] | (periods.start + placed.at)).ravel(),
             None if counted is None else counted[:, at].ravel(),
             {
                 name: Statistics(*(array[:, at].ravel() for array in found.arrays()))
@@ -172,6 +200,7 @@ class _Reader:
             self.group[device] * len(query.windows) + placed.window,
             placed.whole,
             placed.share,
+            self.keys[device] | (periods.start + column),
             extent[0][device, column],
             {name: known[device, column] for name, known in states.items()},
         )

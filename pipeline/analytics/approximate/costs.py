@@ -1,7 +1,9 @@
 """About how long ways to answer take, from counts alone.
 
-Measured on a small virtual machine (2 cores at 2.1 GHz, warm, local folder, September 2026); other
-machines differ by a factor that is about the same for all, so that the order of ways is kept.
+Measured on a small virtual machine (2 cores, busy with other work; warm, local folder) and meant to
+be right within a factor of two: percentiles of one of 10,000 devices over 12 windows took 37 ms and
+are taken for 60, those of all devices, 21 million rows in 480 blocks, 9 s and are taken for 6.6.
+Other machines differ by a factor that is about the same for all ways, so that their order is kept.
 """
 
 from __future__ import annotations

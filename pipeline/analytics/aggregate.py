@@ -25,7 +25,7 @@ from pipeline.errors import InvalidInputError
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic
 
-__all__ = ["aggregate"]
+__all__ = ["aggregate", "axes_of"]
 
 
 def aggregate(
@@ -77,7 +77,7 @@ def aggregate(
     if query.gap is not None:
         return _of_sessions(query, query.gap)
     found = exact_values(query, executor_of(client))
-    axes = _axes(query.groups, None if grouping.every is None else query.windows)
+    axes = axes_of(query.groups, None if grouping.every is None else query.windows)
     return answer_dataset(view, query.statistics, found, axes, fill)
 
 
@@ -106,7 +106,8 @@ def _of_sessions(query: Query, gap: int) -> xr.Dataset:
     return answer_dataset(query.view, query.statistics, found, Axes(("session",), coordinates))
 
 
-def _axes(groups: Groups, windows: Windows | None) -> Axes:
+def axes_of(groups: Groups, windows: Windows | None) -> Axes:
+    """Return what the axes of an answer mean; without windows it has no time axis."""
     dimensions = () if groups.dimension is None else (groups.dimension,)
     coordinates: dict[str, Any] = {
         name: (dimensions, np.array(texts, dtype=object).astype(str))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Explanation", "Share"]
 
@@ -18,6 +18,9 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.touched:,} of {self.total:,}"
+
+
+_MAPPINGS: Final = ("pruned", "rollups", "cells", "approximation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Explanation:
     cells
         With conditions on values, how many pairs of device and summary period hold no match
         (``none``), match as a whole (``all``) or are to be looked at (``some``), as summaries tell.
+    approximation
+        For each variable of an approximate answer, how it would be come by and why.
     """
 
     question: str
@@ -76,10 +81,11 @@ class Explanation:
     summary_bytes: int = 0
     rollups: Mapping[str, int] = field(default_factory=dict)
     cells: Mapping[str, int] = field(default_factory=dict)
+    approximation: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        mappings = {name: dict(getattr(self, name)) for name in ("pruned", "rollups", "cells")}
+        mappings = {name: dict(getattr(self, name)) for name in _MAPPINGS}
         return {**asdict(self), "columns": list(self.columns), **mappings}
 
     def __str__(self) -> str:
@@ -105,7 +111,9 @@ class Explanation:
         if self.cells:
             counts = ", ".join(f"{kind} of {count:,}" for kind, count in self.cells.items())
             lines["matching"] = f"{counts} devices and periods"
-        told = [f"  {name:<13}  {text}" for name, text in lines.items()]
+        told = [
+            f"  {name:<13}  {text}" for name, text in (lines | dict(self.approximation)).items()
+        ]
         return "\n".join([f"{self.question} of fleet {self.fleet!r} would touch", *told])
 
     def _pruned_text(self) -> str:

@@ -125,6 +125,11 @@ class RollupLevel:
             for channel, statistics in wanted.items()
         )
 
+    def keeps(self, channel: str, statistic: str) -> bool:
+        """Tell whether a statistic of a channel, by its name, is among those that are stored."""
+        known = self.found.rollup.definition.statistics.get(channel, ())
+        return any(one.label == statistic for one in known)
+
     def touched(self, start: int, stop: int) -> range:
         """Return the periods that a time range touches."""
         return self.found.rollup.definition.period.touched(start, stop)

@@ -9,6 +9,9 @@ import pyarrow as pa
 import xarray as xr
 
 from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.approximate.aggregate import approximate_aggregate
+from pipeline.analytics.approximate.budget import Approximate, budget_of
+from pipeline.analytics.approximate.explain import explain_approximate
 from pipeline.analytics.downsample import downsample
 from pipeline.analytics.explain import explain_aggregate, explain_read
 from pipeline.analytics.explanation import Explanation
@@ -107,6 +110,7 @@ class FleetQuestions(FleetHandle):
         timezone: str | None = None,
         gap: Any = None,
         fill: str = "null",
+        approximate: Approximate = False,
         client: Any = None,
     ) -> xr.Dataset:
         """Return statistics, computed inside the archive.
@@ -141,6 +145,9 @@ class FleetQuestions(FleetHandle):
             What to do about bins without readings: ``"null"`` marks them missing, ``"none"`` leaves
             out those in which no group has any, ``"previous"`` repeats the value before,
             ``"linear"`` goes straight to the next.
+        approximate
+            True to answer from what is stored, without looking at rows wherever that gives bounds,
+            or how good an answer has to be: ``pipeline.Budget(relative_error=0.01)``.
         client
             A `distributed.Client` whose workers read and compute, as a tree of tasks; by default
             the cores of this machine do. The numbers are the same to the last bit. Workers have
@@ -150,7 +157,8 @@ class FleetQuestions(FleetHandle):
         -------
         xarray.Dataset
             One variable ``<channel>_<statistic>`` each, dimensions (device or tag[, time]) or
-            (session).
+            (session). With `approximate`, ``…_low`` and ``…_high`` too, which the exact answer
+            lies between, and the attributes ``approximation`` and ``confidence``.
 
         Notes
         -----
@@ -204,7 +212,10 @@ class FleetQuestions(FleetHandle):
         view = self._view()
         selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
-        return aggregate(view, statistics, selection, grouping, fill, client)
+        budget = budget_of(approximate)
+        if budget is None:
+            return aggregate(view, statistics, selection, grouping, fill, client)
+        return approximate_aggregate(view, statistics, selection, grouping, budget, fill, client)
 
     def downsample(
         self,
@@ -285,6 +296,7 @@ class FleetQuestions(FleetHandle):
         origin: Any = None,
         timezone: str | None = None,
         gap: Any = None,
+        approximate: Approximate = False,
     ) -> Explanation:
         """Return what a question would touch, of how much, and what pruned the rest.
 
@@ -294,8 +306,9 @@ class FleetQuestions(FleetHandle):
         ----------
         devices, time, channels, where
             As for `read`, which is explained if there are no statistics.
-        statistics, every, by, window, origin, timezone, gap
+        statistics, every, by, window, origin, timezone, gap, approximate
             As for `aggregate`, which is explained if statistics are given; channels are theirs.
+            With `approximate`, summaries are read to tell how good their bounds are.
 
         Raises
         ------
@@ -308,11 +321,14 @@ class FleetQuestions(FleetHandle):
         selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
         if statistics is None:
-            if grouping != Grouping():
+            if grouping != Grouping() or approximate is not False:
                 msg = "every=, by= and the like are those of an aggregate; give its statistics= too"
                 raise InvalidInputError(msg)
             return explain_read(view, selection, channel_names(view.meta.schema, channels))
         if channels is not None:
             msg = "an aggregate has the channels of its statistics; leave out channels="
             raise InvalidInputError(msg)
-        return explain_aggregate(view, statistics, selection, grouping)
+        budget = budget_of(approximate)
+        if budget is None:
+            return explain_aggregate(view, statistics, selection, grouping)
+        return explain_approximate(view, statistics, selection, grouping, budget)

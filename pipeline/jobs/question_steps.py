@@ -45,6 +45,7 @@ def ask_aggregate(archive: Archive, step: AggregateStep) -> QuestionReport:
             timezone=step.timezone,
             gap=step.gap,
             fill=step.fill or "null",
+            approximate=step.how_exact,
         ),
         "aggregate",
         step,
@@ -133,7 +134,8 @@ def _aggregate_title(step: AggregateStep) -> str:
     every += f" over {step.window}" if step.window else ""
     by = [step.by] if isinstance(step.by, str) else step.by
     grouped = "" if by is None else f" by {', '.join(by)}" if by else " together"
-    return f"{'; '.join(asked)}{every}, {_devices(step)}{grouped}"
+    about = "" if step.approximate is False else "about "
+    return f"{about}{'; '.join(asked)}{every}, {_devices(step)}{grouped}"
 
 
 def _devices(step: AggregateStep | LatestStep | DownsampleStep) -> str:

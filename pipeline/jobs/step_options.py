@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from pipeline.analytics.approximate.budget import Approximate, Budget
 from pipeline.archive.fleet_meta import Duplicates
 from pipeline.jobs.options import Choice, Options
 from pipeline.jobs.rollup_options import RollupStep
@@ -29,6 +30,7 @@ from pipeline.schema.channels import Channel, Schema
 
 __all__ = [
     "AggregateStep",
+    "BudgetOptions",
     "CompactStep",
     "DownsampleStep",
     "ImportStep",
@@ -185,6 +187,30 @@ class _Question(Options):
     output: Annotated[str | None, AfterValidator(_known_ending)] = None
 
 
+class BudgetOptions(Options):
+    """What an approximate answer may cost; see `pipeline.Budget`.
+
+    Parameters
+    ----------
+    relative_error, error
+        Largest distance of a value from either of its bounds: by the value, or in its units.
+    seconds
+        About how long it may take.
+    confidence
+        How often bounds from a sample hold.
+    """
+
+    relative_error: NonNegativeFloat | None = None
+    error: NonNegativeFloat | None = None
+    seconds: NonNegativeFloat | None = None
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that the file declares."""
+        return Budget(self.relative_error, self.error, self.seconds, self.confidence)
+
+
 class AggregateStep(_Question):
     """Statistics of channels; see `pipeline.api.fleet.Fleet.aggregate`."""
 
@@ -197,6 +223,13 @@ class AggregateStep(_Question):
     timezone: str | None = None
     gap: str | None = None
     fill: Literal["null", "none", "previous", "linear"] | None = None
+    approximate: bool | BudgetOptions = False
+
+    @property
+    def how_exact(self) -> Approximate:
+        """What `approximate` means to a fleet."""
+        given = self.approximate
+        return given.budget if isinstance(given, BudgetOptions) else given
 
 
 class LatestStep(_Question):

@@ -239,3 +239,16 @@ class TestExcerpt:
 
     def test_bounded(self) -> None:
         assert len(excerpt(xr.Dataset({"x": (("a", "b"), np.zeros((9, 9)))}), 2)) == 2
+
+
+def test_an_aggregate_may_be_approximate(folder: Path) -> None:
+    asked: dict[str, Any] = {"statistics": {"temperature": "p95"}, "devices": ["device-00001"]}
+    exact = ask(folder, "aggregate", **asked)["excerpt"][0]["temperature_p95"]
+    for approximate in (True, {"relative_error": 0.5}, {"seconds": 0, "confidence": 0.9}):
+        report = ask(folder, "aggregate", **asked, approximate=approximate)
+        cell = report["excerpt"][0]
+        assert cell["temperature_p95_low"] <= exact <= cell["temperature_p95_high"]
+        assert report["title"].startswith("about p95 of temperature")
+        assert report["units"]["temperature_p95_low"] == "degC"
+    with pytest.raises(JobError, match="relative_eror"):
+        ask(folder, "aggregate", **asked, approximate={"relative_eror": 0.5})

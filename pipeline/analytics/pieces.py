@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,10 @@ class Piece:
 
 
 def piece_of_rows(
-    rows: Rows, group: NDArray[np.int64], bins: NDArray[np.int64], channels: Sequence[str]
+    rows: Rows,
+    groups: Callable[[NDArray[Any]], NDArray[np.int64]],
+    bins: NDArray[np.int64],
+    channels: Sequence[str],
 ) -> Piece:
     """Return the states of decoded rows.
 
@@ -50,8 +53,10 @@ def piece_of_rows(
     ----------
     rows
         Sorted by (device, time), with the channels.
-    group, bins
-        ``int64``, shape (rows,): cell of each row.
+    groups
+        Returns the group of each of some devices.
+    bins
+        ``int64``, shape (rows,): bin of each row.
     channels
         Channels to summarise.
     """
@@ -61,7 +66,7 @@ def piece_of_rows(
         for name in channels
     }
     counts = np.diff(starts, append=len(rows))
-    return Piece(group[starts], bins[starts], rows.time[starts], counts, states)
+    return Piece(groups(rows.codes[starts]), bins[starts], rows.time[starts], counts, states)
 
 
 def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.analytics.collectors import (
     Collector,
@@ -117,7 +118,7 @@ class RowQuery:
         cells = CellRows(series, group, bins, rows.time)
         stored = [name for name, found in self.wanted.items() if any(s.is_stored for s in found)]
         if isinstance(self.axis, Sessions):
-            self.pieces.append(piece_of_rows(rows, group, bins, stored))
+            self.pieces.append(piece_of_rows(rows, _one_group, bins, stored))
         for channel, collectors in self._collectors.items():
             if collectors:
                 readings = readings_of(cells, rows.columns[channel])
@@ -174,3 +175,7 @@ class RowQuery:
         if shape.groups * shape.bins * parts > _MAX_CELLS:
             msg = f"{statistic.label} of channel {channel!r} has {parts} parts for each of {shape.groups} groups and {shape.bins} bins; ask for fewer, for longer bins or a shorter time range"
             raise InvalidInputError(msg)
+
+
+def _one_group(codes: NDArray[Any]) -> NDArray[np.int64]:
+    return np.zeros(len(codes), np.int64)

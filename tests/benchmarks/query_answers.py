@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def _tidy_column(column: pd.Series[Any], name: str, data: Dataset) -> Any:
         return numbers.loc[column.astype(str)].to_numpy()
     if name in ("time", "day"):
         # ClickHouse hands over a time of whole seconds as their number.
-        unit = "s" if pd.api.types.is_integer_dtype(column) else None
+        unit: Literal["s"] | None = "s" if pd.api.types.is_integer_dtype(column) else None
         times = pd.to_datetime(column, unit=unit, utc=True).dt.tz_localize(None)
         return times.astype("datetime64[us]").to_numpy()
     if pd.api.types.is_numeric_dtype(column):

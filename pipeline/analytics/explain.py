@@ -7,13 +7,20 @@ not need every channel, the sizes of the chunks that it does need are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries
-from pipeline.analytics.query import Asked, Grouping, make_query
+from pipeline.analytics.plan import (
+    FromHeaders,
+    FromRows,
+    FromSummaries,
+    Judged,
+    RuledOut,
+    Step,
+)
+from pipeline.analytics.query import Asked, Grouping, Query, make_query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import chunk_key, get_sizes
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
@@ -60,12 +67,16 @@ class Explanation:
         Raw columns that are read.
     pruned
         Blocks that are not read, by what rules them out: ``window``, ``device_block``,
-        ``time_bounds`` and ``device_bounds`` (of the block, in the index), and ``summaries``,
-        which answer instead.
+        ``time_bounds`` and ``device_bounds`` (of the block, in the index), ``values`` (the block's
+        header tells that no row satisfies the conditions), and ``summaries``, which answer
+        instead or tell that no row of a device and period satisfies the conditions.
     headers
         Blocks of which only the header is read, for its statistics.
     summary_periods, summary_chunks, summary_bytes
         Periods that stored summaries answer, and what is read of them.
+    cells
+        With conditions on values, how many pairs of device and summary period hold no match
+        (``none``), match as a whole (``all``) or are to be looked at (``some``), as summaries tell.
     """
 
     question: str
@@ -84,10 +95,12 @@ class Explanation:
     summary_periods: int = 0
     summary_chunks: int = 0
     summary_bytes: int = 0
+    cells: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        return {**asdict(self), "columns": list(self.columns), "pruned": dict(self.pruned)}
+        mappings = {"pruned": dict(self.pruned), "cells": dict(self.cells)}
+        return {**asdict(self), "columns": list(self.columns), **mappings}
 
     def __str__(self) -> str:
         lines = {
@@ -107,6 +120,9 @@ class Explanation:
             )
             decoded = self.blocks.touched - self.headers
             lines["headers"] = f"{self.headers:,} blocks; {decoded:,} are decoded"
+        if self.cells:
+            counts = ", ".join(f"{kind} of {count:,}" for kind, count in self.cells.items())
+            lines["matching"] = f"{counts} devices and periods"
         told = [f"  {name:<13}  {text}" for name, text in lines.items()]
         return "\n".join([f"{self.question} of fleet {self.fleet!r} would touch", *told])
 
@@ -131,10 +147,11 @@ def explain_read(view: FleetView, selection: Selection, channels: Sequence[str])
     """
     index = view.blocks(Selection())
     touched = [unit.blocks for unit in view.units(selection)]
-    columns = (*KEY_COLUMNS, *channels)
+    columns = _columns(selection, channels)
     counted = _Touched.of(index, touched)
+    ruled_out = len(view.blocks(selection)) - len(counted.blocks)
     size = _chunk_bytes(view, counted.blocks, columns)
-    return _explained(view, "read", selection, index, counted, columns, size)
+    return _explained(view, "read", selection, index, counted, columns, size, ruled_out)
 
 
 def explain_aggregate(
@@ -147,7 +164,9 @@ def explain_aggregate(
 
     Statistics that need every row, such as percentiles, are answered by no summary: all blocks of
     the selection are decoded for them. Bytes of a block that is decoded for them and for others
-    too count twice, for it is read twice.
+    too count twice, for it is read twice. Conditions on values take reading summaries and headers
+    of their channels; of other channels only blocks with matching rows are read in the end, and
+    bytes are told as if all were.
 
     Parameters
     ----------
@@ -161,38 +180,23 @@ def explain_aggregate(
     """
     query = make_query(view, statistics, selection, grouping)
     index = view.blocks(Selection())
-    headers: list[BlockTable] = []
-    decoded: list[BlockTable] = []
-    periods, places = 0, set()
-    layout, channels = view.meta.layout, tuple(query.stored)
-    tables = [
-        layout.extent,
-        *(table for name in channels for table in layout.summary_pair(view.meta.schema[name])),
-    ]
-    for step in query.steps():
-        match step:
-            case FromSummaries(found):
-                periods += len(found)
-                places |= {
-                    (table.path, place)
-                    for table in tables
-                    for place in summary_places(table, query.groups.codes, found)
-                }
-            case FromHeaders(blocks):
-                headers.append(blocks)
-            case FromRows(unit, _):
-                decoded.append(unit.blocks)
-    edges = _Touched.of(index, decoded).blocks
-    needed = [step.unit.blocks for step in query.row_steps()]
-    counted = _Touched.of(index, [*headers, *decoded, *needed])
-    only_headers = len(counted.blocks) - len(_Touched.of(index, [*decoded, *needed]).blocks)
-    size = sum(map(len, headers)) * len(channels) * HEADER_BYTES
-    columns: dict[str, None] = dict.fromkeys(channels if len(edges) or headers else ())
-    for blocks, names in ((edges, channels), (_Touched.of(index, needed).blocks, query.decoded)):
+    found, by_row = _Found(), _Found()
+    found.add(query.steps())
+    by_row.add(query.row_steps())
+    channels = tuple(query.stored)
+    edges = _Touched.of(index, found.decoded).blocks
+    needed = _Touched.of(index, by_row.decoded).blocks
+    counted = _Touched.of(index, [*found.headers, edges, needed])
+    only_headers = len(counted.blocks) - len(_Touched.of(index, [edges, needed]).blocks)
+    ruled_out = _Touched.of(index, [*found.ruled_out, *by_row.ruled_out]).without(counted)
+    size = sum(map(len, found.headers)) * len(channels) * HEADER_BYTES
+    columns: dict[str, None] = dict.fromkeys(channels if len(edges) or found.headers else ())
+    for blocks, names in ((edges, channels), (needed, query.decoded)):
         if len(blocks):
-            size += _chunk_bytes(view, blocks, (*KEY_COLUMNS, *names))
-            columns = dict.fromkeys((*KEY_COLUMNS, *columns, *names))
-    sizes = get_sizes(view.store, [chunk_key(path, place) for path, place in sorted(places)])
+            read = _columns(selection, names)
+            size += _chunk_bytes(view, blocks, read)
+            columns = dict.fromkeys((*KEY_COLUMNS, *columns, *read))
+    sizes = get_sizes(view.store, _summary_keys(query, found, by_row))
     return _explained(
         view,
         "aggregate",
@@ -201,11 +205,73 @@ def explain_aggregate(
         counted,
         tuple(columns),
         size,
+        ruled_out,
         headers=only_headers,
-        summary_periods=periods,
+        summary_periods=sum(len(step.periods) for step in found.summaries),
         summary_chunks=sum(one > 0 for one in sizes),
         summary_bytes=sum(sizes),
+        cells=(found if found.judged else by_row).cells,
     )
+
+
+@dataclass(slots=True, eq=False)
+class _Found:
+    """The steps of a question by their kind."""
+
+    summaries: list[FromSummaries] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    headers: list[BlockTable] = field(default_factory=list)
+    decoded: list[BlockTable] = field(default_factory=list)
+    ruled_out: list[BlockTable] = field(default_factory=list)
+
+    def add(self, steps: Iterable[Step]) -> None:
+        """Take the steps apart."""
+        for step in steps:
+            match step:
+                case FromSummaries():
+                    self.summaries.append(step)
+                case Judged():
+                    self.judged.append(step)
+                case FromHeaders(blocks):
+                    self.headers.append(blocks)
+                case FromRows(unit, _):
+                    self.decoded.append(unit.blocks)
+                case RuledOut(blocks):
+                    self.ruled_out.append(blocks)
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """How many devices and periods hold no match, some, or match whole."""
+        if not self.judged:
+            return {}
+        some, whole = (sum(getattr(s, name) for s in self.judged) for name in ("open", "whole"))
+        every = sum(step.cells for step in self.judged)
+        return {"none": every - some - whole, "some": some, "all": whole}
+
+
+def _summary_keys(query: Query, *found: _Found) -> list[str]:
+    """Return the keys of the summary chunks that are read, each once."""
+    layout, schema = query.view.meta.layout, query.view.meta.schema
+    codes, conditions = query.groups.codes, query.selection.conditions
+    read = [(step.periods, conditions.channels, codes) for one in found for step in one.judged]
+    for step in (step for one in found for step in one.summaries):
+        chosen = codes if step.cells is None else codes[step.cells.any(axis=1)]
+        read.append((step.periods, tuple(query.stored), chosen))
+    places = {
+        (table.path, place)
+        for periods, names, chosen in read
+        for table in (
+            layout.extent,
+            *(t for name in names for t in layout.summary_pair(schema[name])),
+        )
+        for place in summary_places(table, chosen, periods)
+    }
+    return [chunk_key(path, place) for path, place in sorted(places)]
+
+
+def _columns(selection: Selection, channels: Iterable[str]) -> tuple[str, ...]:
+    """Return the raw columns that are read of blocks with selected rows, each once."""
+    return tuple(dict.fromkeys((*KEY_COLUMNS, *selection.conditions.channels, *channels)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,6 +286,11 @@ class _Touched:
         kept = [tuple(place) in places for place in index.places.tolist()]
         return cls(index.take(np.array(kept, np.bool_)))
 
+    def without(self, others: _Touched) -> int:
+        """Return how many of them are not among `others`."""
+        places = set(map(tuple, others.blocks.places.tolist()))
+        return sum(tuple(place) not in places for place in self.blocks.places.tolist())
+
 
 def _explained(
     view: FleetView,
@@ -229,7 +300,8 @@ def _explained(
     touched: _Touched,
     columns: tuple[str, ...],
     size: int,
-    **others: int,
+    ruled_out: int,
+    **others: Any,
 ) -> Explanation:
     blocks = touched.blocks
     reasons = index.pruned_by(selection, view.meta.scheme)
@@ -238,7 +310,8 @@ def _explained(
         for reason in Pruned
         if reason is not Pruned.NOT
     }
-    counts["summaries"] = int(np.count_nonzero(reasons == Pruned.NOT)) - len(blocks)
+    left = int(np.count_nonzero(reasons == Pruned.NOT)) - len(blocks)
+    counts |= {"values": ruled_out, "summaries": left - ruled_out}
     devices = len(view.registry)
     return Explanation(
         question,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.archive.device_registry import DeviceRegistry
+from pipeline.summaries.merging import runs_of
 
 __all__ = ["Groups", "group_devices"]
 
@@ -40,7 +41,22 @@ class Groups:
 
     def of_codes(self, codes: NDArray[Any]) -> NDArray[np.int64]:
         """Return the groups of devices that were asked for."""
-        return self.of_device[np.searchsorted(self.codes, codes)]
+        return self.of_device[self.ranks(codes)]
+
+    def ranks(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        """Return where devices stand among those that were asked for; best if equal ones adjoin.
+
+        Rows lie by device, and looking up each of them took half the time of a query.
+        """
+        starts = runs_of(codes)
+        ranks = np.searchsorted(self.codes, codes[starts].astype(np.int64)).astype(np.int64)
+        return np.repeat(ranks, np.diff(starts, append=len(codes)))
+
+    def part(self, start: int, stop: int) -> Groups:
+        """Return some consecutive groups, of which each has to be one device."""
+        coordinates = {name: texts[start:stop] for name, texts in self.coordinates.items()}
+        size = stop - start
+        return Groups(self.dimension, coordinates, self.codes[start:stop], np.arange(size), size)
 
 
 def group_devices(

@@ -13,7 +13,7 @@ from pipeline.archive.fleet_view import Rows
 from pipeline.summaries.merging import runs_of, sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Piece", "merge_pieces", "merge_rows", "piece_of_rows"]
+__all__ = ["Piece", "join_pieces", "merge_pieces", "merge_rows", "piece_of_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +36,9 @@ class Piece:
     time: NDArray[np.int64]
     rows: NDArray[np.int64]
     channels: Mapping[str, Statistics]
+
+    def __len__(self) -> int:
+        return len(self.group)
 
 
 def piece_of_rows(
@@ -61,17 +64,46 @@ def piece_of_rows(
     return Piece(group[starts], bins[starts], rows.time[starts], counts, states)
 
 
+def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
+    """Return one piece with a single state for each cell that some pieces are about.
+
+    Parameters
+    ----------
+    pieces
+        Any number of pieces about the same channels.
+    bins
+        Number of bins of the answer.
+    """
+    filled = [piece for piece in pieces if len(piece)]
+    if not filled:
+        none = np.zeros(0, np.int64)
+        return Piece(none, none, none, none, {})
+    time = np.concatenate([piece.time for piece in filled])
+    order = np.argsort(time, kind="stable")
+    cells = np.concatenate([piece.group * bins + piece.bin for piece in filled])[order]
+    distinct, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
+    rows = np.concatenate([piece.rows for piece in filled])[order]
+    channels = {
+        name: Statistics.concat([piece.channels[name] for piece in filled])[order].reduce(
+            inverse, len(distinct)
+        )
+        for name in filled[0].channels
+    }
+    total = sum_by_cell(inverse, rows, len(distinct))
+    return Piece(distinct // bins, distinct % bins, time[order][first], total, channels)
+
+
 def merge_pieces(
     pieces: Sequence[Piece], channel: str, dtype: np.dtype[Any], groups: int, bins: int
 ) -> Statistics:
     """Return a channel's states, shape (groups, bins)."""
+    pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
         return Statistics.empty((groups, bins), dtype)
     time = np.concatenate([piece.time for piece in pieces])
     order = np.argsort(time, kind="stable")
     cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])[order]
-    arrays = zip(*(piece.channels[channel].arrays() for piece in pieces), strict=True)
-    states = Statistics(*(np.concatenate(parts)[order] for parts in arrays))
+    states = Statistics.concat([piece.channels[channel] for piece in pieces])[order]
     merged = states.reduce(cells, groups * bins)
     return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
 

@@ -6,8 +6,8 @@ rows at the ragged edges are decoded; but for statistics that need every row, al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -21,13 +21,14 @@ from pipeline.analytics.plan import (
     FromHeaders,
     FromRows,
     FromSummaries,
-    QueryPlan,
     Step,
     plan_query,
     plan_rows,
     plan_steps,
 )
+from pipeline.analytics.shares import RowShare, spread
 from pipeline.analytics.thinned import kept_units
+from pipeline.analytics.value_steps import ValueSteps
 from pipeline.analytics.windows import Windows, make_windows
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
@@ -153,28 +154,61 @@ class Query:
         """Yield what has to be read for the stored statistics; only the index is read for it."""
         if not self.stored:
             return iter(())
+        if self.selection.conditions:
+            return self._value_steps().steps(stored=True)
         scheme = self.view.meta.scheme
         plan = plan_query(self.used, scheme, self.selection, self.bounds, self.bins)
         units = partial(kept_units, self.view)
         return plan_steps(plan, units, self.bins, self.groups.dimension is None)
 
-    def row_plan(self) -> QueryPlan:
-        """Return what has to be decoded for the statistics that need every row."""
-        return plan_rows(self.selection, self.bounds) if self.decoded else QueryPlan((), ())
-
-    def row_steps(self) -> Iterator[FromRows]:
-        """Yield what has to be decoded for the statistics that need every row."""
-        for part in self.row_plan().decode:
+    def row_steps(self) -> Iterator[Step]:
+        """Yield what has to be read for the statistics that need every row."""
+        if not self.decoded:
+            return
+        if self.selection.conditions:
+            yield from self._value_steps().steps(stored=False)
+            return
+        for part in plan_rows(self.selection, self.bounds).decode:
             for unit in kept_units(self.view, part):
                 yield FromRows(unit, part)
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield partial answers of the stored statistics."""
+    def share(self, share: RowShare) -> Query:
+        """Return the question about some of the cells."""
+        query, (start, stop) = self, (self.selection.start, self.selection.stop)
+        if share.groups not in (None, (0, self.groups.size)):
+            groups = self.groups.part(*share.groups)
+            query = replace(
+                query, groups=groups, selection=replace(self.selection, codes=groups.codes)
+            )
+        if share.windows not in (None, (0, len(self.windows))):
+            windows = self.windows.part(*share.windows)
+            first, last = windows.panes.edges[[0, -1]].tolist()
+            times = replace(query.selection, start=max(start, first), stop=min(stop, last))
+            query = replace(query, windows=windows, selection=times)
+        return query
+
+    def rows_by_device(self) -> NDArray[np.int64]:
+        """Return about how many rows there are of each device asked for, as the index tells."""
+        blocks = self.view.blocks(self.selection.of_any_value)
+        first = np.searchsorted(self.groups.codes, blocks.device_min, "left")
+        stop = np.searchsorted(self.groups.codes, blocks.device_max, "right")
+        return spread(blocks.rows, first, stop, len(self.groups.codes))
+
+    def rows_by_window(self) -> NDArray[np.int64]:
+        """Return about how many rows there are in each pane, as the index tells."""
+        blocks = self.view.blocks(self.selection.of_any_value)
+        low, high = self.bins.edges[0], self.bins.edges[-1] - 1
+        first = self.bins.numbers(np.clip(blocks.time_min, low, high))
+        stop = self.bins.numbers(np.clip(blocks.time_max, low, high)) + 1
+        return spread(blocks.rows, first, stop, len(self.bins))
+
+    def pieces(self, steps: Iterable[Step]) -> Iterator[Piece]:
+        """Yield partial answers of the stored statistics, from some of `steps`."""
         channels = tuple(self.stored)
-        for step in self.steps():
+        for step in steps:
             match step:
-                case FromSummaries(periods):
-                    yield self._from_summaries(periods, channels)
+                case FromSummaries(periods, cells):
+                    yield self._from_summaries(periods, channels, cells)
                 case FromHeaders(blocks):
                     yield self._from_headers(blocks, channels)
                 case FromRows(unit, part):
@@ -182,19 +216,21 @@ class Query:
                     if len(rows):
                         yield self._from_rows(rows, channels)
 
-    def _from_summaries(self, periods: range, channels: Sequence[str]) -> Piece:
+    def _from_summaries(
+        self, periods: range, channels: Sequence[str], cells: NDArray[np.bool_] | None
+    ) -> Piece:
         view, layout = self.view, self.view.meta.layout
-        codes = self.groups.codes
+        chosen = slice(None) if cells is None else np.flatnonzero(cells.any(axis=1))
+        codes, group = self.groups.codes[chosen], self.groups.of_device[chosen]
         rows = read_extent(view.store, layout, codes, periods)[0]
-        found = np.nonzero(rows)
+        found = np.nonzero(rows if cells is None else cells[chosen])
         starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
         starts = np.maximum(starts, self.bounds[0])
         states = {
             name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
             for name in channels
         }
-        group = self.groups.of_device[found[0]]
-        return Piece(group, self.bins.numbers(starts), starts, rows[found], states)
+        return Piece(group[found[0]], self.bins.numbers(starts), starts, rows[found], states)
 
     def _from_headers(self, blocks: BlockTable, channels: Sequence[str]) -> Piece:
         states = {
@@ -215,6 +251,10 @@ class Query:
     def _from_rows(self, rows: Rows, channels: Sequence[str]) -> Piece:
         bins = self.bins.numbers(rows.time)
         return piece_of_rows(rows, self.groups.of_codes(rows.codes), bins, channels)
+
+    def _value_steps(self) -> ValueSteps:
+        asked = (self.view, self.selection, self.groups.codes, self.used, self.bounds, self.bins)
+        return ValueSteps(*asked)
 
     def _named(self, *, stored: bool) -> dict[str, list[Statistic]]:
         named = {

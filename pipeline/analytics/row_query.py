@@ -6,7 +6,7 @@ the channels that are asked about, unit by unit in the order of time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,10 +22,9 @@ from pipeline.analytics.collectors import (
 from pipeline.analytics.groups import Groups
 from pipeline.analytics.order_collector import OrderCollector
 from pipeline.analytics.pieces import Piece, piece_of_rows
-from pipeline.analytics.plan import QueryPlan
+from pipeline.analytics.plan import FromRows, Step
 from pipeline.analytics.readings import CellRows, readings_of
 from pipeline.analytics.sessions import Sessions
-from pipeline.analytics.thinned import kept_units
 from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.errors import InvalidInputError
@@ -84,25 +83,33 @@ class RowQuery:
             return Shape(1, len(self.axis), None)
         return Shape(self.groups.size, len(self.axis.panes), self.axis)
 
-    def run(self, plan: QueryPlan) -> None:
-        """Decode all rows of a plan and gather what is asked."""
+    def run(self, steps: Iterable[Step]) -> None:
+        """Decode all rows of the units that are to be read, and gather what is asked.
+
+        Parameters
+        ----------
+        steps
+            From `pipeline.analytics.query.Query.row_steps`.
+        """
         view, window = self.view, None
         channels = tuple(self.wanted)
-        for part in plan.decode:
-            for unit in kept_units(view, part):
-                if unit.window != window:
-                    window = unit.window
-                    self._close(max(view.meta.scheme.window_length.start(window), part.start))
-                rows = view.rows(unit, part, channels)
-                if len(rows):
-                    self._add(rows)
+        for step in steps:
+            if not isinstance(step, FromRows):
+                continue
+            unit, part = step.unit, step.selection
+            if unit.window != window:
+                window = unit.window
+                self._close(max(view.meta.scheme.window_length.start(window), part.start))
+            rows = view.rows(unit, part, channels)
+            if len(rows):
+                self._add(rows)
 
     def result(self, channel: str, statistic: Statistic) -> Values:
         """Return the values of a statistic that is not stored, after `run`."""
         return self._collectors[channel][statistic].result(statistic, self.shape)
 
     def _add(self, rows: Rows) -> None:
-        series = np.searchsorted(self.groups.codes, rows.codes).astype(np.int64)
+        series = self.groups.ranks(rows.codes)
         if isinstance(self.axis, Sessions):
             bins, group = self.axis.assign(series, rows.time), np.zeros_like(series)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import xarray as xr
@@ -18,15 +18,20 @@ from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.requests import (
     Devices,
     TimeRange,
-    Where,
     channel_names,
     device_codes,
     selection_of,
 )
+from pipeline.archive.where import Where, tags_only
 from pipeline.errors import InvalidInputError
 from pipeline.xarray_engine.datasets import open_rows
+from pipeline.xarray_engine.opening import NO_LAZY_VALUES
 
 __all__ = ["FleetQuestions"]
+
+_NO_LATEST_VALUES: Final = (
+    "aggregate() with the statistic 'last' and the same where= finds the newest value of such rows"
+)
 
 
 class FleetQuestions(FleetHandle):
@@ -47,7 +52,7 @@ class FleetQuestions(FleetHandle):
         """
         view = self._view()
         names = channel_names(view.meta.schema, channels)
-        return read_arrow(view, selection_of(view.registry, devices, time, where), names)
+        return read_arrow(view, selection_of(view.registry, devices, time, where, view.meta), names)
 
     def to_xarray(
         self,
@@ -61,10 +66,11 @@ class FleetQuestions(FleetHandle):
 
         One device (given as a text) has a plain ``time`` dimension; anything else is a CF ragged
         array along ``row``. The array of a whole fleet that is partitioned by a tag has a device
-        with the empty text as its id for every code that is not in use.
+        with the empty text as its id for every code that is not in use. `where` selects by tags.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
+        selection = selection_of(view.registry, devices, time, tags)
         names = channel_names(view.meta.schema, channels)
         return open_rows(view, selection, names, one_device=isinstance(devices, str))
 
@@ -82,6 +88,7 @@ class FleetQuestions(FleetHandle):
         timezone: str | None = None,
         gap: Any = None,
         fill: str = "null",
+        client: Any = None,
     ) -> xr.Dataset:
         """Return statistics, computed inside the archive.
 
@@ -114,6 +121,10 @@ class FleetQuestions(FleetHandle):
             What to do about bins without readings: ``"null"`` marks them missing, ``"none"`` leaves
             out those in which no group has any, ``"previous"`` repeats the value before,
             ``"linear"`` goes straight to the next.
+        client
+            A `distributed.Client` whose workers read and compute, as a tree of tasks; by default
+            the cores of this machine do. The numbers are the same to the last bit. Workers have
+            to reach the archive; sessions are looked for here in any case.
 
         Returns
         -------
@@ -170,9 +181,9 @@ class FleetQuestions(FleetHandle):
             If a channel, device or tag does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
-        return aggregate(view, statistics, selection, grouping, fill)
+        return aggregate(view, statistics, selection, grouping, fill, client)
 
     def downsample(
         self,
@@ -213,7 +224,7 @@ class FleetQuestions(FleetHandle):
             If the channel or a device does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        selection = selection_of(view.registry, devices, time, where, view.meta)
         return downsample(
             view,
             channel,
@@ -230,9 +241,13 @@ class FleetQuestions(FleetHandle):
         *,
         where: Where = None,
     ) -> xr.Dataset:
-        """Return each device's newest time and the last known value of each channel."""
+        """Return each device's newest time and the last known value of each channel.
+
+        `where` selects by tags; ``aggregate`` has the ``last`` value among rows with given values.
+        """
         view = self._view()
-        codes = device_codes(view.registry, devices, where)
+        tags = tags_only(view.registry, view.meta, where, _NO_LATEST_VALUES)
+        codes = device_codes(view.registry, devices, tags)
         return latest(view, codes, channel_names(view.meta.schema, channels))
 
     def explain(
@@ -269,7 +284,7 @@ class FleetQuestions(FleetHandle):
             If a channel, device or tag does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
         if statistics is None:
             if grouping != Grouping():

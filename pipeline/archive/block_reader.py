@@ -13,11 +13,10 @@ from zarr.abc.store import Store
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import chunk_key, get_many, in_threads
 from pipeline.archive.layout import FleetLayout
-from pipeline.codecs.block import HEADER_BYTES, DecodedBlock, decode_block, read_header
+from pipeline.codecs.block import HEADER_BYTES, decode_block, read_header
 from pipeline.codecs.frame import BlockHeader
 from pipeline.errors import CorruptBlockError
-from pipeline.model.batches import Column
-from pipeline.model.dtypes import fill_value
+from pipeline.model.batches import Column, concatenated, missing_column
 
 __all__ = ["FetchedBlocks", "fetch_blocks", "read_block_columns", "read_block_headers"]
 
@@ -49,8 +48,36 @@ class FetchedBlocks:
         CorruptBlockError
             If the block is damaged, or not the one that the index describes.
         """
-        decoded = in_threads(lambda column: self._decoded(column, at), range(len(self.columns)))
-        return [Column(block.values, block.valid) for block in decoded]
+        return in_threads(lambda column: self.decode_column(column, at), range(len(self.columns)))
+
+    def decode_column(self, column: int, at: int, rows: tuple[int, int] | None = None) -> Column:
+        """Return one column of one block, or of a range ``[start, stop)`` of its rows.
+
+        Raises
+        ------
+        CorruptBlockError
+            If the block is damaged, or not the one that the index describes.
+        """
+        start, stop = rows or (0, int(self.blocks.rows[at]))
+        key, dtype = self.keys[column][at], self.columns[column][1]
+        data = self.chunks[column][at]
+        if data is None:
+            return missing_column(stop - start, dtype)
+        block = decode_block(data, where=key, rows=rows)
+        if len(block.values) != stop - start or block.values.dtype != dtype:
+            wanted = f"{stop - start}" if rows is None else f"the rows {start} to {stop}"
+            msg = (
+                f"{key}: holds {len(block.values)} rows of {block.values.dtype}, "
+                f"the index says {wanted} of {dtype}"
+            )
+            raise CorruptBlockError(msg)
+        return Column(block.values, block.valid)
+
+    def one(self, at: int) -> FetchedBlocks:
+        """Return one of the blocks."""
+        keys = [[column[at]] for column in self.keys]
+        chunks = [[column[at]] for column in self.chunks]
+        return FetchedBlocks(self.blocks.take(np.array([at])), self.columns, keys, chunks)
 
     def decode_all(self) -> list[Column]:
         """Return columns with the rows of all blocks, one block after the other.
@@ -62,15 +89,11 @@ class FetchedBlocks:
         """
         size = len(self.blocks)
         work = [(column, at) for column in range(len(self.columns)) for at in range(size)]
-        decoded = in_threads(lambda item: self._decoded(*item), work)
+        decoded = in_threads(lambda item: self.decode_column(*item), work)
         return [
-            _joined(decoded[at * size : (at + 1) * size], dtype)
+            concatenated(decoded[at * size : (at + 1) * size], dtype)
             for at, (_, dtype) in enumerate(self.columns)
         ]
-
-    def _decoded(self, column: int, at: int) -> DecodedBlock:
-        rows, dtype = int(self.blocks.rows[at]), self.columns[column][1]
-        return _decode(self.keys[column][at], self.chunks[column][at], rows, dtype)
 
 
 def fetch_blocks(
@@ -136,33 +159,3 @@ def read_block_headers(
 def _keys(layout: FleetLayout, blocks: BlockTable, column: str) -> list[str]:
     path = layout.raw_path(column)
     return [chunk_key(path, place) for place in blocks.places.tolist()]
-
-
-def _decode(
-    key: str, data: NDArray[np.uint8] | None, rows: int, dtype: np.dtype[Any]
-) -> DecodedBlock:
-    if data is None:
-        return DecodedBlock(np.full(rows, fill_value(dtype), dtype), np.zeros(rows, np.bool_))
-    block = decode_block(data, where=key)
-    if len(block.values) != rows or block.values.dtype != dtype:
-        msg = (
-            f"{key}: holds {len(block.values)} rows of {block.values.dtype}, "
-            f"the index says {rows} of {dtype}"
-        )
-        raise CorruptBlockError(msg)
-    return block
-
-
-def _joined(blocks: Sequence[DecodedBlock], dtype: np.dtype[Any]) -> Column:
-    if len(blocks) == 1:
-        return Column(blocks[0].values, blocks[0].valid)
-    if not blocks:
-        return Column(np.zeros(0, dtype))
-    values = np.concatenate([block.values for block in blocks])
-    if all(block.valid is None for block in blocks):
-        return Column(values)
-    parts = [
-        np.ones(len(block.values), np.bool_) if block.valid is None else block.valid
-        for block in blocks
-    ]
-    return Column(values, np.concatenate(parts))

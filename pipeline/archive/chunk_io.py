@@ -23,6 +23,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
+from pipeline.archive.remembering import remembered_of
 from pipeline.errors import InvalidInputError, NotFoundError
 
 __all__ = [
@@ -52,7 +53,7 @@ def get_many(
     Parameters
     ----------
     store
-        Any Zarr store.
+        Any Zarr store. If it is one that remembers, what is returned is not to be changed.
     keys
         Store keys.
     prefix_bytes
@@ -60,6 +61,18 @@ def get_many(
     """
     if not keys:
         return []
+    remembered = remembered_of(store)
+    if remembered is None:
+        return _fetch(store, keys, prefix_bytes)
+    names = keys if prefix_bytes is None else [f"{key}[:{prefix_bytes}]" for key in keys]
+    return remembered.get_many(
+        names, lambda missing: _fetch(store, [keys[at] for at in missing], prefix_bytes)
+    )
+
+
+def _fetch(
+    store: Store, keys: Sequence[str], prefix_bytes: int | None
+) -> list[NDArray[np.uint8] | None]:
     prototype = default_buffer_prototype()
     wanted = None if prefix_bytes is None else RangeByteRequest(0, prefix_bytes)
 

@@ -24,6 +24,7 @@ from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.forked_appends import BlockWriters, commit_forked
 from pipeline.archive.preparing import Memories, Prepared, prepare
+from pipeline.archive.remembering import RememberingStore
 from pipeline.archive.retention import Retention
 from pipeline.archive.rewriting import Rewrite, RewriteResult, commit_rewrites
 from pipeline.archive.summary_tables import Cells
@@ -61,7 +62,8 @@ class FleetStore:
         if last is not None and last.snapshot == snapshot.id:
             return last  # a snapshot never changes
         known = self._registry if at is None else None
-        self._last = view = FleetView.load(snapshot.store, snapshot.id, self.name, known)
+        store = RememberingStore(snapshot.store)
+        self._last = view = FleetView.load(store, snapshot.id, self.name, known)
         if at is None:
             self._registry = view.registry
         return view
@@ -209,6 +211,7 @@ class FleetStore:
         kind: str,
         message: str = "",
         metadata: Mapping[str, Any] | None = None,
+        along: Callable[[Store], object] = lambda _: None,
     ) -> RewriteResult:
         """Replace blocks by others in one commit.
 
@@ -224,6 +227,8 @@ class FleetStore:
             For the history; by default made of `kind` and the fleet's name.
         metadata
             JSON values to attach to the commit besides the counts.
+        along
+            Changes something else in the same commit.
 
         Raises
         ------
@@ -232,8 +237,14 @@ class FleetStore:
         ConflictError, StorageError
             If the commit is not possible; nothing is replaced then.
         """
+
+        def change(store: Store) -> RewriteResult:
+            done = commit_rewrites(store, view.meta, view.registry, rewrites, changed)
+            along(store)
+            return done
+
         snapshot, result = self.repository.commit(
-            lambda store: commit_rewrites(store, view.meta, view.registry, rewrites, changed),
+            change,
             message or f"{kind} {self.name}",
             lambda result: {
                 "fleet": self.name,

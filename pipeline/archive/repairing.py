@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
+from pipeline.archive.changes import mark_rewritten
 from pipeline.archive.chunk_io import chunk_key, delete_many, get_many, put_many
 from pipeline.archive.damaged import DamagedChunk, save_damaged
 from pipeline.archive.device_registry import load_registry
@@ -373,6 +374,8 @@ def _write_row(
         if count or stored[window % slots.chunk[0]] > 0:
             stored[window % slots.chunk[0]] = count
     slots.write(store, loaded)
+    if meta.layout.tracked:
+        mark_rewritten(store, meta.layout, [window for window, count in counts.items() if count])
     delete_many(store, [key for one in examined for key in one.removed])
     put_many(store, {key: data for one in examined for key, data in one.written.items()})
     save_damaged(store, fleet, [chunk for one in examined for chunk in one.damaged])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.chunk_io import chunk_key, get_many, in_threads, put_many
+from pipeline.archive.remembering import forgetting, remembered_of
 from pipeline.codecs.block import Memory, decode_block, encode_block
 from pipeline.codecs.zarr_block import BlockCodec
 from pipeline.errors import CorruptBlockError
@@ -120,8 +121,26 @@ class Table:
 def read_chunks(
     store: Store, wanted: Sequence[tuple[Table, Coordinates]]
 ) -> list[NDArray[Any] | None]:
-    """Return chunks of any tables, all fetched at once; None where there is none."""
+    """Return chunks of any tables, all fetched at once; None where there is none.
+
+    They are read-only if the store is one that remembers.
+    """
     keys = [chunk_key(table.path, at) for table, at in wanted]
+    remembered = remembered_of(store)
+    if remembered is None:
+        return _decoded(store, wanted, keys)
+    plain = forgetting(store)
+    return remembered.get_many(
+        [f"{key}, decoded" for key in keys],
+        lambda missing: _decoded(
+            plain, [wanted[at] for at in missing], [keys[at] for at in missing]
+        ),
+    )
+
+
+def _decoded(
+    store: Store, wanted: Sequence[tuple[Table, Coordinates]], keys: Sequence[str]
+) -> list[NDArray[Any] | None]:
     stored = get_many(store, keys)
     work = [(table, key, data) for (table, _), key, data in zip(wanted, keys, stored, strict=True)]
     return in_threads(

@@ -138,14 +138,16 @@ def _aggregate_title(step: AggregateStep) -> str:
 
 def _devices(step: AggregateStep | LatestStep | DownsampleStep) -> str:
     devices = (step.devices,) if isinstance(step.devices, str) else step.devices
-    asked = [
-        f"{name} {texts if isinstance(texts, str) else ' or '.join(texts)}"
-        for name, texts in (step.where or {}).items()
-    ]
+    asked = [f"{name} {_wanted(given)}" for name, given in (step.where or {}).items()]
     with_tags = f" with {' and '.join(asked)}" if asked else ""
     if devices is None:
         return f"all devices{with_tags}"
     return f"{devices[0] if len(devices) == 1 else f'{len(devices)} devices'}{with_tags}"
+
+
+def _wanted(given: Any) -> str:
+    several = given if isinstance(given, tuple) else (given,)
+    return " or ".join("no value" if one is None else str(one) for one in several)
 
 
 def excerpt(answer: xr.Dataset, shown: int = _SHOWN) -> tuple[dict[str, Any], ...]:

@@ -152,6 +152,9 @@ def _known_ending(path: str | None) -> str | None:
     return path
 
 
+type _Wanted = str | bool | int | float | None
+
+
 class _Question(Options):
     """What all questions to a fleet have.
 
@@ -164,8 +167,8 @@ class _Question(Options):
     devices
         Device ids; all by default.
     where
-        By tag name, the value that devices have to have, or several of which they have to have
-        one.
+        By tag or channel name, what is wanted, or several of which one is: texts of tags, and of
+        channels what `pipeline.archive.where.Where` says, such as ``"> 90"``.
     repeat
         How often to ask; the report gives the first and the median latency.
     output
@@ -176,7 +179,7 @@ class _Question(Options):
     fleet: str
     title: str | None = None
     devices: str | tuple[str, ...] | None = None
-    where: dict[str, str | tuple[str, ...]] | None = None
+    where: dict[str, _Wanted | tuple[_Wanted, ...]] | None = None
     repeat: PositiveInt = 1
     output: Annotated[str | None, AfterValidator(_known_ending)] = None
 

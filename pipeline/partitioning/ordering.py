@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["RowOrder", "gather", "order_rows", "sort_positions", "sorted_runs", "sorted_starts"]
+__all__ = [
+    "RowOrder",
+    "gather",
+    "order_rows",
+    "ranges_of_rows",
+    "sort_positions",
+    "sorted_runs",
+    "sorted_starts",
+]
 
 _COUNTED: Final = 1 << 16  # Arrow sorts integers of up to this range by counting
 # Comparisons are done in stretches that stay in the cache: over 8 million rows at once, fresh
@@ -79,7 +87,7 @@ class RowOrder:
         """Return the position of each row, shape (rows,); None if they stay where they are."""
         if self.positions is not None or self.is_identity:
             return self.positions
-        return _concatenated_ranges(self.starts, np.diff(self.ends, prepend=0))
+        return ranges_of_rows(self.starts, np.diff(self.ends, prepend=0))
 
     def take(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return `values`, shape (rows before, …), in this order."""
@@ -109,7 +117,7 @@ class RowOrder:
         moved = self.starts[first : last + 1] - begins
         begins, ends = np.maximum(begins, start), np.minimum(ends, stop)
         if len(ends) * _ROWS_PER_COPY > stop - start:
-            return _concatenated_ranges(begins + moved, ends - begins)
+            return ranges_of_rows(begins + moved, ends - begins)
         return list(map(slice, (begins + moved).tolist(), (ends + moved).tolist()))
 
 
@@ -122,10 +130,14 @@ def gather(values: NDArray[Any], part: list[slice] | NDArray[np.int64]) -> NDArr
     return np.concatenate([values[piece] for piece in part]) if part else values[:0]
 
 
-def _concatenated_ranges(
-    starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the positions in ranges of rows, one range after the other."""
+def ranges_of_rows(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions in ranges of rows, one range after the other.
+
+    Parameters
+    ----------
+    starts, lengths
+        ``int64``, shape (ranges,): the first row of each range, and its rows.
+    """
     ends = np.cumsum(lengths)
     size = int(ends[-1]) if len(ends) else 0
     positions = np.repeat(starts - (ends - lengths), lengths)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.jobs.printing import align
-from tests.benchmarks.measuring import scratch_folder
+from tests.benchmarks.measuring import Stopwatch, scratch_folder
 from tests.benchmarks.outcome import Figure, Outcome, Size
 from tests.benchmarks.query_answers import check_answer, tidy_answer
 from tests.benchmarks.query_cpu_oracle import CPU_ORACLE
@@ -52,17 +52,19 @@ _SCALES: Final = {
 
 @dataclass(slots=True)
 class _Times:
-    """Seconds of one query type, by system."""
+    """Seconds of one query type, by system: by the clock, and of all cores."""
 
     warm: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
     cold: dict[str, float] = field(default_factory=dict)
     rows: int = 0
 
     def row(self, question: Question) -> dict[str, Any]:
         """Return its line: milliseconds of each system."""
         warm = {f"{name}_ms": 1e3 * median(seconds) for name, seconds in self.warm.items()}
+        cpu = {f"{name}_cpu_ms": 1e3 * median(seconds) for name, seconds in self.cpu.items()}
         cold = {f"{name}_cold_ms": 1e3 * seconds for name, seconds in self.cold.items()}
-        return {"query": question.name, "answer_rows": self.rows, **warm, **cold}
+        return {"query": question.name, "answer_rows": self.rows, **warm, **cpu, **cold}
 
 
 def run(size: Size, show: Callable[[str], None]) -> Outcome:
@@ -97,7 +99,7 @@ def _measure(
         draws = _draws(question, data, scale.draws)
         _check(every, question, draws, data, times)
         for _ in range(scale.rounds):
-            _time(every, question, draws, times.warm)
+            _time(every, question, draws, times)
         found.append(times)
     for system in every:
         system.close()
@@ -130,14 +132,16 @@ def _check(
 
 
 def _time(
-    every: Sequence[System], question: Question, draws: Sequence[Draw], warm: dict[str, list[float]]
+    every: Sequence[System], question: Question, draws: Sequence[Draw], times: _Times
 ) -> None:
     """Ask all systems in turns, so that whatever slows the machine slows all of them."""
     for draw in draws:
         for system in every:
-            began = time.perf_counter()
-            system.ask(question.name, draw)
-            warm.setdefault(system.name, []).append(time.perf_counter() - began)
+            watch = Stopwatch()
+            with watch:
+                system.ask(question.name, draw)
+            times.warm.setdefault(system.name, []).append(watch.seconds)
+            times.cpu.setdefault(system.name, []).append(watch.cpu_seconds)
 
 
 def _cold(system: System, question: Question, draw: Draw) -> float:
@@ -159,6 +163,10 @@ def _figures(rows: Sequence[Mapping[str, Any]], stored: Mapping[str, int]) -> di
         figures[f"wins_vs_{peer}"] = Figure(wins, f"part of the query types faster than {title}")
         figures[f"geomean_vs_{peer}"] = Figure(
             geometric_mean(ratios), f"our time by that of {title}, geometric mean, warm"
+        )
+        cpu = [row["ours_cpu_ms"] / row[f"{peer}_cpu_ms"] for row in rows]
+        figures[f"cpu_geomean_vs_{peer}"] = Figure(
+            geometric_mean(cpu), "the same in processor time, which busy neighbours change least"
         )
         cold = [row["ours_cold_ms"] / row[f"{peer}_cold_ms"] for row in rows]
         figures[f"cold_geomean_vs_{peer}"] = Figure(

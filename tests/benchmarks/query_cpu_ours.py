@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
 
 import pipeline
@@ -45,8 +44,8 @@ def _hourly(metrics: int) -> _Ours:
 
 def high_cpu(fleet: pipeline.Fleet, draw: Draw) -> pa.Table:
     """Rows of busy hosts."""
-    rows = fleet.read(_hosts(draw), (draw.start, draw.stop)).read_all()
-    return rows.filter(pc.greater(rows["usage_user"], 90))
+    busy = {"usage_user": "> 90"}
+    return fleet.read(_hosts(draw), (draw.start, draw.stop), where=busy).read_all()
 
 
 def last_point(fleet: pipeline.Fleet, draw: Draw) -> xr.Dataset:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -94,18 +93,11 @@ def _long_sessions(periods: int) -> Callable[[pipeline.Fleet, Draw], pd.DataFram
 
 def fuel_consumption(fleet: pipeline.Fleet, draw: Draw) -> pd.DataFrame:
     """Mean and nominal consumption while driving, by fleet."""
-    table = fleet.read(channels=["velocity", "fuel_consumption"]).read_all()
-    table = (
-        table.filter(pc.greater(table["velocity"], 1))
-        .group_by("device")
-        .aggregate([("fuel_consumption", "sum"), ("fuel_consumption", "count"), ([], "count_all")])
-    )
-    tags = _tags(
-        fleet,
-        np.asarray(table["device"].cast("string")),
-        ("fleet", "name", "nominal_fuel_consumption"),
-    )
-    total, known, rows = (np.asarray(table[at]) for at in (1, 2, 3))
+    name, kinds = "fuel_consumption", ("sum", "count", "missing")
+    found = fleet.aggregate({name: kinds}, where={"velocity": "> 1"})
+    tags = _tags(fleet, found["device"].values, ("fleet", "name", "nominal_fuel_consumption"))
+    total, known, missing = (found[f"{name}_{kind}"].values for kind in kinds)
+    rows = known + missing
     nominal = _numbers(tags["nominal_fuel_consumption"])
     sums = pd.DataFrame({"total": total, "known": known, "rows": rows, "nominal": rows * nominal})
     keep = (tags["fleet"] != "") & (tags["name"] != "") & ~np.isnan(nominal)

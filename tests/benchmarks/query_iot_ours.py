@@ -181,12 +181,13 @@ def daily_activity(fleet: pipeline.Fleet, draw: Draw) -> pd.DataFrame:
 
 def breakdown_frequency(fleet: pipeline.Fleet, draw: Draw) -> pd.DataFrame:
     """How often trucks broke down, by model: half of ten minutes with status 0 after less."""
-    states = pipeline.histogram([-0.5, 0.5, 5.5])
-    found = fleet.aggregate({"status": [states, "count", "missing"]}, every="10 min")
-    (counts,) = (found[name].values for name in found if found[name].ndim == 3)
+    found = fleet.aggregate({"status": ["count", "missing"]}, every="10 min")
+    zero = fleet.aggregate({"status": "count"}, every="10 min", where={"status": 0})
     rows = found["status_count"].values + found["status_missing"].values
+    # Its windows begin with the first and end with the last row that was chosen.
+    zeros = zero["status_count"].reindex_like(found["status_count"], fill_value=0).values
     truck, at = np.nonzero(rows)
-    broken = counts[truck, at, 0] * 2 >= rows[truck, at]
+    broken = zeros[truck, at] * 2 >= rows[truck, at]
     begins = ~broken[:-1] & broken[1:] & (truck[1:] == truck[:-1])
     tags = _tags(fleet, found["device"].values, ("model", "name"))
     tags["breakdowns"] = np.bincount(truck[:-1][begins], minlength=len(tags))

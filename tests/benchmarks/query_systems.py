@@ -27,7 +27,7 @@ __all__ = ["ClickHouse", "DuckDb", "DuckDbParquet", "Ours", "System", "systems"]
 
 _OURS: Final[Mapping[str, Callable[[pipeline.Fleet, Draw], Any]]] = {**IOT_OURS, **CPU_OURS}
 _SQL: Final[Mapping[str, Sql]] = {**IOT_SQL, **CPU_SQL}
-_PARTITIONING: Final = pipeline.Partitioning("1 day", devices_per_block=4, summary="1 hour")
+_PARTITIONING: Final = pipeline.Partitioning("1 hour", devices_per_block=100)
 
 
 class System(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from pipeline.summaries.merging import runs_of, sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["Piece", "join_pieces", "merge_pieces", "merge_rows", "piece_of_rows"]
+
+
+_SPREAD: Final = 64
+"""Cells a state among which counting finds repeated ones faster than sorting."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +87,14 @@ def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
     if not filled:
         none = np.zeros(0, np.int64)
         return Piece(none, none, none, none, {})
-    if len(filled) == 1 and _is_ascending(filled[0].group * bins + filled[0].bin):
+    cells = np.concatenate([piece.group * bins + piece.bin for piece in filled])
+    if len(filled) == 1 and _none_repeats(cells):
         return filled[0]
     time = np.concatenate([piece.time for piece in filled])
+    if _none_repeats(cells):
+        return _side_by_side(filled, cells, bins, time)
     order = np.argsort(time, kind="stable")
-    cells = np.concatenate([piece.group * bins + piece.bin for piece in filled])[order]
+    cells = cells[order]
     distinct, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
     rows = np.concatenate([piece.rows for piece in filled])[order]
     channels = {
@@ -109,12 +116,11 @@ def merge_pieces(
         return Statistics.empty((groups, bins), dtype)
     cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
     states = Statistics.concat([piece.channels[channel] for piece in pieces])
-    if _is_ascending(cells):
+    if _none_repeats(cells):
         merged = Statistics.empty(groups * bins, dtype)
         merged.put(cells, states)
     else:
-        time = np.concatenate([piece.time for piece in pieces])
-        order = np.argsort(time, kind="stable")
+        order = np.argsort(np.concatenate([piece.time for piece in pieces]), kind="stable")
         merged = states[order].reduce(cells[order], groups * bins)
     return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
 
@@ -128,6 +134,23 @@ def merge_rows(pieces: Sequence[Piece], groups: int, bins: int) -> NDArray[np.in
     return sum_by_cell(cells, rows, groups * bins).reshape(groups, bins)
 
 
-def _is_ascending(cells: NDArray[np.int64]) -> bool:
-    """Tell whether every cell occurs once, in order: there is nothing to merge."""
-    return bool((cells[1:] > cells[:-1]).all())
+def _none_repeats(cells: NDArray[np.int64]) -> bool:
+    """Tell whether each state is about another cell, as it is where bins nest in what is read."""
+    if (cells[1:] > cells[:-1]).all():
+        return True
+    low, high = int(cells.min()), int(cells.max())
+    if high - low < _SPREAD * len(cells):
+        return int(np.bincount(cells - low).max()) == 1
+    return len(np.unique(cells)) == len(cells)
+
+
+def _side_by_side(
+    pieces: Sequence[Piece], cells: NDArray[np.int64], bins: int, time: NDArray[np.int64]
+) -> Piece:
+    """Join pieces of which no two are about one cell: nothing is sorted, nothing merged."""
+    rows = np.concatenate([piece.rows for piece in pieces])
+    channels = {
+        name: Statistics.concat([piece.channels[name] for piece in pieces])
+        for name in pieces[0].channels
+    }
+    return Piece(*np.divmod(cells, bins), time, rows, channels)

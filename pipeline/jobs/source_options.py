@@ -26,6 +26,7 @@ from pipeline.model.ports import Source
 from pipeline.model.time_columns import TimeFormat
 from pipeline.simulation.faults import Faults
 from pipeline.simulation.fleets import SimulatedFleet, SimulatedSource
+from pipeline.simulation.tsbs_cpu import TsbsCpu
 from pipeline.simulation.tsbs_iot import TsbsIot, TsbsSource
 
 __all__ = ["ParquetOptions", "SimulatedOptions", "SourceChoice", "TsbsOptions"]
@@ -104,6 +105,7 @@ class SourceChoice(Choice):
 
     simulated: SimulatedOptions | None = None
     tsbs_iot: TsbsOptions | None = None
+    tsbs_cpu: TsbsCpu | None = None
     parquet: ParquetOptions | None = None
     delimited: DelimitedSource | None = None
     json_: JsonSource | None = Field(default=None, alias="json")

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if told.name not in BENCHMARKS:
         return _fail(f"no benchmark {told.name!r}; there are: {', '.join(BENCHMARKS)}", 2)
+    if told.size is Size.LARGE and not BENCHMARKS[told.name].has_large:
+        return _fail(f"benchmark {told.name} has no --large; leave it out", 2)
     if told.json is not None and not told.json.parent.is_dir():
         return _fail(f"{told.json}: its folder does not exist; create it first", 2)
     machine = machine_facts()
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", nargs="?", help="which benchmark to run")
     size = parser.add_mutually_exclusive_group()
     for choice, what in (
+        (Size.LARGE, "more data, for hours; not every benchmark has it"),
         (Size.QUICK, "less data or fewer runs"),
         (Size.TINY, "only to see that it runs"),
     ):

@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 _LIBRARIES: Final = (
-    "numpy", "numba", "zarr", "icechunk", "pyarrow", "xarray", "dask", "duckdb", "pcodec", "blosc2",
+    "numpy", "numba", "zarr", "icechunk", "pyarrow", "xarray", "dask", "duckdb", "chdb", "pcodec",
+    "blosc2",
 )  # fmt: skip
 
 

@@ -15,8 +15,9 @@ class WrongResultError(Exception):
 
 
 class Size(Enum):
-    """How much a benchmark does; tiny only shows that it runs."""
+    """How much a benchmark does; tiny only shows that it runs, and few know what large is."""
 
+    LARGE = "large"
     FULL = "full"
     QUICK = "quick"
     TINY = "tiny"
@@ -64,8 +65,11 @@ class Benchmark:
         One line for people.
     run
         Measures; is given the size and a function that shows progress.
+    has_large
+        Whether it can be run at `Size.LARGE`.
     """
 
     name: str
     description: str
     run: Callable[[Size, Callable[[str], None]], Outcome]
+    has_large: bool = False

@@ -11,6 +11,7 @@ from tests.benchmarks import (
     history_bench,
     import_bench,
     partition_bench,
+    query_bench,
     quickstart_bench,
     rollup_bench,
     scale_bench,
@@ -44,6 +45,12 @@ _ALL: Final = (
         "partition",
         "raw rows into partitions, by one and by two worker processes",
         partition_bench.run,
+    ),
+    Benchmark(
+        "query",
+        "query types of the Time Series Benchmark Suite, against DuckDB and ClickHouse",
+        query_bench.run,
+        has_large=True,
     ),
     Benchmark(
         "quickstart",

@@ -73,6 +73,15 @@ KEYS = {
         "cores_for_1tb_hour",
     },
     "rollup": {"rollup_points_per_s", "seconds", "rerun_share", "stored_mb", "peak_rss_mb"},
+    "query": {
+        "geomean_vs_duckdb",
+        "geomean_vs_duckdb_parquet",
+        "geomean_vs_clickhouse",
+        "ours_bytes",
+        "duckdb_bytes",
+        "duckdb_parquet_bytes",
+        "clickhouse_bytes",
+    },
     "scale": {
         "points",
         "points_per_s",
@@ -141,6 +150,13 @@ def test_two_sizes_at_once_are_refused() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["import", "--quick", "--tiny"])
     assert ended.value.code == 2
+
+
+def test_a_size_that_a_benchmark_does_not_have_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["import", "--large"]) == 2
+    assert "import has no --large" in capsys.readouterr().err
 
 
 def test_benchmarks_do_not_need_pytest() -> None:

@@ -298,6 +298,14 @@ class TestFiles:
         assert report["rows"] + report["quarantined"] + report["duplicates"] > 200
         assert set(done.archive.fleet("trucks").schema.names) >= {"fuel_state", "current_load"}
 
+    def test_tsbs_hosts(self, tmp_path: Path) -> None:
+        source = {"tsbs_cpu": {"hosts": 3, "days": 0.01}}
+        done = run(tmp_path, {"import": {"fleet": "hosts", "source": source}})
+        assert done.report["steps"][0]["rows"] == 3 * 86
+        fleet = done.archive.fleet("hosts")
+        assert len(fleet.schema.names) == 10
+        assert fleet.tags["host_2"]["hostname"] == "host_2"
+
 
 class TestParts:
     """Fragments larger than a part are read by one task after another."""

@@ -116,11 +116,15 @@ SIMULATED = f"{IMPORT}.source.simulated"
         (f"{SIMULATED}.devices=x", f"{SIMULATED}.devices: has to be a valid integer"),
         (f"{SIMULATED}.faults={{nam: 1}}", f"{SIMULATED}.faults: unknown key 'nam'; did you mean"),
         (f"{SIMULATED}.faults={{nan: 3}}", f"{SIMULATED}.faults: fault nan is 3.0"),
-        (f"{IMPORT}.source={{}}", "source: give exactly one of simulated, tsbs_iot, parquet,"),
+        (
+            f"{IMPORT}.source={{}}",
+            "source: give exactly one of simulated, tsbs_iot, tsbs_cpu, parquet,",
+        ),
         (f"{IMPORT}.source.parquet={{path: x}}", "found simulated, parquet"),
         (f"{IMPORT}.source={{parket: {{}}}}", "source: unknown key 'parket'; did you mean"),
         (f"{IMPORT}.source={{parquet: {{}}}}", "source.parquet: key 'path' is missing"),
         (f"{IMPORT}.source={{tsbs_iot: {{trucks: 0}}}}", "source.tsbs_iot: a run of 0 trucks"),
+        (f"{IMPORT}.source={{tsbs_cpu: {{hosts: 0}}}}", "source.tsbs_cpu: a run of 0 hosts"),
         (
             f"{IMPORT}.source={{delimited: {{path: x, mapping: {{device: d, tme: t, channels: "
             "{v: {dtype: float65}}}}}",

@@ -7,18 +7,31 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pipeline.connectors.payloads.avro import AvroPayload
 from pipeline.connectors.payloads.cbor import CborPayload
+from pipeline.connectors.payloads.delimited_text import CsvPayload
 from pipeline.connectors.payloads.formats import PayloadFormat
 from pipeline.connectors.payloads.json_text import JsonPayload
+from pipeline.connectors.payloads.line_text import LineProtocolPayload
 from pipeline.connectors.payloads.msgpack import MessagePackPayload
+from pipeline.connectors.payloads.protobuf import ProtobufPayload
+from pipeline.connectors.payloads.senml import SenmlCborPayload, SenmlJsonPayload
+from pipeline.connectors.payloads.sparkplug import SparkplugPayload
 from pipeline.errors import InvalidInputError, NotFoundError
 
 __all__ = ["PAYLOAD_FORMATS", "payload_format"]
 
 _ALL: Final[tuple[type[PayloadFormat], ...]] = (
+    AvroPayload,
     CborPayload,
+    CsvPayload,
     JsonPayload,
+    LineProtocolPayload,
     MessagePackPayload,
+    ProtobufPayload,
+    SenmlCborPayload,
+    SenmlJsonPayload,
+    SparkplugPayload,
 )
 
 PAYLOAD_FORMATS: Final[Mapping[str, type[PayloadFormat]]] = {kind.name: kind for kind in _ALL}

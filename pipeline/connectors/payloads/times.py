@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.connectors.payloads.rules import PayloadTime
-from pipeline.connectors.payloads.values import Reasons, Values, read_texts, written
-from pipeline.model.arrow_arrays import null_mask
+from pipeline.connectors.payloads.values import Reasons, Values, cleaned, read_texts, written
+from pipeline.model.arrow_arrays import is_text, null_mask
 from pipeline.model.time_columns import parse_times
 
 __all__ = ["read_times"]
@@ -64,7 +64,7 @@ def _column(
     if len(rule.columns) == 1:
         values = fields[rule.columns[0]]
         if isinstance(values, pa.Array):
-            return values, {}
+            return (cleaned(values) if is_text(values.type) else values), {}
         return _array(values, is_number=rule.unit in ("s", "ms", "us", "ns"), digits=digits)
     columns: list[pa.Array] = []
     reasons: Reasons = {}

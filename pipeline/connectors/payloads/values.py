@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from pipeline.connectors.mapping import ChannelMapping, read_channel
 from pipeline.model.arrow_arrays import null_mask
 from pipeline.model.exact_casts import cast_exactly, explain_cast
 
-__all__ = ["Reasons", "Values", "read_texts", "read_values", "written"]
+__all__ = ["Reasons", "Values", "cleaned", "read_texts", "read_values", "written"]
 
 type Values = Sequence[Any] | pa.Array
 """A column: Python values of a document, or an Arrow array of texts or times."""
@@ -28,6 +29,12 @@ type Values = Sequence[Any] | pa.Array
 Reasons = dict[int, str]
 
 _NUMBERS: Final = frozenset({int, float})
+
+
+def cleaned(texts: pa.Array) -> pa.Array:
+    """Return texts without the blanks around them, as ``string``; null where nothing is left."""
+    trimmed = pc.ascii_trim_whitespace(texts.cast(pa.string()))
+    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
 
 
 def written(values: Values) -> tuple[pa.Array, Reasons]:
@@ -69,6 +76,7 @@ _WRITERS: Final[dict[type, Callable[[Any], str | None]]] = {
     Decimal: lambda value: format(value, "f") if value.is_finite() else str(value),
     datetime: datetime.isoformat,
     date: date.isoformat,
+    UUID: str,
 }
 
 
@@ -92,6 +100,8 @@ def read_texts(values: Values) -> tuple[pa.Array, Reasons]:
     """
     if isinstance(values, pa.Array) and pa.types.is_dictionary(values.type):
         return values, {}
+    if isinstance(values, pa.Array):
+        return cleaned(values), {}
     texts, reasons = written(values)
     empty = pc.equal(texts, "")
     return (pc.if_else(empty, None, texts) if pc.any(empty).as_py() else texts), reasons
@@ -115,8 +125,7 @@ def read_values(values: Values, rule: ChannelMapping) -> tuple[pa.Array, Reasons
         Why, for values that the channel does not take, by row; the words follow its name.
     """
     if isinstance(values, pa.Array):
-        trimmed = pc.ascii_trim_whitespace(values.cast(pa.string()))
-        return read_channel(pc.if_else(pc.equal(trimmed, ""), None, trimmed), rule)
+        return read_channel(cleaned(values), rule)
     kinds = set(map(type, values)) - {NoneType}
     if not kinds:
         return pa.nulls(len(values), rule.arrow_type()), {}

@@ -121,15 +121,33 @@ def _protobuf(readings: Sequence[Reading]) -> bytes:
     return b"".join(bytes([len(part)]) + part for part in parts)
 
 
-def _sparkplug(readings: Sequence[Reading]) -> bytes:
-    payload = _SPARKPLUG(seq=0)
+def _sparkplug(readings: Sequence[Reading], seq: int) -> bytes:
+    payload = _SPARKPLUG(seq=seq)
     for at, temperature, humidity in readings:
-        for name, value in (("temperature", temperature), ("humidity", humidity)):
-            payload.metrics.add(name=name, datatype=10, timestamp=at, double_value=value)
+        payload.metrics.add(alias=1, timestamp=at, double_value=temperature)
+        payload.metrics.add(alias=2, timestamp=at, double_value=humidity)
     return bytes(payload.SerializeToString())
 
 
-FORMATS: Final[dict[str, Callable[[Sequence[Reading]], bytes]]] = {
+def _births() -> list[Message]:
+    """Return births that tell aliases, but no values."""
+    birth = _SPARKPLUG(seq=0)
+    for alias, name in enumerate(_CHANNELS, 1):
+        birth.metrics.add(name=name, alias=alias, datatype=10, is_null=True)
+    payload = bytes(birth.SerializeToString())
+    nodes = range(_DEVICES)
+    return [Message(f"spBv1.0/plant/NBIRTH/device-{node}", payload, 0) for node in nodes]
+
+
+def _sparkplug_messages(readings: Sequence[Reading], each: int) -> list[Message]:
+    told = _births()
+    for number, at in enumerate(range(0, len(readings), each)):
+        payload = _sparkplug(readings[at : at + each], (1 + number // _DEVICES) % 256)
+        told.append(Message(f"spBv1.0/plant/NDATA/device-{number % _DEVICES}", payload, 0))
+    return told
+
+
+_WRITERS: Final[dict[str, Callable[[Sequence[Reading]], bytes]]] = {
     "json": _json,
     "msgpack": _msgpack,
     "cbor": _cbor,
@@ -139,9 +157,9 @@ FORMATS: Final[dict[str, Callable[[Sequence[Reading]], bytes]]] = {
     "protobuf": _protobuf,
     "senml_json": _senml_json,
     "senml_cbor": _senml_cbor,
-    "sparkplug_b": _sparkplug,
 }
-"""How readings are written, by format."""
+FORMATS: Final = (*_WRITERS, "sparkplug_b")
+"""The names of the formats."""
 
 
 def options_of(name: str) -> dict[str, Any]:
@@ -162,16 +180,18 @@ def options_of(name: str) -> dict[str, Any]:
         },
         "senml_json": {"mapping": packs},
         "senml_cbor": {"mapping": packs},
-        "sparkplug_b": {"mapping": {"device": "device", "channels": _CHANNELS}},
+        "sparkplug_b": {"mapping": {"device": "node", "channels": _CHANNELS}},
     }
     return {"mapping": MAPPING} | particular.get(name, {})
 
 
 def messages_of(name: str, readings: Sequence[Reading], each: int) -> list[Message]:
     """Return readings as messages with `each` of them."""
-    write = FORMATS[name]
-    topic = "spBv1.0/plant/DDATA/edge/{}" if name == "sparkplug_b" else "plants/ghent/{}/telemetry"
+    if name == "sparkplug_b":
+        return _sparkplug_messages(readings, each)
+    write = _WRITERS[name]
+    topics = [f"plants/ghent/device-{device}/telemetry" for device in range(_DEVICES)]
     return [
-        Message(topic.format(f"device-{at // each % _DEVICES}"), write(readings[at : at + each]), 0)
+        Message(topics[at // each % _DEVICES], write(readings[at : at + each]), 0)
         for at in range(0, len(readings), each)
     ]

@@ -83,8 +83,9 @@ def check_rows(name: str, parts: Sequence[Decoded], readings: Sequence[Reading])
         If one did not.
     """
     rejects = [reject.reason for part in parts for reject in part.rejects]
-    if rejects:
-        msg = f"{name}: {len(rejects)} messages are rejected, first: {rejects[0]}"
+    events = [event for part in parts for event in part.events]
+    if rejects or events:
+        msg = f"{name}: {len(rejects)} messages are rejected, first: {[*rejects, *events][0]}"
         raise WrongResultError(msg)
     rows = sum(part.table.num_rows for part in parts)
     found = math.fsum(pc.sum(part.table["humidity"]).as_py() for part in parts)

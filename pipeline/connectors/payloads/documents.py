@@ -67,16 +67,17 @@ def read_documents(
     """
     failures = dict(strange)
     documents: list[Any] = []
-    numbers: list[int] = []
+    keep = documents.append
     for number, message in enumerate(messages):
-        if number in failures:
+        if strange and number in strange:
             continue
         try:
-            documents.append(load(message))
+            keep(load(message))
         except Exception as error:  # libraries raise all kinds for bytes of strangers
             failures[number] = str(error) or type(error).__name__
-        else:
-            numbers.append(number)
+    numbers = list(range(len(messages)))
+    if failures:
+        numbers = [number for number in numbers if number not in failures]
     if not path and set(map(type, documents)) <= {dict}:
         return Documents(documents, documents, numbers, failures)
     found = Documents(failures=failures)
@@ -86,6 +87,11 @@ def read_documents(
 
 
 def _add(found: Documents, number: int, document: Any, path: str) -> None:
+    if not path and type(document) is list and set(map(type, document)) == {dict}:
+        found.records += document
+        found.roots += document
+        found.owner += [number] * len(document)
+        return
     roots = document if isinstance(document, list) else [document]
     before = len(found.records) + len(found.broken)
     for root in roots:

@@ -71,7 +71,8 @@ def map_records(records: Records, mapping: PayloadMapping, *, digits: bool) -> M
         return MappedRecords(mapping.arrow_schema().empty_table(), {})
     fields = {name: records.field(name) for name in mapping.fields}
     device, devices = _devices(fields, mapping, len(records))
-    time, times = read_times(fields, mapping.time, records.received, digits=digits)
+    received = records.received if mapping.time.missing == "received" else None
+    time, times = read_times(fields, mapping.time, received, digits=digits)
     read = read_long if mapping.is_long else _read_wide
     readings = read(fields, mapping, len(records))
     reasons = readings.reasons | times | devices  # the first of these that is wrong is told

@@ -15,7 +15,13 @@ from pipeline.connectors.payloads.formats import PayloadFormat
 from pipeline.connectors.payloads.members import Unreadable
 from pipeline.connectors.payloads.messages import Decoded, Decoder, Message
 from pipeline.connectors.payloads.rules import PayloadMapping, PayloadTime
-from pipeline.connectors.payloads.sparkplug_nodes import Definition, Event, Key, NodeTable
+from pipeline.connectors.payloads.sparkplug_nodes import (
+    Definition,
+    Event,
+    Key,
+    KnownMetrics,
+    NodeTable,
+)
 from pipeline.connectors.payloads.sparkplug_schema import payload_class
 from pipeline.errors import InvalidInputError
 
@@ -131,31 +137,33 @@ class _SparkplugDecoder:
             self._events += self._nodes.birth(key, device, seq, _session(payload), told, received)
         else:
             self._events += self._nodes.data(key, seq, received)
+        known = self._nodes.metrics(key, device)
         base = _base(key, device)
-        return [
-            self._record(metric, payload, base, key, device, received) for metric in payload.metrics
-        ]
+        sent = payload.timestamp if payload.HasField("timestamp") else None
+        records = [_record(metric, known, base, sent) for metric in payload.metrics]
+        lost = next((record for record in records if isinstance(record, Unreadable)), None)
+        if lost is not None:
+            self._events += self._nodes.request(key, lost.reason, received)
+        return records
 
-    def _record(
-        self, metric: Any, payload: Any, base: dict[str, Any], key: Key, device: str, received: int
-    ) -> dict[str, Any] | Unreadable:
-        if metric.HasField("name") and metric.name:
-            found = self._nodes.by_name(key, device, metric.name) or _definition(metric)
-        else:
-            known = self._nodes.by_alias(key, device, metric.alias)
-            if known is None:
-                reason = f"alias {metric.alias} is unknown: no birth of {base['id']!r} tells it"
-                self._events += self._nodes.request(key, reason, received)
-                return Unreadable(reason)
-            found = known
-        stamped = metric if metric.HasField("timestamp") else payload
-        return base | {
-            "metric": found.name,
-            "type": metric.datatype or found.datatype,
-            "value": _value(metric, metric.datatype or found.datatype),
-            "time": stamped.timestamp if stamped.HasField("timestamp") else None,
-            "historical": metric.is_historical,
-        }
+
+def _record(
+    metric: Any, known: KnownMetrics, base: dict[str, Any], sent: int | None
+) -> dict[str, Any] | Unreadable:
+    """Return the fields of a metric; `sent` is the time of its message in milliseconds."""
+    name = metric.name
+    found = known.by_name.get(name) if name else known.by_alias.get(metric.alias)
+    if found is None and not name:
+        return Unreadable(f"alias {metric.alias} is unknown: no birth of {base['id']!r} tells it")
+    datatype = metric.datatype or (0 if found is None else found.datatype)
+    return {
+        **base,
+        "metric": name if found is None else found.name,
+        "type": datatype,
+        "value": _value(metric, datatype),
+        "time": metric.timestamp if metric.HasField("timestamp") else sent,
+        "historical": metric.is_historical,
+    }
 
 
 def _address(topic: str) -> tuple[str, Key, str]:

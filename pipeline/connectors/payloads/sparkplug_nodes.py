@@ -14,7 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Definition", "DeviceGone", "Event", "NodeTable", "RebirthRequest"]
+__all__ = [
+    "Definition",
+    "DeviceGone",
+    "Event",
+    "Key",
+    "KnownMetrics",
+    "NodeTable",
+    "RebirthRequest",
+]
 
 _NUMBERS: Final = 256  # sequence numbers go round
 
@@ -88,12 +96,21 @@ class Definition:
     alias: int | None = None
 
 
-@dataclass(slots=True)
-class _Metrics:
-    """The metrics of a device, or of a node itself."""
+@dataclass(frozen=True, slots=True)
+class KnownMetrics:
+    """The metrics of a device, or of a node itself.
+
+    Parameters
+    ----------
+    by_name, by_alias
+        What the birth said.
+    """
 
     by_name: dict[str, Definition] = field(default_factory=dict)
     by_alias: dict[int, Definition] = field(default_factory=dict)
+
+
+_NONE: Final = KnownMetrics()
 
 
 @dataclass(slots=True)
@@ -102,7 +119,7 @@ class _Node:
     birth: int | None = None
     expected: int = 0
     asked: int | None = None
-    metrics: dict[str, _Metrics] = field(default_factory=dict)
+    metrics: dict[str, KnownMetrics] = field(default_factory=dict)
 
 
 class NodeTable:
@@ -151,7 +168,7 @@ class NodeTable:
         else:
             node = self._nodes[key] = _Node(born=True, birth=birth)
             node.expected = ((seq or 0) + 1) % _NUMBERS
-        known = node.metrics[device] = _Metrics()
+        known = node.metrics[device] = KnownMetrics()
         for metric in metrics:
             known.by_name[metric.name] = metric
             if metric.alias is not None:
@@ -178,15 +195,10 @@ class NodeTable:
             self._nodes[key] = _Node(asked=node.asked)
         return [DeviceGone(*key, device, received)]
 
-    def by_name(self, key: Key, device: str, name: str) -> Definition | None:
-        """Return what a birth said of the metric of a name."""
-        metrics = self._metrics(key, device)
-        return None if metrics is None else metrics.by_name.get(name)
-
-    def by_alias(self, key: Key, device: str, alias: int) -> Definition | None:
-        """Return what a birth said of the metric of an alias."""
-        metrics = self._metrics(key, device)
-        return None if metrics is None else metrics.by_alias.get(alias)
+    def metrics(self, key: Key, device: str) -> KnownMetrics:
+        """Return what births said of the metrics of a device, or of the node itself."""
+        node = self._nodes.get(key)
+        return _NONE if node is None else node.metrics.get(device, _NONE)
 
     def request(self, key: Key, reason: str, received: int) -> list[Event]:
         """Ask for a rebirth, unless that was done a short time ago."""
@@ -195,10 +207,6 @@ class NodeTable:
             return []
         node.asked = received
         return [RebirthRequest(*key, reason)]
-
-    def _metrics(self, key: Key, device: str) -> _Metrics | None:
-        node = self._nodes.get(key)
-        return None if node is None else node.metrics.get(device)
 
     def _follow(self, key: Key, node: _Node, seq: int | None, received: int) -> list[Event]:
         if not node.born:

@@ -23,7 +23,11 @@ _UTC = pa.timestamp("us", tz="UTC")
 
 
 def read_times(
-    fields: Mapping[str, Values], rule: PayloadTime, received: NDArray[np.int64], *, digits: bool
+    fields: Mapping[str, Values],
+    rule: PayloadTime,
+    received: NDArray[np.int64] | None,
+    *,
+    digits: bool,
 ) -> tuple[pa.Array, Reasons]:
     """Read the times of records.
 
@@ -34,7 +38,8 @@ def read_times(
     rule
         How the times are written.
     received
-        ``int64`` microseconds since 1970-01-01 UTC, shape (records,): receive times.
+        ``int64`` microseconds since 1970-01-01 UTC, shape (records,): the times of records
+        that have none; None if those are bad, as the rule says.
     digits
         Whether numbers are decimals that somebody wrote down, as in JSON, and so are taken
         digit by digit like those of a file. A binary double goes to the nearest microsecond.
@@ -51,7 +56,7 @@ def read_times(
     parsed = parse_times(array, rule.format())
     reasons = parsed.reasons | {row: f"time {words}" for row, words in why.items()}
     time = parsed.time
-    if missing is not None and rule.missing == "received":
+    if missing is not None and received is not None:
         missing[list(why)] = False
         time = np.where(missing, received, time)
         reasons = {row: words for row, words in reasons.items() if not missing[row]}

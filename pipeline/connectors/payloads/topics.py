@@ -106,8 +106,8 @@ class TopicTemplate:
         """Match the topics of messages; each distinct one is looked at once."""
         if not self.template:
             return TopicTexts({}, np.zeros(0, np.int64))
-        number: dict[str, int] = {}
-        codes = np.array([number.setdefault(topic, len(number)) for topic in topics], np.int32)
+        number = {topic: code for code, topic in enumerate(dict.fromkeys(topics))}
+        codes = np.fromiter(map(number.__getitem__, topics), np.int32, len(topics))
         matches = [self.match(topic) for topic in number]
         strange = np.array([match is None for match in matches], bool)
         indices = pa.array(codes)

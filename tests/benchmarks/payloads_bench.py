@@ -88,7 +88,7 @@ def check_rows(name: str, parts: Sequence[Decoded], readings: Sequence[Reading])
         msg = f"{name}: {len(rejects)} messages are rejected, first: {[*rejects, *events][0]}"
         raise WrongResultError(msg)
     rows = sum(part.table.num_rows for part in parts)
-    found = math.fsum(pc.sum(part.table["humidity"]).as_py() for part in parts)
+    found = math.fsum(pc.sum(part.table["humidity"]).as_py() or 0.0 for part in parts)
     wanted = math.fsum(reading.humidity for reading in readings)
     if rows != len(readings) or not math.isclose(found, wanted, rel_tol=1e-9):
         msg = f"{name}: {rows} rows with a sum of {found} come of {len(readings)} with {wanted}"

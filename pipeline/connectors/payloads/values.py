@@ -48,15 +48,16 @@ def written(values: Values) -> tuple[pa.Array, Reasons]:
     Returns
     -------
     texts
-        ``string``, shape (rows,), numbers by all their digits; null where missing or bad.
+        ``string``, shape (rows,), numbers by all their digits, without blanks around them; null
+        where missing, empty or bad.
     reasons
         Why, for values that have no text (objects, arrays, bytes), by row; the words follow the
         name of what they should have been.
     """
     if isinstance(values, pa.Array):
-        return values.cast(pa.string()), {}
+        return cleaned(values), {}
     if set(map(type, values)) <= {str, NoneType}:
-        return pa.array(values, pa.string()), {}
+        return cleaned(pa.array(values, pa.string())), {}
     texts: list[str | None] = []
     reasons: Reasons = {}
     for row, value in enumerate(values):
@@ -64,7 +65,7 @@ def written(values: Values) -> tuple[pa.Array, Reasons]:
         texts.append(None if write is None else write(value))
         if write is None:
             reasons[row] = f"is {_kind(value)}, not a single value"
-    return pa.array(texts, pa.string()), reasons
+    return cleaned(pa.array(texts, pa.string())), reasons
 
 
 _WRITERS: Final[dict[type, Callable[[Any], str | None]]] = {
@@ -89,7 +90,7 @@ def _kind(value: Any) -> str:
 
 
 def read_texts(values: Values) -> tuple[pa.Array, Reasons]:
-    """Read values as texts of names, such as device ids: empty ones are missing.
+    """Read values as texts of names, such as device ids; a dictionary is handed on as it is.
 
     Returns
     -------
@@ -100,11 +101,7 @@ def read_texts(values: Values) -> tuple[pa.Array, Reasons]:
     """
     if isinstance(values, pa.Array) and pa.types.is_dictionary(values.type):
         return values, {}
-    if isinstance(values, pa.Array):
-        return cleaned(values), {}
-    texts, reasons = written(values)
-    empty = pc.equal(texts, "")
-    return (pc.if_else(empty, None, texts) if pc.any(empty).as_py() else texts), reasons
+    return written(values)
 
 
 def read_values(values: Values, rule: ChannelMapping) -> tuple[pa.Array, Reasons]:
@@ -143,7 +140,7 @@ def _read_alike(
     """Read values that are all of the channel's own kind; None if they are not."""
     if rule.dtype == "category":
         plain = kinds == {str} and not rule.missing
-        return (pa.array(values, pa.string()).dictionary_encode(), {}) if plain else None
+        return (written(values)[0].dictionary_encode(), {}) if plain else None
     if rule.dtype == "bool":
         plain = kinds == {bool} and not rule.missing
         return (pa.array(values, pa.bool_()), {}) if plain else None

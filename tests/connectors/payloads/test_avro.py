@@ -108,3 +108,18 @@ def test_schemas_can_stand_in_files(tmp_path: Path) -> None:
 def test_one_way_of_knowing_the_schema_has_to_be_declared(told: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="give one of written_by"):
         payload_format("avro", {"mapping": MAPPING, **told})
+
+
+def test_local_times_are_those_of_the_declared_clock() -> None:
+    local = {"type": "long", "logicalType": "local-timestamp-millis"}
+    fields = [
+        {"name": "at", "type": ["null", local, SCHEMA["fields"][0]["type"]]},
+        *SCHEMA["fields"][1:],
+    ]
+    schema = {**SCHEMA, "fields": fields}
+    mapping = {**MAPPING, "time": {"columns": "at", "timezone": "Europe/Brussels"}}
+    naive = [datetime(2024, 7, 1, 12), datetime(2024, 3, 31, 2, 30), None]  # noqa: DTZ001
+    told = [say("s/a", avro({"at": at, "t": 1.0}, schema)) for at in naive]
+    decoded = decode("avro", {"mapping": mapping, "written_by": schema}, told)
+    assert [row["time"] for row in rows_of(decoded)] == [1_719_828_000_000_000]
+    assert "clocks skip it" in reasons_of(decoded)[0]

@@ -148,3 +148,16 @@ def test_a_bad_record_does_not_take_its_pack_with_it() -> None:
         "1 of its 3 records are not stored, first: SenML record 'd:voltage'"
         in reasons_of(decoded)[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("pack", "reason"),
+    [
+        ([{-2: "d:", -3: float("inf"), 0: "voltage", 2: 1}], "base time inf is no time"),
+        ([{-2: "d:", 6: float("nan"), 0: "voltage", 2: 1}], "'d:voltage' has time nan"),
+    ],
+)
+def test_times_of_cbor_have_to_be_finite(pack: Any, reason: str) -> None:
+    options = {"mapping": {"channels": {"voltage": NUMBER}}}
+    decoded = decode("senml_cbor", options, [say("x", cbor2.dumps(pack))])
+    assert reason in reasons_of(decoded)[0]

@@ -201,3 +201,21 @@ def test_a_line_protocol_topic_has_to_be_a_template() -> None:
     options = {"topic": "a/{", "mapping": {"device": "host", "channels": {"x": NUMBER}}}
     with pytest.raises(InvalidInputError, match="names in braces"):
         payload_format("line_protocol", options)
+
+
+def test_csv_of_one_value_a_line_chosen_by_a_word() -> None:
+    options = {
+        "columns": ["kind", "at", "quantity", "value"],
+        "mapping": {
+            **MAPPING,
+            "time": {"columns": "root/at", "unit": "us"},
+            "where": {"kind": "data"},
+            "channel": "quantity",
+            "value": "value",
+            "channels": {"v": NUMBER, "w": {"dtype": "int8"}},
+        },
+    }
+    lines = "data,1,v,1.5\ninfo,1,boot,7\ndata,1,w,7\ndata,2,w,\ndata,3,w,300\n"
+    decoded = decode("csv", options, [say("s/a", lines), say("s/b", "info,,,")])
+    assert rows_of(decoded) == [{"device": "a", "time": 1, "v": 1.5, "w": 7}]
+    assert (decoded.records, decoded.merged, decoded.ignored, decoded.rejected) == (6, 1, 2, 2)

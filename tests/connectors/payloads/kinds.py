@@ -25,7 +25,7 @@ MAPPING: Final[dict[str, Any]] = {
     "channels": NUMBERS,
 }
 
-SCHEMA: Final = {
+SCHEMA: Final[dict[str, Any]] = {
     "type": "record",
     "name": "Reading",
     "fields": [

@@ -90,4 +90,7 @@ def test_live_messages_mean_what_a_file_of_them_means(made: list[dict[str, Any]]
 
 
 def plain(table: pa.Table) -> list[dict[str, Any]]:
-    return table.set_column(1, "time", table["time"].cast(pa.int64())).to_pylist()
+    rows: list[dict[str, Any]] = table.set_column(
+        1, "time", table["time"].cast(pa.int64())
+    ).to_pylist()
+    return rows

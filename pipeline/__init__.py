@@ -14,16 +14,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.analytics.approximate.budget import Budget
     from pipeline.api.archive import Archive
     from pipeline.api.fleet import Fleet
     from pipeline.partitioning.scheme import Partitioning
     from pipeline.schema.channels import Channel, Schema
     from pipeline.summaries.asked import histogram
 
-__all__ = ["Archive", "Channel", "Fleet", "Partitioning", "Schema", "histogram"]
+__all__ = ["Archive", "Budget", "Channel", "Fleet", "Partitioning", "Schema", "histogram"]
 
 _HOMES = {
     "Archive": "pipeline.api.archive",
+    "Budget": "pipeline.analytics.approximate.budget",
     "Channel": "pipeline.schema.channels",
     "Fleet": "pipeline.api.fleet",
     "Partitioning": "pipeline.partitioning.scheme",

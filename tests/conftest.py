@@ -19,8 +19,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 _ROOT = Path(__file__).parent.parent
 
-collect_ignore = ["integration/plain_reader.py"]
-"""A script, which reads its arguments when it is imported."""
+collect_ignore = ["integration/plain_reader.py", "integration/rollup_reader.py"]
+"""Scripts, which read their arguments when they are imported."""
 
 
 @pytest.fixture(scope="session")

@@ -9,21 +9,23 @@ import numpy as np
 import xarray as xr
 
 from pipeline.analytics.answer import Axes, answer_dataset
-from pipeline.analytics.collectors import Values, slid
+from pipeline.analytics.collectors import Values
+from pipeline.analytics.exact import exact_values
+from pipeline.analytics.execution import executor_of
 from pipeline.analytics.filling import check_fill
 from pipeline.analytics.groups import Groups
 from pipeline.analytics.pieces import merge_pieces, merge_rows
 from pipeline.analytics.query import Asked, Grouping, Query, make_query
 from pipeline.analytics.row_query import RowQuery
 from pipeline.analytics.sessions import Sessions
-from pipeline.analytics.stored import slid_states, stored_values
+from pipeline.analytics.stored import stored_values
 from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import FleetView
 from pipeline.errors import InvalidInputError
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic
 
-__all__ = ["aggregate"]
+__all__ = ["aggregate", "axes_of"]
 
 
 def aggregate(
@@ -32,6 +34,7 @@ def aggregate(
     selection: Selection,
     grouping: Grouping,
     fill: str = "null",
+    client: Any = None,
 ) -> xr.Dataset:
     """Return statistics of channels by device or tag, and by time.
 
@@ -49,6 +52,9 @@ def aggregate(
         Windows cover the part of the time range in which the fleet has rows.
     fill
         What to do about windows without readings (`pipeline.analytics.filling.FILLS`).
+    client
+        A `distributed.Client` whose workers do the work; None for the cores of this machine.
+        The numbers are the same to the last bit. Sessions are looked for here.
 
     Returns
     -------
@@ -70,41 +76,15 @@ def aggregate(
     _check_filling(query, grouping.every, fill)
     if query.gap is not None:
         return _of_sessions(query, query.gap)
-    found = _stored_values(query) | _row_values(query)
-    axes = _axes(query.groups, None if grouping.every is None else query.windows)
+    found = exact_values(query, executor_of(client))
+    axes = axes_of(query.groups, None if grouping.every is None else query.windows)
     return answer_dataset(view, query.statistics, found, axes, fill)
-
-
-def _stored_values(query: Query) -> dict[tuple[str, Statistic], Values]:
-    pieces = list(query.pieces())
-    size, panes = query.groups.size, len(query.bins)
-    rows = slid(merge_rows(pieces, size, panes), query.windows)
-    found = {}
-    for channel, statistics in query.stored.items():
-        states = merge_pieces(pieces, channel, query.dtype(channel), size, panes)
-        states = slid_states(states, query.windows)
-        for statistic in statistics:
-            found[channel, statistic] = stored_values(states, rows, statistic)
-    return found
-
-
-def _row_values(query: Query) -> dict[tuple[str, Statistic], Values]:
-    decoded = query.decoded
-    if not decoded:
-        return {}
-    rows = RowQuery(query.view, decoded, query.groups, query.windows)
-    rows.run(query.row_plan())
-    return {
-        (channel, statistic): rows.result(channel, statistic)
-        for channel, statistics in decoded.items()
-        for statistic in statistics
-    }
 
 
 def _of_sessions(query: Query, gap: int) -> xr.Dataset:
     sessions = Sessions(gap, query.groups.size)
     decoded = RowQuery(query.view, query.decoded, query.groups, sessions)
-    decoded.run(query.row_plan())
+    decoded.run(query.row_steps())
     table = sessions.table()
     found: dict[tuple[str, Statistic], Values] = {}
     rows = merge_rows(decoded.pieces, 1, len(sessions))
@@ -126,7 +106,8 @@ def _of_sessions(query: Query, gap: int) -> xr.Dataset:
     return answer_dataset(query.view, query.statistics, found, Axes(("session",), coordinates))
 
 
-def _axes(groups: Groups, windows: Windows | None) -> Axes:
+def axes_of(groups: Groups, windows: Windows | None) -> Axes:
+    """Return what the axes of an answer mean; without windows it has no time axis."""
     dimensions = () if groups.dimension is None else (groups.dimension,)
     coordinates: dict[str, Any] = {
         name: (dimensions, np.array(texts, dtype=object).astype(str))

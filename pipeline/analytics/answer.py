@@ -14,36 +14,13 @@ from pipeline.analytics.collectors import Values
 from pipeline.analytics.filling import fill_linear, fill_previous
 from pipeline.analytics.row_query import states_of
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.statistic_attributes import statistic_attributes
 from pipeline.model.dtypes import fill_value
 from pipeline.schema.channels import Channel
 from pipeline.summaries.asked import Statistic
 
 __all__ = ["Axes", "answer_dataset", "dataset_attributes", "labelled"]
 
-_CELL_METHODS: Final = {
-    "min": "minimum",
-    "max": "maximum",
-    "sum": "sum",
-    "mean": "mean",
-    "std": "standard_deviation",
-    "var": "variance",
-    "first": "point",
-    "last": "point",
-    "range": "range",
-    "median": "median",
-    "increase": "sum (comment: of increments, a reset counts from zero)",
-    "rate": "mean (comment: increase per second)",
-    "time_weighted_mean": "mean (comment: over time, straight between readings)",
-    "time_weighted_mean_previous": "mean (comment: over time, each reading until the next)",
-    "time_in_state": "sum (comment: of time, each reading until the next)",
-}
-_UNITS: Final = {
-    "count": "1",
-    "missing": "1",
-    "distinct": "1",
-    "histogram": "1",
-    "time_in_state": "s",
-}
 _EXACT_IN_FLOAT: Final = 1 << 53
 
 
@@ -105,7 +82,7 @@ def answer_dataset(
                 labelled(cells.values, cells.present, definition, view, statistic.label).reshape(
                     shape
                 ),
-                _variable_attributes(definition, statistic),
+                statistic_attributes(definition, statistic),
             )
     if fill == "none" and axes.time is not None:
         seen = [values.seen.any(axis=0) for values in found.values()]
@@ -183,22 +160,3 @@ def dataset_attributes(view: FleetView) -> dict[str, Any]:
         "schema_version": view.meta.schema.version,
         "snapshot": view.snapshot,
     }
-
-
-def _variable_attributes(channel: Channel, statistic: Statistic) -> dict[str, str]:
-    label = statistic.label.replace("_", " ")
-    attributes = {"long_name": f"{label} of {channel.description or channel.name}"}
-    units = _units(channel, statistic.kind)
-    if units:
-        attributes["units"] = units
-    if statistic.kind in _CELL_METHODS:
-        attributes["cell_methods"] = f"time: {_CELL_METHODS[statistic.kind]}"
-    return attributes
-
-
-def _units(channel: Channel, kind: str) -> str:
-    if kind in _UNITS:
-        return _UNITS[kind]
-    if kind == "rate":
-        return f"{channel.units} s-1".strip()
-    return f"({channel.units})2" if channel.units and kind == "var" else channel.units

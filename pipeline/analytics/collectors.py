@@ -73,6 +73,15 @@ class Values:
         """Return values of a statistic that cells with readings have."""
         return cls(values, present, present)
 
+    @classmethod
+    def concat(cls, parts: Sequence[Values], axis: int) -> Values:
+        """Return values side by side: groups (axis 0) or windows (axis 1) of one after the other's."""
+        return cls(
+            np.concatenate([part.values for part in parts], axis),
+            np.concatenate([part.present for part in parts], axis),
+            np.concatenate([part.seen for part in parts], axis),
+        )
+
     def ordered(self, at: NDArray[np.int64]) -> Values:
         """Return the values with windows in another order."""
         return Values(self.values[:, at], self.present[:, at], self.seen[:, at])

@@ -52,6 +52,12 @@ class Groups:
         ranks = np.searchsorted(self.codes, codes[starts].astype(np.int64)).astype(np.int64)
         return np.repeat(ranks, np.diff(starts, append=len(codes)))
 
+    def part(self, start: int, stop: int) -> Groups:
+        """Return some consecutive groups, of which each has to be one device."""
+        coordinates = {name: texts[start:stop] for name, texts in self.coordinates.items()}
+        size = stop - start
+        return Groups(self.dimension, coordinates, self.codes[start:stop], np.arange(size), size)
+
 
 def group_devices(
     registry: DeviceRegistry, codes: NDArray[np.int64] | None, by: Sequence[str] | None

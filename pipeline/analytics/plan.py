@@ -9,7 +9,7 @@ a block that lies inside one bin and one group is answered by the statistics in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -25,12 +25,16 @@ __all__ = [
     "FromHeaders",
     "FromRows",
     "FromSummaries",
+    "Judged",
     "QueryPlan",
+    "RuledOut",
     "Step",
     "headers_answer",
     "plan_query",
     "plan_rows",
     "plan_steps",
+    "runs_of_numbers",
+    "touched_periods",
 ]
 
 _EMPTY_BETWEEN: Final = 32
@@ -46,17 +50,32 @@ class QueryPlan:
         Runs of summary periods to answer from stored statistics.
     decode
         Selections whose rows have to be looked at.
+    rollups
+        Runs of periods of rollups to answer from, with the rollups' names.
     """
 
     summaries: tuple[range, ...]
     decode: tuple[Selection, ...]
+    rollups: tuple[tuple[str, range], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FromSummaries:
-    """Stored summaries answer some periods."""
+    """Stored summaries answer some periods.
+
+    Parameters
+    ----------
+    periods
+        Numbers of the periods.
+    cells
+        Bool, shape (devices, periods): for which devices; None for all that are asked for.
+    rollup
+        Name of the rollup whose periods they are; empty for the fleet's own summaries.
+    """
 
     periods: range
+    cells: NDArray[np.bool_] | None = None
+    rollup: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +93,34 @@ class FromRows:
     selection: Selection
 
 
-type Step = FromSummaries | FromHeaders | FromRows
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Stored summaries were asked which devices may have rows with the values wanted.
+
+    Parameters
+    ----------
+    periods
+        Numbers of the periods.
+    cells
+        Devices and periods with rows.
+    open, whole
+        How many of these may hold a match and have to be looked at, and how many match whole.
+    """
+
+    periods: range
+    cells: int
+    open: int
+    whole: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuledOut:
+    """The headers of some blocks tell that no row has the values wanted."""
+
+    blocks: BlockTable
+
+
+type Step = FromSummaries | FromHeaders | FromRows | Judged | RuledOut
 
 
 def plan_steps(
@@ -97,6 +143,8 @@ def plan_steps(
         Whether all devices are aggregated together.
     """
     yield from map(FromSummaries, plan.summaries)
+    for name, periods in plan.rollups:
+        yield FromSummaries(periods, rollup=name)
     for part in plan.decode:
         for unit in units(part):
             by_header = headers_answer(unit, part, bins, one_group)
@@ -118,6 +166,35 @@ def plan_query(
 
     Parameters
     ----------
+    windows, scheme, selection, bounds, bins
+        As for `touched_periods`.
+    """
+    numbers, covered = touched_periods(windows, scheme, selection, bounds, bins)
+    period = scheme.summary_length
+    decode = (
+        replace(
+            selection,
+            start=max(selection.start, period.start(run.start)),
+            stop=min(selection.stop, period.start(run.stop)),
+        )
+        for run in runs_of_numbers(numbers[~covered])
+    )
+    # Periods without rows stand between them: reading these, too, costs less than another read.
+    summaries = runs_of_numbers(numbers[covered], np.cumsum(~covered)[covered], _EMPTY_BETWEEN)
+    return QueryPlan(tuple(summaries), tuple(decode))
+
+
+def touched_periods(
+    windows: Sequence[int],
+    scheme: Partitioning,
+    selection: Selection,
+    bounds: tuple[int, int],
+    bins: Bins,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the summary periods that a query touches, and which of them it can take as a whole.
+
+    Parameters
+    ----------
     windows
         Numbers of the windows inside the selection that hold rows, ascending.
     scheme
@@ -129,6 +206,12 @@ def plan_query(
         period holds lies inside it.
     bins
         Bins that cover the part of the selection inside `bounds`.
+
+    Returns
+    -------
+    tuple of ndarray
+        ``int64``, shape (periods,), ascending: their numbers; and bool: those that lie inside
+        the time range and inside one bin.
     """
     period = scheme.summary_length
     numbers = _periods(np.asarray(windows, np.int64), scheme)
@@ -140,18 +223,7 @@ def plan_query(
     numbers, starts, stops = numbers[touched], starts[touched], stops[touched]
     covered = (starts >= selection.start) & (stops <= selection.stop)
     covered[covered] = bins.hold_whole(starts[covered], stops[covered])
-    ragged = numbers[~covered]
-    decode = (
-        Selection(
-            max(selection.start, period.start(run.start)),
-            min(selection.stop, period.start(run.stop)),
-            selection.codes,
-        )
-        for run in _runs(ragged)
-    )
-    # Periods without rows stand between them: reading these, too, costs less than another read.
-    summaries = _runs(numbers[covered], np.cumsum(~covered)[covered], _EMPTY_BETWEEN)
-    return QueryPlan(tuple(summaries), tuple(decode))
+    return numbers, covered
 
 
 def plan_rows(selection: Selection, bounds: tuple[int, int]) -> QueryPlan:
@@ -165,7 +237,7 @@ def plan_rows(selection: Selection, bounds: tuple[int, int]) -> QueryPlan:
         Half-open range in which the fleet has rows, in microseconds since 1970-01-01 UTC.
     """
     start, stop = max(selection.start, bounds[0]), min(selection.stop, bounds[1])
-    decode = () if start >= stop else (Selection(start, stop, selection.codes),)
+    decode = () if start >= stop else (replace(selection, start=start, stop=stop),)
     return QueryPlan((), decode)
 
 
@@ -186,7 +258,7 @@ def headers_answer(
         Whether all devices are aggregated together.
     """
     blocks = unit.blocks
-    if not unit.is_simple or (one_group and selection.codes is not None):
+    if selection.conditions or not unit.is_simple or (one_group and selection.codes is not None):
         return np.zeros(len(blocks), np.bool_)
     inside = (blocks.time_min >= selection.start) & (blocks.time_max < selection.stop)
     inside &= one_group | _single_selected(blocks, selection)
@@ -210,7 +282,7 @@ def _periods(windows: NDArray[np.int64], scheme: Partitioning) -> NDArray[np.int
     return np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
 
 
-def _runs(
+def runs_of_numbers(
     numbers: NDArray[np.int64], parts: NDArray[np.int64] | None = None, between: int = 0
 ) -> list[range]:
     """Return ranges that hold ascending numbers, and at most so many others between two of them.

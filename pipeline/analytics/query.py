@@ -1,13 +1,13 @@
-"""A checked request for an aggregate, and how its parts are read.
+"""A checked request for an aggregate, and what has to be read for it.
 
-Stored summaries answer what they cover, block headers what they cover of the rest, and only
+Stored statistics answer what they cover, block headers what they cover of the rest, and only
 rows at the ragged edges are decoded; but for statistics that need every row, all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -16,30 +16,27 @@ from numpy.typing import NDArray
 
 from pipeline.analytics.bins import Bins
 from pipeline.analytics.groups import Groups, group_devices
-from pipeline.analytics.pieces import Piece, piece_of_rows
+from pipeline.analytics.level_plan import take_periods
+from pipeline.analytics.levels import rollup_levels
 from pipeline.analytics.plan import (
-    FromHeaders,
     FromRows,
-    FromSummaries,
     QueryPlan,
     Step,
     plan_query,
     plan_rows,
     plan_steps,
 )
+from pipeline.analytics.shares import RowShare, spread
 from pipeline.analytics.thinned import kept_units
+from pipeline.analytics.value_steps import ValueSteps
 from pipeline.analytics.windows import Windows, make_windows
-from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import read_block_headers
-from pipeline.archive.fleet_view import FleetView, Rows
-from pipeline.archive.summary_tables import read_extent, read_statistics
-from pipeline.codecs.frame import BlockHeader
+from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.rollup_definition import required
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import storage_dtype
 from pipeline.model.timestamps import parse_duration
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
-from pipeline.summaries.statistics import Statistics
 
 __all__ = ["Asked", "Grouping", "Query", "make_query"]
 
@@ -145,6 +142,17 @@ class Query:
             return {channel: list(names) for channel, names in self.statistics.items()}
         return self._named(stored=False)
 
+    @property
+    def parts(self) -> dict[str, frozenset[str]]:
+        """What of the states of each channel the stored statistics are made of."""
+        schema = self.view.meta.schema
+        return {
+            channel: frozenset[str]().union(
+                *(required(statistic, schema[channel].dtype) for statistic in statistics)
+            )
+            for channel, statistics in self.stored.items()
+        }
+
     def dtype(self, channel: str) -> np.dtype[Any]:
         """Return the stored dtype of a channel."""
         return storage_dtype(self.view.meta.schema[channel].dtype)
@@ -153,68 +161,76 @@ class Query:
         """Yield what has to be read for the stored statistics; only the index is read for it."""
         if not self.stored:
             return iter(())
-        scheme = self.view.meta.scheme
-        plan = plan_query(self.used, scheme, self.selection, self.bounds, self.bins)
+        if self.selection.conditions:
+            return self._value_steps().steps(stored=True)
         units = partial(kept_units, self.view)
-        return plan_steps(plan, units, self.bins, self.groups.dimension is None)
+        return plan_steps(self._plan(), units, self.bins, self.groups.dimension is None)
 
-    def row_plan(self) -> QueryPlan:
-        """Return what has to be decoded for the statistics that need every row."""
-        return plan_rows(self.selection, self.bounds) if self.decoded else QueryPlan((), ())
-
-    def row_steps(self) -> Iterator[FromRows]:
-        """Yield what has to be decoded for the statistics that need every row."""
-        for part in self.row_plan().decode:
+    def row_steps(self) -> Iterator[Step]:
+        """Yield what has to be read for the statistics that need every row."""
+        if not self.decoded:
+            return
+        if self.selection.conditions:
+            yield from self._value_steps().steps(stored=False)
+            return
+        for part in plan_rows(self.selection, self.bounds).decode:
             for unit in kept_units(self.view, part):
                 yield FromRows(unit, part)
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield partial answers of the stored statistics."""
-        channels = tuple(self.stored)
-        for step in self.steps():
-            match step:
-                case FromSummaries(periods):
-                    yield self._from_summaries(periods, channels)
-                case FromHeaders(blocks):
-                    yield self._from_headers(blocks, channels)
-                case FromRows(unit, part):
-                    rows = self.view.rows(unit, part, channels)
-                    if len(rows):
-                        yield self._from_rows(rows, channels)
-
-    def _from_summaries(self, periods: range, channels: Sequence[str]) -> Piece:
-        view, layout = self.view, self.view.meta.layout
-        codes = self.groups.codes
-        rows = read_extent(view.store, layout, codes, periods)[0]
-        found = np.nonzero(rows)
-        starts = view.meta.scheme.summary_length.starts(periods.start + found[1])
-        starts = np.maximum(starts, self.bounds[0])
-        states = {
-            name: read_statistics(view.store, layout, view.meta.schema[name], codes, periods)[found]
-            for name in channels
-        }
-        group = self.groups.of_device[found[0]]
-        return Piece(group, self.bins.numbers(starts), starts, rows[found], states)
-
-    def _from_headers(self, blocks: BlockTable, channels: Sequence[str]) -> Piece:
-        states = {
-            name: _header_states(
-                read_block_headers(self.view.store, self.view.meta.layout, blocks, name),
-                self.dtype(name),
+    def share(self, share: RowShare) -> Query:
+        """Return the question about some of the cells."""
+        query, (start, stop) = self, (self.selection.start, self.selection.stop)
+        if share.groups not in (None, (0, self.groups.size)):
+            groups = self.groups.part(*share.groups)
+            query = replace(
+                query, groups=groups, selection=replace(self.selection, codes=groups.codes)
             )
-            for name in channels
-        }
-        bins = self.bins.numbers(blocks.time_min)
-        return Piece(self._groups_of(blocks), bins, blocks.time_min, blocks.rows, states)
+        if share.windows not in (None, (0, len(self.windows))):
+            windows = self.windows.part(*share.windows)
+            first, last = windows.panes.edges[[0, -1]].tolist()
+            times = replace(query.selection, start=max(start, first), stop=min(stop, last))
+            query = replace(query, windows=windows, selection=times)
+        return query
 
-    def _groups_of(self, blocks: BlockTable) -> NDArray[np.int64]:
-        if self.groups.dimension is None:
-            return np.zeros(len(blocks), np.int64)
-        return self.groups.of_codes(blocks.device_min)
+    def rows_by_device(self) -> NDArray[np.int64]:
+        """Return about how many rows there are of each device asked for, as the index tells."""
+        blocks = self.view.blocks(self.selection.of_any_value)
+        first = np.searchsorted(self.groups.codes, blocks.device_min, "left")
+        stop = np.searchsorted(self.groups.codes, blocks.device_max, "right")
+        return spread(blocks.rows, first, stop, len(self.groups.codes))
 
-    def _from_rows(self, rows: Rows, channels: Sequence[str]) -> Piece:
-        bins = self.bins.numbers(rows.time)
-        return piece_of_rows(rows, self.groups.of_codes(rows.codes), bins, channels)
+    def rows_by_window(self) -> NDArray[np.int64]:
+        """Return about how many rows there are in each pane, as the index tells."""
+        blocks = self.view.blocks(self.selection.of_any_value)
+        low, high = self.bins.edges[0], self.bins.edges[-1] - 1
+        first = self.bins.numbers(np.clip(blocks.time_min, low, high))
+        stop = self.bins.numbers(np.clip(blocks.time_max, low, high)) + 1
+        return spread(blocks.rows, first, stop, len(self.bins))
+
+    def _plan(self) -> QueryPlan:
+        """Split the time range: longer rollups first, then summaries, shorter rollups, and rows."""
+        scheme, length = self.view.meta.scheme, self.view.meta.scheme.summary_length
+        usual = length.start(1) - length.start(0)
+        usable = [level for level in rollup_levels(self.view) if level.tells(self.stored)]
+        left, rollups = [(self.selection.start, self.selection.stop)], []
+        for level in (level for level in usable if level.typical > usual):
+            taken, left = take_periods(level, left, self.bounds, self.bins)
+            rollups += [(level.name, run) for run in taken]
+        parts = [replace(self.selection, start=start, stop=stop) for start, stop in left]
+        plans = [plan_query(self.used, scheme, part, self.bounds, self.bins) for part in parts]
+        left = [(part.start, part.stop) for plan in plans for part in plan.decode]
+        for level in (level for level in usable if level.typical < usual):
+            taken, left = take_periods(level, left, self.bounds, self.bins)
+            rollups += [(level.name, run) for run in taken]
+        return QueryPlan(
+            tuple(run for plan in plans for run in plan.summaries),
+            tuple(replace(self.selection, start=start, stop=stop) for start, stop in left),
+            tuple(rollups),
+        )
+
+    def _value_steps(self) -> ValueSteps:
+        asked = (self.view, self.selection, self.groups.codes, self.used, self.bounds, self.bins)
+        return ValueSteps(*asked)
 
     def _named(self, *, stored: bool) -> dict[str, list[Statistic]]:
         named = {
@@ -238,22 +254,3 @@ def _check_sessions(grouping: Grouping) -> None:
     if names:
         msg = f"sessions are of each device and lie where its rows do; leave out {', '.join(names)} or gap="
         raise InvalidInputError(msg)
-
-
-def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) -> Statistics:
-    states = Statistics.empty(len(headers), dtype)
-    for at, header in enumerate(headers):
-        if header is not None and header.statistics.count:
-            found = header.statistics
-            values = (
-                found.count,
-                found.min,
-                found.max,
-                found.first,
-                found.last,
-                found.sum,
-                found.m2,
-            )
-            for array, value in zip(states.arrays(), values, strict=True):
-                array[at] = value
-    return states

@@ -6,11 +6,12 @@ the channels that are asked about, unit by unit in the order of time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.analytics.collectors import (
     Collector,
@@ -22,10 +23,9 @@ from pipeline.analytics.collectors import (
 from pipeline.analytics.groups import Groups
 from pipeline.analytics.order_collector import OrderCollector
 from pipeline.analytics.pieces import Piece, piece_of_rows
-from pipeline.analytics.plan import QueryPlan
+from pipeline.analytics.plan import FromRows, Step
 from pipeline.analytics.readings import CellRows, readings_of
 from pipeline.analytics.sessions import Sessions
-from pipeline.analytics.thinned import kept_units
 from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.errors import InvalidInputError
@@ -84,18 +84,26 @@ class RowQuery:
             return Shape(1, len(self.axis), None)
         return Shape(self.groups.size, len(self.axis.panes), self.axis)
 
-    def run(self, plan: QueryPlan) -> None:
-        """Decode all rows of a plan and gather what is asked."""
+    def run(self, steps: Iterable[Step]) -> None:
+        """Decode all rows of the units that are to be read, and gather what is asked.
+
+        Parameters
+        ----------
+        steps
+            From `pipeline.analytics.query.Query.row_steps`.
+        """
         view, window = self.view, None
         channels = tuple(self.wanted)
-        for part in plan.decode:
-            for unit in kept_units(view, part):
-                if unit.window != window:
-                    window = unit.window
-                    self._close(max(view.meta.scheme.window_length.start(window), part.start))
-                rows = view.rows(unit, part, channels)
-                if len(rows):
-                    self._add(rows)
+        for step in steps:
+            if not isinstance(step, FromRows):
+                continue
+            unit, part = step.unit, step.selection
+            if unit.window != window:
+                window = unit.window
+                self._close(max(view.meta.scheme.window_length.start(window), part.start))
+            rows = view.rows(unit, part, channels)
+            if len(rows):
+                self._add(rows)
 
     def result(self, channel: str, statistic: Statistic) -> Values:
         """Return the values of a statistic that is not stored, after `run`."""
@@ -110,7 +118,7 @@ class RowQuery:
         cells = CellRows(series, group, bins, rows.time)
         stored = [name for name, found in self.wanted.items() if any(s.is_stored for s in found)]
         if isinstance(self.axis, Sessions):
-            self.pieces.append(piece_of_rows(rows, group, bins, stored))
+            self.pieces.append(piece_of_rows(rows, _one_group, bins, stored))
         for channel, collectors in self._collectors.items():
             if collectors:
                 readings = readings_of(cells, rows.columns[channel])
@@ -167,3 +175,7 @@ class RowQuery:
         if shape.groups * shape.bins * parts > _MAX_CELLS:
             msg = f"{statistic.label} of channel {channel!r} has {parts} parts for each of {shape.groups} groups and {shape.bins} bins; ask for fewer, for longer bins or a shorter time range"
             raise InvalidInputError(msg)
+
+
+def _one_group(codes: NDArray[Any]) -> NDArray[np.int64]:
+    return np.zeros(len(codes), np.int64)

@@ -72,6 +72,11 @@ class Windows:
         """Whether every window is one pane."""
         return self.span == 1 and self.stride == 1
 
+    def part(self, start: int, stop: int) -> Windows:
+        """Return some consecutive windows, which have to be panes."""
+        panes = Bins(self.panes.edges[start : stop + 1], self.panes.length)
+        return Windows(panes, timezone=self.timezone)
+
 
 def make_windows(
     every: Any,

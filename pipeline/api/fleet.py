@@ -27,8 +27,9 @@ class Fleet(FleetQuestions, FleetUpkeep):
     all; time is ``(start, stop)``, half-open and UTC, of ISO 8601 texts, ``datetime``,
     ``numpy.datetime64`` or None for an open end; where is a mapping of tag names to a value, or to
     several of which a device has to have one, ``{"site": ["Bergen", "Oslo"]}``, with the empty
-    text for devices without the tag. What is asked for is what matches all of them. Unknown
-    devices and tags raise ``NotFoundError``.
+    text for devices without the tag. Where rows are read for the answer, it may name channels and
+    conditions on their values, too (`pipeline.archive.where.Where`). What is asked for is what
+    matches all of them. Unknown devices, tags and channels raise ``NotFoundError``.
     """
 
     def append(

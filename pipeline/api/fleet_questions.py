@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import xarray as xr
 
 from pipeline.analytics.aggregate import aggregate
+from pipeline.analytics.approximate.aggregate import approximate_aggregate
+from pipeline.analytics.approximate.budget import Approximate, budget_of
+from pipeline.analytics.approximate.explain import explain_approximate
 from pipeline.analytics.downsample import downsample
-from pipeline.analytics.explain import Explanation, explain_aggregate, explain_read
+from pipeline.analytics.explain import explain_aggregate, explain_read
+from pipeline.analytics.explanation import Explanation
 from pipeline.analytics.latest import latest
 from pipeline.analytics.query import Asked, Grouping
 from pipeline.api.fleet_handle import FleetHandle
@@ -18,15 +22,20 @@ from pipeline.archive.arrow_rows import read_arrow
 from pipeline.archive.requests import (
     Devices,
     TimeRange,
-    Where,
     channel_names,
     device_codes,
     selection_of,
 )
+from pipeline.archive.where import Where, tags_only
 from pipeline.errors import InvalidInputError
 from pipeline.xarray_engine.datasets import open_rows
+from pipeline.xarray_engine.opening import NO_LAZY_VALUES
 
 __all__ = ["FleetQuestions"]
+
+_NO_LATEST_VALUES: Final = (
+    "aggregate() with the statistic 'last' and the same where= finds the newest value of such rows"
+)
 
 
 class FleetQuestions(FleetHandle):
@@ -44,10 +53,28 @@ class FleetQuestions(FleetHandle):
 
         Columns are ``device`` (dictionary), ``time`` (``timestamp[us, UTC]``) and the channels;
         missing values are null. Rows come window by window, then by device and time.
+
+        Parameters
+        ----------
+        devices, time
+            What to look at.
+        channels
+            Names of the channels wanted, None for all; `where` may name others.
+        where
+            Tags and values wanted, as `pipeline.archive.where.Where` tells:
+            ``{"site": "Bergen", "usage_user": "> 90"}``. Values are looked at after duplicates
+            were resolved.
+
+        Raises
+        ------
+        InvalidInputError
+            If `time` or `where` makes no sense.
+        NotFoundError
+            If a channel, device or tag does not exist.
         """
         view = self._view()
         names = channel_names(view.meta.schema, channels)
-        return read_arrow(view, selection_of(view.registry, devices, time, where), names)
+        return read_arrow(view, selection_of(view.registry, devices, time, where, view.meta), names)
 
     def to_xarray(
         self,
@@ -61,10 +88,11 @@ class FleetQuestions(FleetHandle):
 
         One device (given as a text) has a plain ``time`` dimension; anything else is a CF ragged
         array along ``row``. The array of a whole fleet that is partitioned by a tag has a device
-        with the empty text as its id for every code that is not in use.
+        with the empty text as its id for every code that is not in use. `where` selects by tags.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
+        selection = selection_of(view.registry, devices, time, tags)
         names = channel_names(view.meta.schema, channels)
         return open_rows(view, selection, names, one_device=isinstance(devices, str))
 
@@ -82,6 +110,8 @@ class FleetQuestions(FleetHandle):
         timezone: str | None = None,
         gap: Any = None,
         fill: str = "null",
+        approximate: Approximate = False,
+        client: Any = None,
     ) -> xr.Dataset:
         """Return statistics, computed inside the archive.
 
@@ -93,7 +123,8 @@ class FleetQuestions(FleetHandle):
             Length of the time bins: a duration such as ``"1h"``, or ``"1 month"``, ``"quarter"``,
             ``"1 year"``; None for the whole range at once.
         devices, time, where
-            What to look at. Rows outside of `time` do not count in any way.
+            What to look at; `where` as for `read`. Other rows do not count in any way, as if the
+            fleet did not hold them; but bins cover the time of all its rows, as ever.
         by
             Tag names whose equal values are merged, an empty list to merge all devices, None to
             keep every device on its own.
@@ -114,16 +145,25 @@ class FleetQuestions(FleetHandle):
             What to do about bins without readings: ``"null"`` marks them missing, ``"none"`` leaves
             out those in which no group has any, ``"previous"`` repeats the value before,
             ``"linear"`` goes straight to the next.
+        approximate
+            True to answer from what is stored, without looking at rows wherever that gives bounds,
+            or how good an answer has to be: ``pipeline.Budget(relative_error=0.01)``.
+        client
+            A `distributed.Client` whose workers read and compute, as a tree of tasks; by default
+            the cores of this machine do. The numbers are the same to the last bit. Workers have
+            to reach the archive; sessions are looked for here in any case.
 
         Returns
         -------
         xarray.Dataset
             One variable ``<channel>_<statistic>`` each, dimensions (device or tag[, time]) or
-            (session).
+            (session). With `approximate`, ``…_low`` and ``…_high`` too, which the exact answer
+            lies between, and the attributes ``approximation`` and ``confidence``.
 
         Notes
         -----
-        Answered from stored summaries, but for the edges of `time`:
+        Answered from stored summaries, but for the edges of `time`, and for devices and periods of
+        which summaries tell that some rows have the values wanted and others not:
 
         ``count``, ``missing``
             Rows with and without a value, ``int64``; 0 in an empty bin.
@@ -170,9 +210,12 @@ class FleetQuestions(FleetHandle):
             If a channel, device or tag does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
-        return aggregate(view, statistics, selection, grouping, fill)
+        budget = budget_of(approximate)
+        if budget is None:
+            return aggregate(view, statistics, selection, grouping, fill, client)
+        return approximate_aggregate(view, statistics, selection, grouping, budget, fill, client)
 
     def downsample(
         self,
@@ -213,7 +256,7 @@ class FleetQuestions(FleetHandle):
             If the channel or a device does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        selection = selection_of(view.registry, devices, time, where, view.meta)
         return downsample(
             view,
             channel,
@@ -230,9 +273,13 @@ class FleetQuestions(FleetHandle):
         *,
         where: Where = None,
     ) -> xr.Dataset:
-        """Return each device's newest time and the last known value of each channel."""
+        """Return each device's newest time and the last known value of each channel.
+
+        `where` selects by tags; ``aggregate`` has the ``last`` value among rows with given values.
+        """
         view = self._view()
-        codes = device_codes(view.registry, devices, where)
+        tags = tags_only(view.registry, view.meta, where, _NO_LATEST_VALUES)
+        codes = device_codes(view.registry, devices, tags)
         return latest(view, codes, channel_names(view.meta.schema, channels))
 
     def explain(
@@ -249,6 +296,7 @@ class FleetQuestions(FleetHandle):
         origin: Any = None,
         timezone: str | None = None,
         gap: Any = None,
+        approximate: Approximate = False,
     ) -> Explanation:
         """Return what a question would touch, of how much, and what pruned the rest.
 
@@ -258,8 +306,9 @@ class FleetQuestions(FleetHandle):
         ----------
         devices, time, channels, where
             As for `read`, which is explained if there are no statistics.
-        statistics, every, by, window, origin, timezone, gap
+        statistics, every, by, window, origin, timezone, gap, approximate
             As for `aggregate`, which is explained if statistics are given; channels are theirs.
+            With `approximate`, summaries are read to tell how good their bounds are.
 
         Raises
         ------
@@ -269,14 +318,17 @@ class FleetQuestions(FleetHandle):
             If a channel, device or tag does not exist.
         """
         view = self._view()
-        selection = selection_of(view.registry, devices, time, where)
+        selection = selection_of(view.registry, devices, time, where, view.meta)
         grouping = Grouping(every, by, window, origin, timezone, gap)
         if statistics is None:
-            if grouping != Grouping():
+            if grouping != Grouping() or approximate is not False:
                 msg = "every=, by= and the like are those of an aggregate; give its statistics= too"
                 raise InvalidInputError(msg)
             return explain_read(view, selection, channel_names(view.meta.schema, channels))
         if channels is not None:
             msg = "an aggregate has the channels of its statistics; leave out channels="
             raise InvalidInputError(msg)
-        return explain_aggregate(view, statistics, selection, grouping)
+        budget = budget_of(approximate)
+        if budget is None:
+            return explain_aggregate(view, statistics, selection, grouping)
+        return explain_approximate(view, statistics, selection, grouping, budget)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.api.fleet_handle import FleetHandle
+from pipeline.api.rollups import Rollups
 from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CompactionResult, compact
 from pipeline.archive.damaged import DamagedChunk, read_damaged
@@ -22,6 +23,11 @@ __all__ = ["FleetUpkeep"]
 
 class FleetUpkeep(FleetHandle):
     """What changes how rows are kept, not what they say."""
+
+    @property
+    def rollups(self) -> Rollups:
+        """Tables of statistics ``[device, time]`` that the fleet keeps, by name."""
+        return Rollups(self._store, self._at)
 
     def set_retention(self, raw: Any = None, summaries: Any = None) -> None:
         """Set how long rows, and the statistics of their periods, are kept.

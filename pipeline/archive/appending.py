@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
+from pipeline.archive.changes import mark_appended
 from pipeline.archive.chunk_io import chunk_key, put_many
 from pipeline.archive.device_changes import DeviceChanges, Tags, plan_devices
 from pipeline.archive.device_registry import DeviceRegistry
@@ -151,6 +152,9 @@ def commit_prepared(
         indexed=registered.indexed,
     )
     blocks = write_blocks(store, meta, prepared, state.sequence)
+    if layout.tracked:
+        windows = (entry.window for part in prepared for entry in part.entries)
+        mark_appended(store, layout, windows, state.sequence + len(prepared))
     registry = DeviceRegistry(store, layout, state)
     late = merge_statistics(FleetView(store, "", meta, registry, state), prepared)
     quarantined = 0

@@ -23,7 +23,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
-from pipeline.archive.remembering import remembered_of
+from pipeline.archive.remembering import forgetting, remembered_of
 from pipeline.errors import InvalidInputError, NotFoundError
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "get_sizes",
     "in_threads",
     "put_many",
+    "read_decoded",
     "use_threads",
 ]
 
@@ -87,6 +88,32 @@ def _fetch(
 
     buffers: list[Any] = sync(fetch())
     return [None if buffer is None else buffer.as_numpy_array() for buffer in buffers]
+
+
+def read_decoded(
+    store: Store, keys: Sequence[str], decode: Callable[[int, NDArray[np.uint8]], NDArray[Any]]
+) -> list[NDArray[Any] | None]:
+    """Fetch values by key, and decode them on all cores; None where there is none.
+
+    Parameters
+    ----------
+    store
+        Any Zarr store. If it is one that remembers, arrays are remembered decoded, and read-only.
+    keys
+        Store keys.
+    decode
+        Makes an array of a value, given its position among the keys.
+    """
+
+    def read(wanted: Sequence[int]) -> list[NDArray[Any] | None]:
+        stored = get_many(forgetting(store), [keys[at] for at in wanted])
+        work = list(zip(wanted, stored, strict=True))
+        return in_threads(lambda item: None if item[1] is None else decode(item[0], item[1]), work)
+
+    remembered = remembered_of(store)
+    if remembered is None:
+        return read(range(len(keys)))
+    return remembered.get_many([f"{key}, decoded" for key in keys], read)
 
 
 def get_sizes(store: Store, keys: Sequence[str]) -> list[int]:

@@ -3,6 +3,9 @@
 Blocks that hold such rows are replaced by blocks of the others, window by window; the statistics of
 the devices and periods concerned are computed again. Readers of older snapshots still see the rows:
 they are gone for good once these snapshots are expired and garbage is collected.
+
+Cells of rollups go in the same commits, of every period that is touched: what is left of it is there
+again after the next refresh. Where the rows were dropped before, nothing is left.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared, prepare_stored
 from pipeline.archive.rewriting import Rewrite
+from pipeline.archive.rollup_clearing import clear_rollups
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.errors import ConflictError
 from pipeline.model.batches import Column
@@ -91,7 +95,7 @@ def delete_rows(store: FleetStore, selection: Selection) -> DeleteResult:
         thinned = [*thinned, partly]  # after a re-partitioning, it may have both
     for windows in _by_summary_chunk(view, thinned):
         done = _cleared(store, view.meta, windows, selection, done)
-    return done
+    return _cleared_rollups(store, selection, done)
 
 
 def _within(view: FleetView, window: int, selection: Selection) -> Selection:
@@ -108,7 +112,13 @@ def _deleted(store: FleetStore, selection: Selection, done: DeleteResult) -> Del
             return done
         cells = _cells(view.store, view.meta, view.registry.positions, selection)
         try:
-            result = store.rewrite(view, rewrites, cells, kind="delete")
+            result = store.rewrite(
+                view,
+                rewrites,
+                cells,
+                kind="delete",
+                along=lambda into: clear_rollups(into, view.meta, [selection], marked=True),  # noqa: B023
+            )
         except StalePlanError:
             continue
         return DeleteResult(
@@ -219,6 +229,7 @@ def _cleared(
             writer.preload([cells])
             writer.clear(cells)
             count += len(cells)
+            clear_rollups(into, meta, [part])
         if count:
             writer.save()
         return count
@@ -234,3 +245,30 @@ def _cleared(
     return replace(
         done, windows=done.windows + len(windows), cells=done.cells + cells, snapshot=snapshot
     )
+
+
+def _cleared_rollups(store: FleetStore, selection: Selection, done: DeleteResult) -> DeleteResult:
+    """Clear cells of rollups in windows that the fleet has nothing of any more."""
+    view = store.view()
+    dropped = replace(selection, stop=min(selection.stop, view.meta.retention.raw_from))
+    if not view.meta.layout.tracked or dropped.start >= dropped.stop:
+        return done
+
+    def change(into: Store) -> int:
+        now = FleetView.load(into, "", store.name)
+        length = now.meta.scheme.window_length
+        bounds = (length.start(at) for one in now.windows(dropped) for at in (one, one + 1))
+        edges = [dropped.start, *bounds, dropped.stop]
+        between = [
+            replace(dropped, start=start, stop=stop)
+            for start, stop in zip(edges[::2], edges[1::2], strict=True)
+            if start < stop
+        ]
+        return clear_rollups(into, now.meta, between) if between else 0
+
+    snapshot, cleared = store.repository.commit(
+        change,
+        f"delete {store.name}",
+        lambda chunks: {"fleet": store.name, "kind": "delete", "chunks": chunks},
+    )
+    return replace(done, snapshot=snapshot) if cleared else done

@@ -164,6 +164,7 @@ def create_grid(store: Store, layout: FleetLayout, schema: Schema) -> None:
     """Write the arrays that belong to a fleet's partitioning, empty."""
     channels = tuple(schema)
     tables = [layout.index, layout.slots, *layout.raw_columns(channels)]
+    tables += [layout.changed] if layout.tracked else []
     for table in [*tables, *layout.summary_tables(channels)]:
         create_array(store, table)
 
@@ -171,14 +172,18 @@ def create_grid(store: Store, layout: FleetLayout, schema: Schema) -> None:
 def layout_attribute(layout: FleetLayout) -> dict[str, Any]:
     """Return what a fleet's ``partitioning`` attribute says of its layout."""
     values = layout.scheme.to_json()
-    # Only where there is one: releases that do not know of generations refuse the fleet then.
-    return values if layout.generation == 0 else {**values, "generation": layout.generation}
+    # Only where there is one: releases that do not know of generations refuse the fleet then, and
+    # so do those that would not write down what they change.
+    if layout.generation:
+        values["generation"] = layout.generation
+    return {**values, "tracked": True} if layout.tracked else values
 
 
 def _layout(name: str, attribute: Mapping[str, Any]) -> FleetLayout:
     values = dict(attribute)
     generation = int(values.pop("generation", 0))
-    return FleetLayout(name, Partitioning.from_json(values), generation)
+    tracked = bool(values.pop("tracked", False))
+    return FleetLayout(name, Partitioning.from_json(values), generation, tracked)
 
 
 def load_fleet(store: Store, name: str) -> FleetMeta:

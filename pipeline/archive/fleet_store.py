@@ -211,6 +211,7 @@ class FleetStore:
         kind: str,
         message: str = "",
         metadata: Mapping[str, Any] | None = None,
+        along: Callable[[Store], object] = lambda _: None,
     ) -> RewriteResult:
         """Replace blocks by others in one commit.
 
@@ -226,6 +227,8 @@ class FleetStore:
             For the history; by default made of `kind` and the fleet's name.
         metadata
             JSON values to attach to the commit besides the counts.
+        along
+            Changes something else in the same commit.
 
         Raises
         ------
@@ -234,8 +237,14 @@ class FleetStore:
         ConflictError, StorageError
             If the commit is not possible; nothing is replaced then.
         """
+
+        def change(store: Store) -> RewriteResult:
+            done = commit_rewrites(store, view.meta, view.registry, rewrites, changed)
+            along(store)
+            return done
+
         snapshot, result = self.repository.commit(
-            lambda store: commit_rewrites(store, view.meta, view.registry, rewrites, changed),
+            change,
             message or f"{kind} {self.name}",
             lambda result: {
                 "fleet": self.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable, read_index, thinned_windows, used_windows
-from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, read_block_columns
+from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks
 from pipeline.archive.device_registry import DeviceRegistry, load_registry
 from pipeline.archive.device_rows import decode_devices
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.read_units import ReadUnit, read_units
+from pipeline.archive.rows import Rows, in_order
 from pipeline.archive.summary_tables import read_extent
+from pipeline.archive.value_pruning import blocks_to_read
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
+from pipeline.partitioning.conditions import Conditions
 from pipeline.partitioning.ordering import RowOrder, order_rows
 from pipeline.partitioning.pruning import Selection
 
@@ -32,35 +35,6 @@ _KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     (KEY_COLUMNS[0], np.dtype(np.int32)),
     (KEY_COLUMNS[1], np.dtype(np.int64)),
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Selected rows of a unit, sorted by (device, time), duplicates resolved.
-
-    Parameters
-    ----------
-    unit
-        Where they come from.
-    codes
-        ``int32``, shape (rows,): device codes.
-    time
-        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC.
-    order
-        Where each row is among the rows of the unit's blocks; None if the rows are all of them
-        in order.
-    columns
-        The channels that were read along, as they are stored.
-    """
-
-    unit: ReadUnit
-    codes: NDArray[np.int32]
-    time: NDArray[np.int64]
-    order: RowOrder | None
-    columns: dict[str, Column]
-
-    def __len__(self) -> int:
-        return len(self.time)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +55,8 @@ class FleetView:
         Its counters.
     edges
         The time bounds of windows that have been asked for.
+    memo
+        What else questions have found out about the snapshot, by a name for it.
     """
 
     store: Store
@@ -89,6 +65,7 @@ class FleetView:
     registry: DeviceRegistry
     state: FleetState
     edges: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(
@@ -105,8 +82,18 @@ class FleetView:
         return read_index(self.store, self.meta.layout, selection, self.state.devices)
 
     def units(self, selection: Selection) -> Iterator[ReadUnit]:
-        """Yield the units to read for a selection, in (window, device) order."""
-        return read_units(self.blocks(selection), self.meta.scheme)
+        """Yield the units to read for a selection, in (window, device) order.
+
+        With conditions on values, headers of blocks are read to leave out those without a match.
+        """
+        blocks = self.blocks(selection)
+        if selection.conditions:
+            blocks = blocks.take(self.matching_blocks(blocks, selection.conditions))
+        return read_units(blocks, self.meta.scheme)
+
+    def matching_blocks(self, blocks: BlockTable, conditions: Conditions) -> NDArray[np.bool_]:
+        """Return which blocks have to be read for rows that match; bool, shape (blocks,)."""
+        return blocks_to_read(self.store, self.meta, blocks, conditions)
 
     def windows(self, selection: Selection) -> list[int]:
         """Return the numbers of the selected windows that hold rows or statistics, ascending."""
@@ -156,35 +143,61 @@ class FleetView:
         channels
             Channels to read along.
         """
+        if selection.conditions:
+            return self._matching(unit, selection, channels)
         fetched = self._fetch(unit, channels)
         if selection.codes is None:
             return self._selected(unit, selection, channels, fetched.decode_all())
         found = decode_devices(fetched, selection.codes)
-        return self._selected(unit, selection, channels, found.columns, found.positions)
+        times = replace(selection, codes=None)
+        return self._selected(unit, times, channels, found.columns, found.positions)
 
     def block_rows(
         self, unit: ReadUnit, selection: Selection, channels: Sequence[str] = ()
     ) -> Iterator[Rows]:
         """Read a unit's selected rows block by block; the unit has to be `ReadUnit.is_ordered`.
 
+        With conditions on values, which leave few rows of each block, all come at once.
+
         Parameters
         ----------
         unit, selection, channels
             As for `rows`.
         """
+        if selection.conditions:
+            yield self._matching(unit, selection, channels)
+            return
         fetched = self._fetch(unit, channels)
+        times = replace(selection, codes=None)
         for at, part in enumerate(unit.split(1)):
             if selection.codes is None:
                 yield self._selected(part, selection, channels, fetched.decode(at))
             else:
                 one = decode_devices(fetched.one(at), selection.codes)
-                yield self._selected(part, selection, channels, one.columns, one.positions)
+                yield self._selected(part, times, channels, one.columns, one.positions)
 
     def channel(self, rows: Rows, name: str) -> Column:
         """Read one channel of rows that were found before."""
-        wanted = [(name, self._dtype(name))]
-        column = read_block_columns(self.store, self.meta.layout, rows.unit.blocks, wanted)[0]
-        return column if rows.order is None else _taken(column, rows.order)
+        return self._channels(rows, [name])[name]
+
+    def _channels(self, rows: Rows, names: Sequence[str]) -> dict[str, Column]:
+        wanted = [(name, self._dtype(name)) for name in names]
+        fetched = fetch_blocks(self.store, self.meta.layout, rows.unit.blocks, wanted)
+        positions = None if rows.order is None else rows.order.indices()
+        found = fetched.decode_all() if positions is None else fetched.decode_rows(positions)
+        return dict(zip(names, found, strict=True))
+
+    def _matching(self, unit: ReadUnit, selection: Selection, channels: Sequence[str]) -> Rows:
+        """Read the rows that match: only of blocks with such rows, channels without a condition."""
+        conditions = selection.conditions
+        rows = self.rows(unit, selection.of_any_value, conditions.channels)
+        rows = rows.where(conditions.matches(rows.columns))
+        others = [name for name in channels if name not in rows.columns]
+        if not len(rows):
+            found = rows.columns | {name: Column(np.zeros(0, self._dtype(name))) for name in others}
+        else:
+            found = rows.columns | (self._channels(rows, others) if others else {})
+        return replace(rows, columns={name: found[name] for name in channels})
 
     def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:
         wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
@@ -198,14 +211,14 @@ class FleetView:
         found: list[Column],
         positions: NDArray[np.int64] | None = None,
     ) -> Rows:
-        """Return selected rows of what was decoded: all rows of the unit, or those at positions."""
+        """Return selected rows of what was decoded: all of the unit, or selected devices', at positions."""
         codes, time = found[0].values, found[1].values
         order = self._order(unit, selection, codes, time)
         columns = dict(zip(channels, found[2:], strict=True))
         if order is None:
             every = None if positions is None else RowOrder.of_positions(positions)
             return Rows(unit, codes, time, every, columns)
-        taken = {name: _taken(column, order) for name, column in columns.items()}
+        taken = {name: in_order(column, order) for name, column in columns.items()}
         return Rows(unit, order.take(codes), order.take(time), order.of(positions), taken)
 
     def _dtype(self, channel: str) -> np.dtype[Any]:
@@ -256,8 +269,3 @@ class FleetView:
             else np.append(True, ~repeated)
         )
         return np.flatnonzero(ends)
-
-
-def _taken(column: Column, order: RowOrder) -> Column:
-    valid = None if column.valid is None else order.take(column.valid)
-    return Column(order.take(column.values), valid, column.categories)

@@ -13,7 +13,10 @@
       raw/device_index, time, <channel>                           (window, device_block, row)
       index/blocks                                                (field, window, device_block, slot)
       index/slots                                                 (window)
+      index/changed            where a fleet has rollups          (field, window)
       summary/<period>/extent, values/<channel>, moments/<channel> (statistic, device, time)
+      rollup/<name>/time, device, rows, <channel>_<statistic>     (device, time)
+      rollup/<name>/state/built                                   (device_run, time_run)
       quarantine/reason, record, source, received                     (row)
       positions                positions of sources, as JSON               (commit)
 
@@ -23,7 +26,8 @@ attribute, which has none as long as the fleet is partitioned as it was created.
 another number belongs to a re-partitioning that is going on, or that was killed.
 
 Arrays are pre-sized: the window axis counts from 1900, and absent chunks cost nothing, so no
-append ever resizes an array. The chunk grid of ``raw`` is the partition grid.
+append ever resizes an array. The chunk grid of ``raw`` is the partition grid. Rollups alone are as
+large as the data: they are made for plain readers, and what refreshes them resizes them.
 """
 
 from __future__ import annotations
@@ -46,12 +50,14 @@ from pipeline.schema.channels import Channel
 
 __all__ = [
     "BLOCK_ROWS",
+    "CHANGE_FIELDS",
     "DEVICE_BLOCK_FIELDS",
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "INDEX_FIELDS",
     "STATE_FIELDS",
     "FleetLayout",
+    "node_name",
 ]
 
 FORMAT_NAME: Final = "iot-archive"
@@ -79,6 +85,10 @@ whenever devices or tags do, the sequence number of the next batch, the rows in 
 devices in the lookup. Versions without a lookup leave that at 0 whenever they write, so that it
 tells whether the lookup is complete."""
 
+CHANGE_FIELDS: Final = ("appended", "rewritten")
+"""What is kept of every window of a fleet that has rollups, 0 for never: one more than the sequence
+number of the newest rows that were put into it, and of the newest change of another kind."""
+
 DEVICE_BLOCK_FIELDS: Final = ("devices", "strays")
 """What is kept of every device block of a fleet that is partitioned by a tag: the codes that are
 handed out, and whether the tag of one of its devices was set to another value later."""
@@ -89,6 +99,8 @@ _DEVICE_BLOCKS: Final = (1 << 16) + 1
 _DEVICE_BLOCKS_CHUNK: Final = 4096
 _INDEX_CHUNK: Final = (len(INDEX_FIELDS), 8, 64, 8)
 _SLOTS_CHUNK: Final = 16_384
+# Every append writes one or two of these: 2,048 windows are encoded in 50 us.
+_CHANGED_CHUNK: Final = 2_048
 _SUMMARY_DEVICES: Final = 256
 _SUMMARY_PERIODS: Final = {
     WindowLength.HOUR: 24,
@@ -116,6 +128,8 @@ class FleetLayout:
         Its partitioning.
     generation
         How often it was partitioned anew; tells where the arrays of the grid are.
+    tracked
+        Whether it is written down when windows change, which rollups need to know.
 
     Raises
     ------
@@ -126,6 +140,7 @@ class FleetLayout:
     name: str
     scheme: Partitioning
     generation: int = 0
+    tracked: bool = False
 
     def __post_init__(self) -> None:
         if not _FLEET_NAME.fullmatch(self.name):
@@ -229,9 +244,28 @@ class FleetLayout:
         path = f"{self.root}/index/slots"
         return Table(path, np.dtype(np.int32), (count,), (_SLOTS_CHUNK,), (self.window_dimension,))
 
+    @property
+    def changed(self) -> Table:
+        """When windows changed, see `CHANGE_FIELDS`; there if the layout is `tracked`."""
+        fields, count = len(CHANGE_FIELDS), self.scheme.window_length.count
+        return Table(
+            f"{self.root}/index/changed",
+            np.dtype(np.int64),
+            (fields, count),
+            (fields, _CHANGED_CHUNK),
+            ("field", self.window_dimension),
+            0,
+            {"fields": list(CHANGE_FIELDS)},
+        )
+
+    @property
+    def rollup_group(self) -> str:
+        """Path of the group that holds the rollups, whatever the grid."""
+        return f"{self.name}/rollup"
+
     def raw_path(self, column: str) -> str:
         """Return the path of a raw column: ``device_index``, ``time`` or a channel."""
-        return f"{self.raw_group}/{_node_name(column)}"
+        return f"{self.raw_group}/{node_name(column)}"
 
     def raw_columns(self, channels: tuple[Channel, ...]) -> list[Table]:
         """Return the raw arrays of a schema's channels, with device index and time."""
@@ -265,7 +299,7 @@ class FleetLayout:
 
     def summary_pair(self, channel: Channel) -> tuple[Table, Table]:
         """Return a channel's two summary tables: exact values, and moments."""
-        name = _node_name(channel.name)
+        name = node_name(channel.name)
         values = ("min", "max", "first", "last")
         return (
             self._summary(f"values/{name}", storage_dtype(channel.dtype), values),
@@ -294,6 +328,7 @@ class FleetLayout:
         )
 
 
-def _node_name(column: str) -> str:
+def node_name(column: str) -> str:
+    """Return what the array of a column is called in its group: a channel's name may hold any text."""
     quoted = quote(column, safe=" ()+,-_")
     return quoted if quoted.strip(".") and not quoted.startswith("__") else f"%{quoted}"

@@ -62,6 +62,7 @@ class ReadUnit:
         blocks = self.blocks
         return (
             selection.codes is None
+            and not selection.conditions
             and selection.covers(int(blocks.time_min.min()), int(blocks.time_max.max()) + 1)
             and bool((blocks.device_min >= self.first_code).all())
             and bool((blocks.device_max < self.last_code).all())

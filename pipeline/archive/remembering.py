@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from sys import getsizeof
 from typing import Any, Final
 
 from numpy.typing import NDArray
@@ -97,7 +98,10 @@ class Remembered:
 
 
 def _size(array: Array) -> int:
-    return _OVERHEAD + (0 if array is None else array.nbytes)
+    if array is None:
+        return _OVERHEAD
+    held = sum(map(getsizeof, array.flat)) if array.dtype.hasobject else 0
+    return _OVERHEAD + array.nbytes + held
 
 
 class RememberingStore(WrapperStore[Store]):

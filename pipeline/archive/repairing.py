@@ -17,6 +17,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
+from pipeline.archive.block_index import used_windows
+from pipeline.archive.changes import mark_rewritten
 from pipeline.archive.chunk_io import chunk_key, delete_many, get_many, put_many
 from pipeline.archive.damaged import DamagedChunk, save_damaged
 from pipeline.archive.device_registry import load_registry
@@ -26,6 +28,7 @@ from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.layout import INDEX_FIELDS
 from pipeline.archive.rewriting import recomputed
+from pipeline.archive.rollup_verifying import damaged_rollups, forget_built, mend_rollups
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.archive.tables import Table
@@ -34,6 +37,7 @@ from pipeline.archive.verifying import verify_windows
 from pipeline.archive.verifying_devices import mend_lookup, wrong_devices
 from pipeline.archive.verifying_fleet import spans_to_verify
 from pipeline.errors import ArchiveError, ConflictError
+from pipeline.partitioning.pruning import Selection
 
 __all__ = ["RepairResult", "repair_fleet"]
 
@@ -48,7 +52,8 @@ class RepairResult:
     Parameters
     ----------
     tables
-        Unreadable chunks of the index, the statistics and the counters that were removed.
+        Unreadable chunks of the index, the statistics, the counters and the rollups that were
+        removed.
     blocks
         Blocks whose index entry was made anew.
     reduced
@@ -101,6 +106,7 @@ def repair_fleet(repository: Repository, fleet: str, *, dry_run: bool = False) -
     run.index()
     run.devices()
     run.statistics()
+    run.rollups()
     return run.result
 
 
@@ -117,6 +123,7 @@ class _Repair:
         layout = meta.layout
         tables = [layout.state, layout.slots, layout.index]
         tables += layout.summary_tables(tuple(meta.schema))
+        tables += [layout.changed] if layout.tracked else []
         found = [one for table in tables for one in _unreadable(store, table)]
         self._unreadable = {one.key for one in found}
         self.result = replace(self.result, tables=len(found))
@@ -226,6 +233,19 @@ class _Repair:
                     lambda into: _summarise_window(into, self.fleet, window),  # noqa: B023
                     "statistics",
                 )
+
+    def rollups(self) -> None:
+        """Remove unreadable chunks of rollups; what a refresh cannot know any more it builds anew."""
+        snapshot = self.repository.snapshot()
+        meta = load_fleet(snapshot.store, self.fleet)
+        if not meta.layout.tracked:
+            return
+        lost = {path for key in self._unreadable if (path := key.split("/c/")[0])}
+        forgotten = bool(lost & {meta.layout.state.path, meta.layout.changed.path})
+        found = damaged_rollups(snapshot.store, meta)
+        self.result = replace(self.result, tables=self.result.tables + len(found))
+        if found or forgotten:
+            self._commit(lambda into: _mend_rollups(into, self.fleet, forgotten), "rollups")
 
     def _view(self) -> FleetView:
         snapshot = self.repository.snapshot()
@@ -373,6 +393,8 @@ def _write_row(
         if count or stored[window % slots.chunk[0]] > 0:
             stored[window % slots.chunk[0]] = count
     slots.write(store, loaded)
+    if meta.layout.tracked:
+        mark_rewritten(store, meta.layout, [window for window, count in counts.items() if count])
     delete_many(store, [key for one in examined for key in one.removed])
     put_many(store, {key: data for one in examined for key, data in one.written.items()})
     save_damaged(store, fleet, [chunk for one in examined for chunk in one.damaged])
@@ -387,6 +409,14 @@ def _save_counters(store: Store, fleet: str, counted: FleetState) -> None:
         devices=max(counted.devices, now.devices),
         device_revision=now.device_revision + 1,
     ).save(store, meta.layout)
+
+
+def _mend_rollups(store: Store, fleet: str, forgotten: bool) -> None:
+    meta = load_fleet(store, fleet)
+    save_damaged(store, fleet, mend_rollups(store, meta))
+    if forgotten:
+        forget_built(store, meta)
+        mark_rewritten(store, meta.layout, used_windows(store, meta.layout, Selection()))
 
 
 def _summarise_window(store: Store, fleet: str, window: int) -> None:

@@ -25,6 +25,7 @@ from zarr.abc.store import Store
 from pipeline.archive.allowed_partitionings import check_partitioning
 from pipeline.archive.attributes import read_attributes
 from pipeline.archive.block_index import BlockTable
+from pipeline.archive.changes import carry_changes
 from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_meta import FleetMeta, create_grid, layout_attribute, load_fleet
 from pipeline.archive.fleet_state import FleetState
@@ -39,7 +40,6 @@ from pipeline.archive.grid_copies import (
     read_span,
     spans,
 )
-from pipeline.archive.layout import FleetLayout
 from pipeline.archive.leftover_grids import MARK, delete_groups, leftovers
 from pipeline.archive.preparing import Memories, PeriodStatistics, Prepared, prepare_stored
 from pipeline.errors import ArchiveError, ConflictError, InvalidInputError
@@ -169,7 +169,7 @@ class _Run:
         told: Callable[[RepartitionResult], None],
     ) -> None:
         self.store, self.old, self.rows_at_once, self.told = store, meta, rows_at_once, told
-        layout = FleetLayout(meta.name, scheme, meta.layout.generation + 1)
+        layout = replace(meta.layout, scheme=scheme, generation=meta.layout.generation + 1)
         self.layout, self.id = layout, uuid4().hex
         self.result = RepartitionResult()
         self._taken: dict[Span, Taken] = {}
@@ -279,6 +279,8 @@ class _Run:
         self._add(into, pending, self._sequence)
         before = view.blocks(Selection())
         after = target.blocks(Selection())
+        if self.layout.tracked:
+            carry_changes(into, view.meta.layout, self.layout)
         meta = replace(view.meta, layout=self.layout)
         meta.save_categories(into)
         fleet = zarr.open_group(into, path=self.store.name, mode="r+")

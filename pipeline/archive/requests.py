@@ -1,8 +1,8 @@
-"""What users say of devices, times, channels and snapshots, checked and made plain."""
+"""What users say of devices, times, channels and snapshots, checked and made plain; of tags and values see `where`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.archive.device_registry import DeviceRegistry
+from pipeline.archive.fleet_meta import FleetMeta
+from pipeline.archive.where import Where, parse_where, tag_texts
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.model.timestamps import from_microseconds, to_microseconds
 from pipeline.partitioning.pruning import Selection
@@ -28,26 +30,41 @@ __all__ = [
 Devices = str | Iterable[str] | None
 """A device id, several, or None for all."""
 
-Where = Mapping[str, str | Iterable[str]] | None
-"""By tag name, the value that devices have to have, or several of which they have to have one."""
-
 TimeRange = tuple[Any, Any] | slice | None
 """``(start, stop)``, half-open, either of them None for an open end; None for all times."""
 
 
 def selection_of(
-    registry: DeviceRegistry, devices: Devices, time: TimeRange, where: Where = None
+    registry: DeviceRegistry,
+    devices: Devices,
+    time: TimeRange,
+    where: Where = None,
+    meta: FleetMeta | None = None,
 ) -> Selection:
-    """Return what is asked for as device codes and microseconds.
+    """Return what is asked for as device codes, microseconds and conditions on values.
+
+    Parameters
+    ----------
+    registry
+        The fleet's devices.
+    devices, time
+        What users say.
+    where
+        By tag name, what is wanted; with `meta` also by channel name (`pipeline.archive.where`).
+    meta
+        The fleet's definition, where conditions on values are honoured.
 
     Raises
     ------
     NotFoundError
-        If a device or tag is unknown.
+        If a device, or what `where` names, is unknown.
     InvalidInputError
-        If `time` is no pair of times, or ends before it starts, or `where` is no mapping to texts.
+        If `time` is no pair of times, or ends before it starts, or `where` makes no sense.
     """
-    return Selection.of(*_time_range(time), device_codes(registry, devices, where))
+    if meta is None:
+        return Selection.of(*_time_range(time), device_codes(registry, devices, where))
+    tags, conditions = parse_where(registry, meta, where)
+    return Selection.of(*_time_range(time), device_codes(registry, devices, tags), conditions)
 
 
 def device_codes(
@@ -62,7 +79,7 @@ def device_codes(
     InvalidInputError
         If `where` is no mapping to texts.
     """
-    tagged = registry.where(_tag_values(where)) if where else None
+    tagged = registry.where(tag_texts(where)) if where else None
     if devices is None:
         return tagged
     wanted = [devices] if isinstance(devices, str) else list(devices)
@@ -105,22 +122,6 @@ def moment(value: Any) -> str | datetime | None:
         if isinstance(value, str):
             return value
         raise
-
-
-def _tag_values(where: Any) -> dict[str, set[str]]:
-    if not isinstance(where, Mapping):
-        msg = (
-            f"where={where!r}; give a mapping of tag names to values, such as {{'site': 'Bergen'}}"
-        )
-        raise InvalidInputError(msg)
-    values = {
-        name: {given} if isinstance(given, str) else set(given) for name, given in where.items()
-    }
-    for name, texts in values.items():
-        if not all(isinstance(text, str) for text in texts):
-            msg = f"where: tag {name!r} is compared with {where[name]!r}; the values of tags are texts"
-            raise InvalidInputError(msg)
-    return values
 
 
 def _time_range(time: TimeRange) -> tuple[int | None, int | None]:

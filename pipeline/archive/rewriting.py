@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable, read_index
+from pipeline.archive.changes import mark_rewritten
 from pipeline.archive.chunk_io import chunk_key, delete_many, put_many
 from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_meta import FleetMeta, load_fleet
@@ -55,6 +56,11 @@ class Rewrite:
     removed: BlockTable
     prepared: Prepared | None = None
     level: int = 0
+
+    @property
+    def window(self) -> int:
+        """The window's number."""
+        return int(self.removed.window[0])
 
     @property
     def sequence(self) -> int:
@@ -183,6 +189,8 @@ def commit_rewrites(
     state = FleetState.load(store, layout)
     written = [_replace(store, meta, index, rewrite) for rewrite in rewrites]
     index.save(state.devices)
+    if changed is not None and layout.tracked:
+        mark_rewritten(store, layout, (rewrite.window for rewrite in rewrites))
     view = FleetView(store, "", meta, registry, state)
     _summarise(view, rewrites, written, changed)
     return _result(rewrites)

@@ -16,8 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from pipeline.archive.chunk_io import chunk_key, get_many, in_threads, put_many
-from pipeline.archive.remembering import forgetting, remembered_of
+from pipeline.archive.chunk_io import chunk_key, in_threads, put_many, read_decoded
 from pipeline.codecs.block import Memory, decode_block, encode_block
 from pipeline.codecs.zarr_block import BlockCodec
 from pipeline.errors import CorruptBlockError
@@ -125,27 +124,9 @@ def read_chunks(
 
     They are read-only if the store is one that remembers.
     """
+    tables = [table for table, _ in wanted]
     keys = [chunk_key(table.path, at) for table, at in wanted]
-    remembered = remembered_of(store)
-    if remembered is None:
-        return _decoded(store, wanted, keys)
-    plain = forgetting(store)
-    return remembered.get_many(
-        [f"{key}, decoded" for key in keys],
-        lambda missing: _decoded(
-            plain, [wanted[at] for at in missing], [keys[at] for at in missing]
-        ),
-    )
-
-
-def _decoded(
-    store: Store, wanted: Sequence[tuple[Table, Coordinates]], keys: Sequence[str]
-) -> list[NDArray[Any] | None]:
-    stored = get_many(store, keys)
-    work = [(table, key, data) for (table, _), key, data in zip(wanted, keys, stored, strict=True)]
-    return in_threads(
-        lambda item: None if item[2] is None else item[0].decode(item[2], item[1]), work
-    )
+    return read_decoded(store, keys, lambda at, data: tables[at].decode(data, keys[at]))
 
 
 def write_chunks(store: Store, chunks: Sequence[tuple[Table, Coordinates, NDArray[Any]]]) -> None:

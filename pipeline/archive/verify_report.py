@@ -20,7 +20,7 @@ class Problem:
     ----------
     kind
         ``corrupt``, ``missing``, ``index``, ``order``, ``bounds``, ``summary``, ``counter``,
-        ``devices``, ``orphan``, ``quarantine`` or ``history``.
+        ``devices``, ``orphan``, ``quarantine``, ``rollup`` or ``history``.
     place
         Where: a chunk's key, or the name of a table.
     message

@@ -16,6 +16,7 @@ from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.quarantine import read_quarantine
+from pipeline.archive.rollup_verifying import verify_rollups
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.transactions import Repository
 from pipeline.archive.verify_report import FleetFindings, Problem
@@ -108,9 +109,10 @@ def spans_to_verify(view: FleetView) -> list[list[int]]:
 
 
 def verify_whole(view: FleetView) -> FleetFindings:
-    """Verify what does not belong to one window: orphan chunks, devices, counters, quarantine."""
+    """Verify what does not belong to one window: orphan chunks, devices, counters, quarantine, rollups."""
     problems = [*wrong_devices(view.registry), *_unregistered(view), *_bad_quarantine(view)]
     try:
+        problems += verify_rollups(view)
         problems += [*_orphans(view, view.blocks(Selection())), *_unreached(view)]
     except ArchiveError as error:
         problems.append(Problem("corrupt", view.meta.layout.index.path, str(error)))

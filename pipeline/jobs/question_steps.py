@@ -45,6 +45,7 @@ def ask_aggregate(archive: Archive, step: AggregateStep) -> QuestionReport:
             timezone=step.timezone,
             gap=step.gap,
             fill=step.fill or "null",
+            approximate=step.how_exact,
         ),
         "aggregate",
         step,
@@ -133,19 +134,22 @@ def _aggregate_title(step: AggregateStep) -> str:
     every += f" over {step.window}" if step.window else ""
     by = [step.by] if isinstance(step.by, str) else step.by
     grouped = "" if by is None else f" by {', '.join(by)}" if by else " together"
-    return f"{'; '.join(asked)}{every}, {_devices(step)}{grouped}"
+    about = "" if step.approximate is False else "about "
+    return f"{about}{'; '.join(asked)}{every}, {_devices(step)}{grouped}"
 
 
 def _devices(step: AggregateStep | LatestStep | DownsampleStep) -> str:
     devices = (step.devices,) if isinstance(step.devices, str) else step.devices
-    asked = [
-        f"{name} {texts if isinstance(texts, str) else ' or '.join(texts)}"
-        for name, texts in (step.where or {}).items()
-    ]
+    asked = [f"{name} {_wanted(given)}" for name, given in (step.where or {}).items()]
     with_tags = f" with {' and '.join(asked)}" if asked else ""
     if devices is None:
         return f"all devices{with_tags}"
     return f"{devices[0] if len(devices) == 1 else f'{len(devices)} devices'}{with_tags}"
+
+
+def _wanted(given: Any) -> str:
+    several = given if isinstance(given, tuple) else (given,)
+    return " or ".join("no value" if one is None else str(one) for one in several)
 
 
 def excerpt(answer: xr.Dataset, shown: int = _SHOWN) -> tuple[dict[str, Any], ...]:

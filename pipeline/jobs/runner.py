@@ -23,6 +23,8 @@ from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.question_steps import ask_aggregate, ask_downsample, ask_latest
 from pipeline.jobs.reports import CompactionReport, ImportReport, QuestionReport, write_report
+from pipeline.jobs.rollup_options import RollupStep
+from pipeline.jobs.rollup_step import roll_up
 from pipeline.jobs.step_options import (
     AggregateStep,
     CompactStep,
@@ -152,6 +154,10 @@ def _compact(run: _Run, opened: JobArchive, step: CompactStep) -> None:
     run.steps.append(report.to_json())
 
 
+def _rollup(run: _Run, opened: JobArchive, step: RollupStep) -> None:
+    run.add_upkeep(roll_up(opened, run.cluster(), step, run.progress))
+
+
 def _aggregate(run: _Run, opened: JobArchive, step: AggregateStep) -> None:
     run.add(ask_aggregate(opened.archive, step))
 
@@ -211,6 +217,7 @@ def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
 STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     ImportStep: _import,
     CompactStep: _compact,
+    RollupStep: _rollup,
     AggregateStep: _aggregate,
     LatestStep: _latest,
     DownsampleStep: _downsample,

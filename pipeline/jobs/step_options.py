@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from pipeline.analytics.approximate.budget import Approximate, Budget
 from pipeline.archive.fleet_meta import Duplicates
 from pipeline.jobs.options import Choice, Options
+from pipeline.jobs.rollup_options import RollupStep
 from pipeline.jobs.source_options import SourceChoice
 from pipeline.jobs.upkeep_options import (
     DeleteStep,
@@ -28,6 +30,7 @@ from pipeline.schema.channels import Channel, Schema
 
 __all__ = [
     "AggregateStep",
+    "BudgetOptions",
     "CompactStep",
     "DownsampleStep",
     "ImportStep",
@@ -152,6 +155,9 @@ def _known_ending(path: str | None) -> str | None:
     return path
 
 
+type _Wanted = str | bool | int | float | None
+
+
 class _Question(Options):
     """What all questions to a fleet have.
 
@@ -164,8 +170,8 @@ class _Question(Options):
     devices
         Device ids; all by default.
     where
-        By tag name, the value that devices have to have, or several of which they have to have
-        one.
+        By tag or channel name, what is wanted, or several of which one is: texts of tags, and of
+        channels what `pipeline.archive.where.Where` says, such as ``"> 90"``.
     repeat
         How often to ask; the report gives the first and the median latency.
     output
@@ -176,9 +182,33 @@ class _Question(Options):
     fleet: str
     title: str | None = None
     devices: str | tuple[str, ...] | None = None
-    where: dict[str, str | tuple[str, ...]] | None = None
+    where: dict[str, _Wanted | tuple[_Wanted, ...]] | None = None
     repeat: PositiveInt = 1
     output: Annotated[str | None, AfterValidator(_known_ending)] = None
+
+
+class BudgetOptions(Options):
+    """What an approximate answer may cost; see `pipeline.Budget`.
+
+    Parameters
+    ----------
+    relative_error, error
+        Largest distance of a value from either of its bounds: by the value, or in its units.
+    seconds
+        About how long it may take.
+    confidence
+        How often bounds from a sample hold.
+    """
+
+    relative_error: NonNegativeFloat | None = None
+    error: NonNegativeFloat | None = None
+    seconds: NonNegativeFloat | None = None
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that the file declares."""
+        return Budget(self.relative_error, self.error, self.seconds, self.confidence)
 
 
 class AggregateStep(_Question):
@@ -193,6 +223,13 @@ class AggregateStep(_Question):
     timezone: str | None = None
     gap: str | None = None
     fill: Literal["null", "none", "previous", "linear"] | None = None
+    approximate: bool | BudgetOptions = False
+
+    @property
+    def how_exact(self) -> Approximate:
+        """What `approximate` means to a fleet."""
+        given = self.approximate
+        return given.budget if isinstance(given, BudgetOptions) else given
 
 
 class LatestStep(_Question):
@@ -230,6 +267,7 @@ class StepChoice(Choice):
 
     import_: ImportStep | None = Field(default=None, alias="import")
     compact: CompactStep | None = None
+    rollup: RollupStep | None = None
     aggregate: AggregateStep | None = None
     latest: LatestStep | None = None
     downsample: DownsampleStep | None = None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InvalidInputError
+from pipeline.partitioning.conditions import NO_CONDITIONS, Conditions
 from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_blocks
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
@@ -41,14 +42,24 @@ class Selection:
         Half-open time range in microseconds since 1970-01-01 UTC, clipped to the grid.
     codes
         Sorted, distinct ``int64`` device codes; None for all devices.
+    conditions
+        What the values of the rows have to be. All else here goes by time and device alone:
+        `pipeline.archive.fleet_view.FleetView` leaves out rows and blocks that do not match.
     """
 
     start: int = GRID_START
     stop: int = GRID_STOP
     codes: NDArray[np.int64] | None = None
+    conditions: Conditions = NO_CONDITIONS
 
     @classmethod
-    def of(cls, start: int | None = None, stop: int | None = None, codes: Any = None) -> Selection:
+    def of(
+        cls,
+        start: int | None = None,
+        stop: int | None = None,
+        codes: Any = None,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Selection:
         """Return a selection with its times clipped to the grid and its codes sorted.
 
         Raises
@@ -63,8 +74,16 @@ class Selection:
             raise InvalidInputError(msg)
         distinct = None if codes is None else np.unique(np.asarray(codes, np.int64))
         return cls(
-            min(max(begin, GRID_START), GRID_STOP), min(max(end, GRID_START), GRID_STOP), distinct
+            min(max(begin, GRID_START), GRID_STOP),
+            min(max(end, GRID_START), GRID_STOP),
+            distinct,
+            conditions,
         )
+
+    @property
+    def of_any_value(self) -> Selection:
+        """The same times and devices without conditions on values."""
+        return replace(self, conditions=NO_CONDITIONS)
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +108,7 @@ class Selection:
         return self.start <= start and stop <= self.stop
 
     def mask(self, codes: NDArray[Any], time: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which rows match; bool, shape (rows,)."""
+        """Return which rows have a selected device and time; bool, shape (rows,)."""
         found: NDArray[np.bool_] = (time >= self.start) & (time < self.stop)
         if self.codes is not None:
             found &= np.isin(codes, self.codes)

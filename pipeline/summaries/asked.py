@@ -31,11 +31,15 @@ _COUNTABLE: Final = (_NUMBER, _BOOL)
 
 @dataclass(frozen=True, slots=True)
 class _Traits:
-    """Where a statistic comes from, what channels have it, and whether devices merge in it."""
+    """Where a statistic comes from, what channels have it, and what it depends on.
+
+    Devices merge in it, or do not; it follows a device from each reading to the next, or not.
+    """
 
     stored: bool
     kinds: tuple[str, ...]
     merges: bool = True
+    follows: bool = False
 
 
 _TRAITS: Final[Mapping[str, _Traits]] = {
@@ -55,11 +59,11 @@ _TRAITS: Final[Mapping[str, _Traits]] = {
     "percentile": _Traits(False, (_NUMBER,)),
     "distinct": _Traits(False, _ALL),
     "histogram": _Traits(False, (_NUMBER,)),
-    "increase": _Traits(False, (_NUMBER,)),
-    "rate": _Traits(False, (_NUMBER,), merges=False),
-    "time_weighted_mean": _Traits(False, (_NUMBER,)),
-    "time_weighted_mean_previous": _Traits(False, _COUNTABLE),
-    "time_in_state": _Traits(False, (_BOOL, _CATEGORY)),
+    "increase": _Traits(False, (_NUMBER,), follows=True),
+    "rate": _Traits(False, (_NUMBER,), merges=False, follows=True),
+    "time_weighted_mean": _Traits(False, (_NUMBER,), follows=True),
+    "time_weighted_mean_previous": _Traits(False, _COUNTABLE, follows=True),
+    "time_in_state": _Traits(False, (_BOOL, _CATEGORY), follows=True),
 }
 
 STATISTIC_NAMES: Final = (
@@ -131,6 +135,11 @@ class Statistic:
     def merges_devices(self) -> bool:
         """Whether several devices have it together."""
         return _TRAITS[self.kind].merges
+
+    @property
+    def follows(self) -> bool:
+        """Whether it depends on the way from one reading of a device to the next."""
+        return _TRAITS[self.kind].follows
 
     def suits(self, dtype: str) -> bool:
         """Tell whether channels of a dtype (`pipeline.model.dtypes.CHANNEL_DTYPES`) have it."""

@@ -168,6 +168,43 @@ class QuantileSketch:
         high = self._at(math.ceil(rank))[1]
         return max(low, self.min), min(high, self.max)
 
+    def buckets(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Return the buckets that hold readings, from the lowest to the highest.
+
+        Returns
+        -------
+        tuple of ndarray
+            Least and greatest number of each (``float64``), which all of its readings lie between,
+            and how many there are (``int64``).
+        """
+        low, high, count = (np.concatenate(arrays) for arrays in zip(*self._signs(), strict=True))
+        kept = count > 0
+        ends = (np.clip(end[kept], self.min, self.max) for end in (low, high))
+        return *ends, count[kept]
+
+    def _signs(self) -> list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """Return bounds and counts of the buckets below, at and above zero."""
+        below, above = self._ranges(self.negative), self._ranges(self.positive)
+        negative = -below[1][::-1], -below[0][::-1], self.negative.counts[::-1]
+        infinity = np.array([math.inf])
+        return [
+            (-infinity, -infinity, np.array([self.low_infinities])),
+            negative,
+            (np.array([-_SMALLEST]), np.array([_SMALLEST]), np.array([self.zeros])),
+            (*above, self.positive.counts),
+            (infinity, infinity, np.array([self.high_infinities])),
+        ]
+
+    def _ranges(self, store: GeometricCounts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return between which distances from zero the readings of each bucket lie."""
+        with np.errstate(over="ignore"):
+            keys = store.first + np.arange(-1, len(store.counts))
+            edges = np.exp(keys * math.log(self._ratio))
+        low, high = edges[:-1] * (1 - _SLACK * self.alpha), edges[1:] * (1 + _SLACK * self.alpha)
+        if store.collapsed:
+            low[0] = 0.0
+        return low, high
+
     def _rank(self, q: float) -> float:
         if not 0 <= q <= 1:
             msg = f"quantile {q!r} is not between 0 and 1"

@@ -126,12 +126,20 @@ class Statistics:
         """Return the arrays in the order of the fields."""
         return (self.count, self.min, self.max, self.first, self.last, self.total, self.m2)
 
+    def ravel(self) -> Statistics:
+        """Return the states in one dimension."""
+        return Statistics(*(array.reshape(-1) for array in self.arrays()))
+
     def replaced(self, key: Any, states: Statistics) -> Statistics:
         """Return a copy with the states at `key` replaced by `states`."""
-        copies = [array.copy() for array in self.arrays()]
-        for copy, array in zip(copies, states.arrays(), strict=True):
-            copy[key] = array
-        return Statistics(*copies)
+        copy = Statistics(*(array.copy() for array in self.arrays()))
+        copy.put(key, states)
+        return copy
+
+    def put(self, key: Any, states: Statistics) -> None:
+        """Set the states at `key`."""
+        for array, values in zip(self.arrays(), states.arrays(), strict=True):
+            array[key] = values
 
     def combine(self, later: Statistics) -> Statistics:
         """Merge with the states of the same groups at a later time."""

@@ -27,7 +27,7 @@ from xarray.core import indexing
 
 from pipeline.analytics.answer import dataset_attributes
 from pipeline.archive.fleet_view import FleetView
-from pipeline.errors import NotFoundError
+from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.partitioning.pruning import Selection
 from pipeline.xarray_engine.labels import Labels
 from pipeline.xarray_engine.lazy_columns import LazyColumn, RowSource
@@ -107,7 +107,17 @@ def row_dataset(
     *,
     one_device: bool,
 ) -> xr.Dataset:
-    """Return what `open_rows` does, without keeping what is read."""
+    """Return what `open_rows` does, without keeping what is read.
+
+    Raises
+    ------
+    InvalidInputError
+        If the selection has conditions on values: where rows are is found out from the index and
+        their keys.
+    """
+    if selection.conditions:
+        msg = "a lazy dataset cannot select rows by their values; read() them"
+        raise InvalidInputError(msg)
     schema = view.meta.schema
     wanted = (channels,) if isinstance(channels, str) else channels
     names = list(schema.names if wanted is None else dict.fromkeys(wanted))

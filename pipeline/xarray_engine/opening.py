@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import xarray as xr
 
 from pipeline.archive.fleet_meta import check_format, fleet_names
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
-from pipeline.archive.requests import Where, moment, selection_of
+from pipeline.archive.requests import moment, selection_of
 from pipeline.archive.transactions import Repository, Snapshot
+from pipeline.archive.where import Where, tags_only
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.xarray_engine.datasets import row_dataset
 
-__all__ = ["open_archive"]
+__all__ = ["NO_LAZY_VALUES", "open_archive"]
+
+NO_LAZY_VALUES: Final = "read() finds rows with given values, and where() of the dataset masks them"
+"""What users should do instead of opening rows by their values."""
 
 
 def open_archive(
@@ -36,7 +40,8 @@ def open_archive(
     check_format(snapshot.store)
     name = fleet if fleet is not None else _only_fleet(snapshot, repository.location)
     view = FleetView.load(snapshot.store, snapshot.id, name)
-    selection = selection_of(view.registry, devices, time, where)
+    tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
+    selection = selection_of(view.registry, devices, time, tags)
     return row_dataset(view, selection, channels, one_device=isinstance(devices, str))
 
 

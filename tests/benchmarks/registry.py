@@ -13,6 +13,7 @@ from tests.benchmarks import (
     partition_bench,
     payloads_bench,
     quickstart_bench,
+    rollup_bench,
     scale_bench,
 )
 from tests.benchmarks.outcome import Benchmark
@@ -54,6 +55,11 @@ _ALL: Final = (
         "quickstart",
         "the job configs/quickstart.yaml in fresh processes: import and three questions",
         quickstart_bench.run,
+    ),
+    Benchmark(
+        "rollup",
+        "hours and days of a hundred million points, then once more after late rows",
+        rollup_bench.run,
     ),
     Benchmark(
         "scale",

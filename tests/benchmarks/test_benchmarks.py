@@ -77,6 +77,7 @@ KEYS = {
         for name in ("json", "msgpack", "cbor", "csv", "line_protocol", "avro", "protobuf")
         for each in (1, 100)
     },
+    "rollup": {"rollup_points_per_s", "seconds", "rerun_share", "stored_mb", "peak_rss_mb"},
     "scale": {
         "points",
         "points_per_s",

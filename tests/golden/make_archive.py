@@ -1,7 +1,7 @@
 """Write the golden archives of the current format: folders that every later release must open.
 
 Run ``python -m tests.golden.make_archive`` from the root of the project after a change of the
-archive's format version, or after a way to partition was added. A folder that is there already is neither changed nor replaced.
+archive's format version, or after a way to partition or something that a fleet may have was added. A folder that is there already is neither changed nor replaced.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ _START = np.datetime64("2024-01-01T00:00:00", "us")
 
 @dataclass(frozen=True)
 class Kind:
-    """How the fleet of a folder is partitioned: by a tag, and whether it was partitioned anew."""
+    """How the fleet of a folder is partitioned: by a tag, or anew; and whether it has rollups."""
 
     by: str | None = None
     anew: bool = False
+    rollups: bool = False
 
 
 KINDS = {
     f"format-{FORMAT_VERSION}": Kind(),
     f"format-{FORMAT_VERSION}-by-tag": Kind(by="site"),
     f"format-{FORMAT_VERSION}-repartitioned": Kind(anew=True),
+    f"format-{FORMAT_VERSION}-rollups": Kind(rollups=True),
 }
 """The folders, and what their fleets are like."""
 
@@ -48,10 +50,16 @@ def fill(archive: pipeline.Archive, kind: Kind) -> None:
     fleet.append(_batch(2, 1, -90), source="late.csv")
     rejected = {"device": [None], "time": [_START.astype(object)], "int8": [1]}
     fleet.append(rejected, source="bad.csv")
+    if kind.rollups:
+        fleet.rollups.create("1h").refresh()
+        asked = {"float64": ["p95", "sum", "range"], "int8": ["sum", "distinct"]}
+        fleet.rollups.create("quarters", asked, every="15 min").refresh()
     if kind.anew:
         fleet.repartition(pipeline.Partitioning("1 hour", 1, landing_rows=20))
         fleet.repartition(pipeline.Partitioning("1 month", 3, "1 day", landing_rows=20))
         fleet.append(_batch(5, 5, 90))
+    if kind.rollups:
+        fleet.rollups["1h"].refresh()
 
 
 def _batch(rows: int, devices: int, start: int) -> pa.Table:

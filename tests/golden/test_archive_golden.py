@@ -13,6 +13,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
 from tests.golden.make_archive import FOLDER, KINDS, fill
+from tests.rollup_checks import assert_right
 from tests.support import memory_archive, minutes
 
 FORMATS = sorted(path.name for path in FOLDER.iterdir())
@@ -68,3 +69,20 @@ def test_old_archives_can_be_added_to(golden: pipeline.Archive) -> None:
     assert registry.has_lookup
     assert list(registry.ids_of(registry.codes(fleet.devices))) == fleet.devices
     assert golden.at(next(iter(list(golden.history())[1:])).snapshot).fleets == ["golden"]
+
+
+def test_old_rollups_are_read_and_refreshed(
+    golden: pipeline.Archive, today: pipeline.Archive
+) -> None:
+    old, new = golden.fleet("golden"), today.fleet("golden")
+    assert list(old.rollups) == list(new.rollups)
+    for name in old.rollups:
+        one, two = old.rollups[name], new.rollups[name]
+        assert one.state.statistics == two.state.statistics
+        assert (one.state.fresh, one.state.stale) == (two.state.fresh, two.state.stale)
+        xr.testing.assert_equal(one.to_xarray(), two.to_xarray())
+        assert one.to_xarray()["rows"].sum() > 150
+    old.append({"device": ["d0", "new"], "time": minutes(500, 500), "int8": [1, 2]})
+    for name in old.rollups:
+        assert old.rollups[name].refresh().cells
+        assert_right(old, name)

@@ -70,6 +70,24 @@ class TestAggregate:
         assert latest["sizes"] == {"device": 1}
         assert latest["title"].endswith(f"device-00003 with model {model} or x")
 
+    def test_values_select_rows(self, folder: Path) -> None:
+        rows = run(folder, "report").rows()
+        values = rows["temperature"].to_numpy()
+        low = float(np.median(values))
+        asked = {"statistics": {"temperature": "count"}, "by": []}
+        report = ask(folder, "aggregate", where={"temperature": f"> {low!r}"}, **asked)
+        assert report["excerpt"][0]["temperature_count"] == np.count_nonzero(values > low)
+        assert report["title"].endswith(f"all devices with temperature > {low!r} together")
+        states = rows["state"].to_pylist()
+        where = {"state": [states[0], None], "temperature": low}
+        report = ask(folder, "aggregate", where=where, **asked)
+        expected = sum(
+            state in (states[0], None) and value == low
+            for state, value in zip(states, values, strict=True)
+        )
+        assert report["excerpt"][0]["temperature_count"] == expected
+        assert f"state {states[0]} or no value and temperature {low}" in report["title"]
+
     def test_a_time_range_and_groups(self, folder: Path) -> None:
         report = ask(
             folder,
@@ -221,3 +239,16 @@ class TestExcerpt:
 
     def test_bounded(self) -> None:
         assert len(excerpt(xr.Dataset({"x": (("a", "b"), np.zeros((9, 9)))}), 2)) == 2
+
+
+def test_an_aggregate_may_be_approximate(folder: Path) -> None:
+    asked: dict[str, Any] = {"statistics": {"temperature": "p95"}, "devices": ["device-00001"]}
+    exact = ask(folder, "aggregate", **asked)["excerpt"][0]["temperature_p95"]
+    for approximate in (True, {"relative_error": 0.5}, {"seconds": 0, "confidence": 0.9}):
+        report = ask(folder, "aggregate", **asked, approximate=approximate)
+        cell = report["excerpt"][0]
+        assert cell["temperature_p95_low"] <= exact <= cell["temperature_p95_high"]
+        assert report["title"].startswith("about p95 of temperature")
+        assert report["units"]["temperature_p95_low"] == "degC"
+    with pytest.raises(JobError, match="relative_eror"):
+        ask(folder, "aggregate", **asked, approximate={"relative_eror": 0.5})

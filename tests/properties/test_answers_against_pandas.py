@@ -204,6 +204,18 @@ def test_answers_equal_those_of_the_rows(
     together: bool,
 ) -> None:
     fleet, frame = filled(policy, partitioning, content)
+    check_answers(fleet, frame, options, span, together)
+
+
+def check_answers(
+    fleet: pipeline.Fleet,
+    frame: pd.DataFrame,
+    options: dict[str, Any],
+    span: tuple[int, int] | None,
+    together: bool,
+    where: dict[str, Any] | None = None,
+) -> None:
+    """Check all statistics of the rows that `where` selects, which are those of `frame`."""
     frame, time = selected(frame, span)
     names = NUMBER if together else [*NUMBER, *ALONE]
     histogram = pipeline.histogram(EDGES)
@@ -216,6 +228,7 @@ def test_answers_equal_those_of_the_rows(
         },
         time=time,
         by=[] if together else None,
+        where=where,
         **options,
     )
     windows = edges_of(answer, options)
@@ -265,6 +278,17 @@ def test_sessions_equal_those_of_pandas(
     span: tuple[int, int] | None,
 ) -> None:
     fleet, frame = filled(policy, partitioning, content)
+    check_sessions(fleet, frame, half_hours, span)
+
+
+def check_sessions(
+    fleet: pipeline.Fleet,
+    frame: pd.DataFrame,
+    half_hours: int,
+    span: tuple[int, int] | None,
+    where: dict[str, Any] | None = None,
+) -> None:
+    """Check the sessions of the rows that `where` selects, which are those of `frame`."""
     frame, time = selected(frame, span)
     gap = half_hours * HOUR // 2
     names = [*NUMBER, *ALONE]
@@ -272,6 +296,7 @@ def test_sessions_equal_those_of_pandas(
         {"value": names, "count": names, "state": STATE},
         time=time,
         gap=np.timedelta64(gap, "us"),
+        where=where,
     )
     tables = cells(answer, 1, answer.sizes["session"])
     bounds = np.stack(

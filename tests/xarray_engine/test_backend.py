@@ -15,11 +15,23 @@ import zarr
 from xarray.backends.plugins import list_engines
 
 import pipeline
+from pipeline.archive.requests import selection_of
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.xarray_engine.backend import IotArchiveBackend
+from pipeline.xarray_engine.datasets import row_dataset
 from tests.xarray_engine.fleets import rows_read, rows_shown
 
 LEVEL = pipeline.Schema([pipeline.Channel("level", "float64")])
+
+
+def test_rows_are_not_selected_lazily_by_values() -> None:
+    fleet = pipeline.Archive.create("memory://by-values").create_fleet("rooms", LEVEL)
+    with pytest.raises(InvalidInputError, match=r"'level' is a channel.*read\(\) finds rows"):
+        xr.open_dataset("memory://by-values", engine="iot_archive", where={"level": "> 1"})
+    view = fleet._view()
+    selection = selection_of(view.registry, None, None, {"level": "> 1"}, view.meta)
+    with pytest.raises(InvalidInputError, match="cannot select rows by their values"):
+        row_dataset(view, selection, one_device=False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""Reading partial answers of stored statistics: from levels, from block headers, from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.analytics.levels import level_of
+from pipeline.analytics.pieces import Piece, piece_of_rows
+from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries, Step
+from pipeline.analytics.query import Query
+from pipeline.archive.block_index import BlockTable
+from pipeline.archive.block_reader import read_block_headers
+from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.codecs.frame import BlockHeader
+from pipeline.summaries.statistics import Statistics
+
+__all__ = ["read_pieces"]
+
+
+def read_pieces(query: Query, steps: Iterable[Step]) -> Iterator[Piece]:
+    """Yield partial answers of a question's stored statistics.
+
+    Parameters
+    ----------
+    query
+        The question.
+    steps
+        Some of its steps.
+    """
+    channels = tuple(query.stored)
+    for step in steps:
+        match step:
+            case FromSummaries():
+                yield _from_level(query, step)
+            case FromHeaders(blocks):
+                yield _from_headers(query, blocks, channels)
+            case FromRows():
+                for rows in _parts(query.view, step, channels):
+                    if len(rows):
+                        bins = query.bins.numbers(rows.time)
+                        yield piece_of_rows(rows, query.groups.of_codes, bins, channels)
+
+
+def _parts(view: FleetView, step: FromRows, channels: Sequence[str]) -> Iterable[Rows]:
+    """Return the rows of a unit, block by block if they are in order."""
+    # Joining blocks takes as long as decoding them.
+    if step.unit.is_ordered:
+        return view.block_rows(step.unit, step.selection, channels)
+    return [view.rows(step.unit, step.selection, channels)]
+
+
+def _from_level(query: Query, step: FromSummaries) -> Piece:
+    level, periods, cells = level_of(query.view, step.rollup), step.periods, step.cells
+    chosen = slice(None) if cells is None else np.flatnonzero(cells.any(axis=1))
+    codes, group = query.groups.codes[chosen], query.groups.of_device[chosen]
+    rows = level.rows(codes, periods)
+    wanted = rows > 0 if cells is None else cells[chosen]
+    starts = level.starts(np.arange(periods.start, periods.stop))
+    starts = np.maximum(starts, query.bounds[0])
+    # Most devices report in every period: then nothing has to be picked.
+    found = slice(None) if wanted.all() else np.flatnonzero(wanted)
+    device = np.repeat(group, len(periods))[found]
+    period = np.tile(np.arange(len(periods)), len(codes))[found]
+    states = {
+        name: level.states(codes, periods, name, parts).ravel()[found]
+        for name, parts in query.parts.items()
+    }
+    bins = query.bins.numbers(starts)[period]
+    return Piece(device, bins, starts[period], rows.reshape(-1)[found], states)
+
+
+def _from_headers(query: Query, blocks: BlockTable, channels: Sequence[str]) -> Piece:
+    layout = query.view.meta.layout
+    states = {
+        name: _header_states(
+            read_block_headers(query.view.store, layout, blocks, name), query.dtype(name)
+        )
+        for name in channels
+    }
+    bins = query.bins.numbers(blocks.time_min)
+    return Piece(_groups_of(query, blocks), bins, blocks.time_min, blocks.rows, states)
+
+
+def _groups_of(query: Query, blocks: BlockTable) -> NDArray[np.int64]:
+    if query.groups.dimension is None:
+        return np.zeros(len(blocks), np.int64)
+    return query.groups.of_codes(blocks.device_min)
+
+
+def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) -> Statistics:
+    states = Statistics.empty(len(headers), dtype)
+    for at, header in enumerate(headers):
+        if header is not None and header.statistics.count:
+            found = header.statistics
+            values = (
+                found.count,
+                found.min,
+                found.max,
+                found.first,
+                found.last,
+                found.sum,
+                found.m2,
+            )
+            for array, value in zip(states.arrays(), values, strict=True):
+                array[at] = value
+    return states

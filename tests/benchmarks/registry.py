@@ -11,6 +11,7 @@ from tests.benchmarks import (
     history_bench,
     import_bench,
     partition_bench,
+    payloads_bench,
     query_bench,
     quickstart_bench,
     rollup_bench,
@@ -45,6 +46,11 @@ _ALL: Final = (
         "partition",
         "raw rows into partitions, by one and by two worker processes",
         partition_bench.run,
+    ),
+    Benchmark(
+        "payloads",
+        "live messages of every payload format to rows, one reading and a hundred a message",
+        payloads_bench.run,
     ),
     Benchmark(
         "query",

@@ -72,6 +72,11 @@ KEYS = {
         "scaling_2_workers",
         "cores_for_1tb_hour",
     },
+    "payloads": {
+        f"{name}_{each}_per_s"
+        for name in ("json", "msgpack", "cbor", "csv", "line_protocol", "avro", "protobuf")
+        for each in (1, 100)
+    },
     "rollup": {"rollup_points_per_s", "seconds", "rerun_share", "stored_mb", "peak_rss_mb"},
     "query": {
         "geomean_vs_duckdb",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +20,32 @@ from pipeline.model.rejects import Rejects
 from pipeline.model.text_lines import decode_lines
 from pipeline.model.time_columns import parse_times
 
-__all__ = ["read_lines"]
+__all__ = ["NumberedRows", "read_lines", "read_numbered"]
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
 _UTC = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberedRows:
+    """The rows of some lines, and what became of the others.
+
+    Parameters
+    ----------
+    table
+        The rows, in the order of their lines.
+    reasons
+        Why, for lines that could not be read, by number.
+    ignored
+        Number of lines that are no data, or that the mapping ignores.
+    tags
+        Tags of devices that the rows told, by device id.
+    """
+
+    table: pa.Table
+    reasons: dict[int, str]
+    ignored: int
+    tags: Mapping[str, Mapping[str, str]]
 
 
 def read_lines(
@@ -44,26 +68,48 @@ def read_lines(
         Microseconds since 1970-01-01 UTC: the time of rows whose lines have none. By default
         such lines are rejected.
     """
+    found = read_numbered(data, mapping, arrived)
+    rejects = Rejects()
+    if found.reasons:
+        bad = sorted(found.reasons)
+        lines, _ = decode_lines(data, "utf-8")
+        records = tuple(lines.take(pa.array(bad)).to_pylist())
+        rejects = Rejects(records, tuple(found.reasons[row] for row in bad), source)
+    return Intake(found.table, rejects, found.ignored, found.tags)
+
+
+def read_numbered(
+    data: bytes,
+    mapping: LineMapping,
+    arrived: int | NDArray[np.int64] | None = None,
+    spare: Mapping[str, pa.Array] = MappingProxyType({}),
+) -> NumberedRows:
+    """Read lines as rows, and tell of the others by their numbers, which count from 0.
+
+    Parameters
+    ----------
+    data
+        Whole lines.
+    mapping
+        What they mean.
+    arrived
+        Microseconds since 1970-01-01 UTC, one or for each line: the time of rows whose lines
+        have none. By default such lines are rejected.
+    spare
+        Texts by key, shape (lines,): what stands in for tags that a line does not have.
+    """
     plain, why = _sound(data)
     found = read_columns(plain, mapping)
-    found.ignored -= len(why)  # lines that are not valid stand there as blank ones
-    why |= found.reasons
-    table, tags, reasons = _rows(found, mapping, arrived)
+    ignored = found.ignored - len(why)  # lines that are not valid stand there as blank ones
+    table, tags, reasons = _rows(found, mapping, arrived, spare)
     nothing = [row for row, words in reasons.items() if words == _NOTHING]
     if nothing and mapping.other_fields == "ignore":
-        found.ignored += len(nothing)
+        ignored += len(nothing)
         reasons = {row: words for row, words in reasons.items() if words != _NOTHING}
     elif nothing:
         message = f"the line has none of the fields {sorted(mapping.field_keys)}"
         reasons |= dict.fromkeys(nothing, message)
-    why |= reasons
-    rejects = Rejects()
-    if why:
-        bad = sorted(why)
-        lines, _ = decode_lines(data, "utf-8")
-        records = tuple(lines.take(pa.array(bad)).to_pylist())
-        rejects = Rejects(records, tuple(why[row] for row in bad), source)
-    return Intake(table, rejects, found.ignored, tags)
+    return NumberedRows(table, why | found.reasons | reasons, ignored, tags)
 
 
 _NOTHING = "nothing"
@@ -85,7 +131,10 @@ def _sound(data: bytes) -> tuple[bytes, dict[int, str]]:
 
 
 def _rows(
-    found: LineColumns, mapping: LineMapping, arrived: int | None
+    found: LineColumns,
+    mapping: LineMapping,
+    arrived: int | NDArray[np.int64] | None,
+    spare: Mapping[str, pa.Array],
 ) -> tuple[pa.Table, Mapping[str, Mapping[str, str]], dict[int, str]]:
     """Return the rows, tags of devices, and reasons by number of the line."""
     schema = mapping.arrow_schema()
@@ -93,10 +142,11 @@ def _rows(
         return schema.empty_table(), {}, {}
     rows, joined = _joined(found.columns, mapping)
     count = len(rows)
-    tags = {key: joined.tags[key] for key in mapping.tag_keys}
+    tags = {key: _filled(joined.tags[key], spare.get(key), rows) for key in mapping.tag_keys}
     device = text_devices(tags, mapping.device, count)
     parts = [_missing_devices(device, tags, mapping)]
-    time, reasons = _times(joined.time, mapping, arrived)
+    told = arrived[rows] if isinstance(arrived, np.ndarray) else arrived
+    time, reasons = _times(joined.time, mapping, told)
     parts.append(reasons)
     arrays = [device, time]
     for name, rule in mapping.channels.items():
@@ -107,14 +157,14 @@ def _rows(
     parts.insert(0, dict.fromkeys(np.flatnonzero(absent).tolist(), _NOTHING))
     first = {row: why for part in reversed(parts) for row, why in part.items()}
     table = pa.table(arrays, schema=schema)
-    told = {key: tags[key] for key in mapping.tags}
+    noted = {key: tags[key] for key in mapping.tags}
     if first:
         keep = np.ones(count, bool)
         keep[list(first)] = False
         mask = pa.array(keep)
         table, device = table.filter(mask), device.filter(mask)
-        told = {key: column.filter(mask) for key, column in told.items()}
-    return table, device_tags(device, told), {int(rows[row]): why for row, why in first.items()}
+        noted = {key: column.filter(mask) for key, column in noted.items()}
+    return table, device_tags(device, noted), {int(rows[row]): why for row, why in first.items()}
 
 
 def _joined(parts: list[Columns], mapping: LineMapping) -> tuple[NDArray[np.int64], Columns]:
@@ -143,6 +193,14 @@ def _joined(parts: list[Columns], mapping: LineMapping) -> tuple[NDArray[np.int6
     return np.sort(rows), Columns(rows, tags, fields, time)
 
 
+def _filled(tags: pa.Array, spare: pa.Array | None, rows: NDArray[np.int64]) -> pa.Array:
+    """Put spare texts where lines do not have the tag."""
+    if spare is None or not tags.null_count:
+        return tags
+    texts = spare.cast(pa.string()).take(pa.array(rows))
+    return pc.coalesce(tags.cast(pa.string()), texts).dictionary_encode()
+
+
 def _missing_devices(
     device: pa.Array, tags: Mapping[str, pa.Array], mapping: LineMapping
 ) -> dict[int, str]:
@@ -154,7 +212,7 @@ def _missing_devices(
 
 
 def _times(
-    texts: pa.Array, mapping: LineMapping, arrived: int | None
+    texts: pa.Array, mapping: LineMapping, arrived: int | NDArray[np.int64] | None
 ) -> tuple[pa.Array, dict[int, str]]:
     numbers, bad = read_integers(texts)
     none = _nulls(texts)

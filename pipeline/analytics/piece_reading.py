@@ -16,6 +16,7 @@ from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
 from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.codecs.frame import BlockHeader
+from pipeline.codecs.row_cells import find_cells
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["read_pieces"]
@@ -41,8 +42,9 @@ def read_pieces(query: Query, steps: Iterable[Step]) -> Iterator[Piece]:
             case FromRows():
                 for rows in _parts(query.view, step, channels):
                     if len(rows):
-                        bins = query.bins.numbers(rows.time)
-                        yield piece_of_rows(rows, query.groups.of_codes, bins, channels)
+                        cells = find_cells(rows.codes, rows.time, query.bins.edges)
+                        group = query.groups.of_codes(rows.codes[cells[0]])
+                        yield piece_of_rows(rows, cells, group, channels)
 
 
 def _parts(view: FleetView, step: FromRows, channels: Sequence[str]) -> Iterable[Rows]:

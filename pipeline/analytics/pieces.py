@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.archive.fleet_view import Rows
-from pipeline.summaries.merging import runs_of, sum_by_cell
+from pipeline.archive.run_statistics import run_statistics
+from pipeline.summaries.merging import sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["Piece", "join_pieces", "merge_pieces", "merge_rows", "piece_of_rows"]
@@ -47,8 +48,8 @@ class Piece:
 
 def piece_of_rows(
     rows: Rows,
-    groups: Callable[[NDArray[Any]], NDArray[np.int64]],
-    bins: NDArray[np.int64],
+    cells: tuple[NDArray[np.int64], NDArray[np.int64]],
+    group: NDArray[np.int64],
     channels: Sequence[str],
 ) -> Piece:
     """Return the states of decoded rows.
@@ -57,20 +58,19 @@ def piece_of_rows(
     ----------
     rows
         Sorted by (device, time), with the channels.
-    groups
-        Returns the group of each of some devices.
-    bins
-        ``int64``, shape (rows,): bin of each row.
+    cells
+        ``int64``, shape (runs,): where runs of rows of one device and bin begin, and their bins.
+    group
+        ``int64``, shape (runs,): the group of each run's device.
     channels
         Channels to summarise.
     """
-    starts = runs_of(rows.codes, bins)
+    starts, bins = cells
     states = {
-        name: Statistics.chunk(rows.columns[name].values, rows.columns[name].valid, starts)
+        name: run_statistics(rows.columns[name].values, rows.columns[name].valid, starts)
         for name in channels
     }
-    counts = np.diff(starts, append=len(rows))
-    return Piece(groups(rows.codes[starts]), bins[starts], rows.time[starts], counts, states)
+    return Piece(group, bins, rows.time[starts], np.diff(starts, append=len(rows)), states)
 
 
 def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:

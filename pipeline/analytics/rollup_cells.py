@@ -19,6 +19,7 @@ from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import Rows
 from pipeline.archive.rollup_arrays import RollupArray
 from pipeline.archive.rollup_definition import SKETCHES, RollupDefinition, has_exact_sum
+from pipeline.archive.run_statistics import run_statistics
 from pipeline.archive.sketch_kinds import sketch_kind
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
@@ -137,7 +138,7 @@ class Gathered:
         starts = runs_of(series, bins)
         cells = series[starts] * len(self.periods) + bins[starts]
         states = {
-            name: Statistics.chunk(rows.columns[name].values, rows.columns[name].valid, starts)
+            name: run_statistics(rows.columns[name].values, rows.columns[name].valid, starts)
             for name in self._states
         }
         sums = {name: _exact_sums(rows.columns[name], starts) for name in self._sums}

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.analytics.collectors import (
     Collector,
@@ -31,6 +30,7 @@ from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import storage_dtype
 from pipeline.summaries.asked import Statistic
+from pipeline.summaries.merging import runs_of
 
 __all__ = ["RowQuery", "states_of"]
 
@@ -118,7 +118,9 @@ class RowQuery:
         cells = CellRows(series, group, bins, rows.time)
         stored = [name for name, found in self.wanted.items() if any(s.is_stored for s in found)]
         if isinstance(self.axis, Sessions):
-            self.pieces.append(piece_of_rows(rows, _one_group, bins, stored))
+            starts = runs_of(rows.codes, bins)
+            runs = starts, bins[starts]
+            self.pieces.append(piece_of_rows(rows, runs, np.zeros_like(starts), stored))
         for channel, collectors in self._collectors.items():
             if collectors:
                 readings = readings_of(cells, rows.columns[channel])
@@ -175,7 +177,3 @@ class RowQuery:
         if shape.groups * shape.bins * parts > _MAX_CELLS:
             msg = f"{statistic.label} of channel {channel!r} has {parts} parts for each of {shape.groups} groups and {shape.bins} bins; ask for fewer, for longer bins or a shorter time range"
             raise InvalidInputError(msg)
-
-
-def _one_group(codes: NDArray[Any]) -> NDArray[np.int64]:
-    return np.zeros(len(codes), np.int64)

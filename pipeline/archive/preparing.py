@@ -18,6 +18,7 @@ from pipeline.archive.chunk_io import in_threads
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta
 from pipeline.archive.layout import BLOCK_ROWS
 from pipeline.archive.retention import TOO_OLD
+from pipeline.archive.run_statistics import run_statistics
 from pipeline.codecs.block import Memory, encode_block
 from pipeline.errors import DuplicateRowsError
 from pipeline.model.batches import Column, RecordBatch
@@ -256,7 +257,7 @@ def _summarise_runs(
     stops = np.append(starts[1:], len(time))
     names = list(columns)
     states = in_threads(
-        lambda name: Statistics.chunk(columns[name].values, columns[name].valid, starts), names
+        lambda name: run_statistics(columns[name].values, columns[name].valid, starts), names
     )
     return PeriodStatistics(
         devices.astype(np.int64),

@@ -1,0 +1,31 @@
+"""Statistics of runs of decoded rows, in one pass over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codecs.row_cells import summarise_runs
+from pipeline.summaries.statistics import Statistics
+
+__all__ = ["run_statistics"]
+
+
+def run_statistics(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None, starts: NDArray[np.int64]
+) -> Statistics:
+    """Return what `Statistics.chunk` does, several times as fast; sums may be rounded otherwise.
+
+    Parameters
+    ----------
+    values
+        Shape (rows,), in time order inside each run.
+    valid
+        Bool, shape (rows,), False where a value is missing; None when none is.
+    starts
+        ``int64``, shape (runs,): the row at which each non-empty run starts, the first 0.
+    """
+    counts, exact, moments = summarise_runs(values, valid, starts)
+    return Statistics(counts, *exact, *moments)

@@ -21,7 +21,6 @@ from pipeline.archive.rollup_definition import required
 from pipeline.archive.rollup_reading import RollupView
 from pipeline.archive.rollup_store import rollup_names
 from pipeline.archive.summary_tables import read_extent, read_statistics, summary_places
-from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic
 from pipeline.summaries.statistics import Statistics
 
@@ -99,8 +98,7 @@ class RollupLevel:
     def load(cls, view: FleetView, name: str) -> RollupLevel:
         """Read what a rollup is, and of which windows it tells nothing."""
         found = RollupView.load(view, name)
-        windows = np.array(view.windows(Selection()), np.int64)
-        return cls(found, windows[~found.fresh_windows(windows)])
+        return cls(found, found.stale())
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from pipeline.archive.rollup_store import Built, Rollup
 from pipeline.archive.summary_tables import read_extent, read_statistics
 from pipeline.codecs.block import Memory
 from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["Carried", "Source", "carry_out"]
@@ -211,7 +212,8 @@ def _from_rows(work: _Work, into: Gathered) -> None:
 def _from_summaries(work: _Work, into: Gathered) -> None:
     view, layout = work.view, work.view.meta.layout
     length = view.meta.scheme.summary_length
-    periods = range(length.number(into.start), length.number(into.stop - 1) + 1)
+    first, last = max(into.start, GRID_START), min(into.stop, GRID_STOP) - 1
+    periods = range(length.number(first), length.number(last) + 1)
     starts = length.starts(np.arange(periods.start, periods.stop))
     rows = read_extent(view.store, layout, into.codes, periods)[0]
     states = {

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import uuid4
 
-import numpy as np
 from zarr.abc.store import Store
 
 from pipeline.analytics.rollup_build import Carried, Memories, Source, carry_out
@@ -28,7 +27,7 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.rollup_definition import required
 from pipeline.archive.rollup_fitting import fit_rollup
 from pipeline.archive.rollup_periods import Period
-from pipeline.archive.rollup_reading import RollupView, stale_windows
+from pipeline.archive.rollup_reading import RollupView
 from pipeline.archive.rollup_store import (
     Built,
     Rollup,
@@ -203,11 +202,10 @@ class _Run:
 def _plan(found: RollupView) -> tuple[Source, RefreshPlan]:
     """Return what is stale, and what to compute it from."""
     view, rollup = found.view, found.rollup
-    windows = _windows(view, rollup)
+    windows = found.windows
     changed = read_changes(view.store, view.meta.layout, windows)
     built = read_built(view.store, rollup)
-    stale = np.flatnonzero(stale_windows(rollup, windows, changed.max(axis=0), built))
-    numbers = stale + windows.start
+    numbers = found.stale()
     if not len(numbers):
         return Source(), RefreshPlan((), (), rollup.definition.incomplete)
     source = _choose(found, numbers.tolist())
@@ -216,16 +214,6 @@ def _plan(found: RollupView) -> tuple[Source, RefreshPlan]:
     from_rows = not (source.finer or source.summaries)
     kept = source.kept_from
     return source, plan_refresh(rollup, windows, changed, built, blocks, kept, from_rows=from_rows)
-
-
-def _windows(view: FleetView, rollup: Rollup) -> range:
-    """Return the windows that may have changed: those in use, and those of the time axis."""
-    used = view.windows(Selection())
-    ends = [used[0], used[-1]] if used else []
-    if rollup.periods:
-        starts = rollup.definition.period.starts(np.array([rollup.axis.start, rollup.axis.stop]))
-        ends += view.meta.scheme.window_length.numbers(starts - np.array([0, 1])).tolist()
-    return range(min(ends), max(ends) + 1) if ends else range(0)
 
 
 def _choose(found: RollupView, stale: list[int]) -> Source:
@@ -238,10 +226,10 @@ def _choose(found: RollupView, stale: list[int]) -> Source:
         for channel in definition.statistics
     }
     retention = view.meta.retention
-    sources = [(0, Source(kept_from=retention.raw_from))]
+    sources = [(0, Source(kept_from=_bound(retention.raw_from)))]
     stored = Period.of_window(view.meta.scheme.summary_length)
     if definition.period.holds(stored) and all(one <= _OF_SUMMARIES for one in needs.values()):
-        sources.append((stored.typical, Source("", True, retention.summaries_from)))
+        sources.append((stored.typical, Source("", True, _bound(retention.summaries_from))))
     for name in rollup_names(view.store, view.meta):
         other = RollupView.load(view, name)
         period = other.rollup.definition.period
@@ -252,8 +240,13 @@ def _choose(found: RollupView, stale: list[int]) -> Source:
             and set(needs) <= set(other.rollup.definition.statistics)
             and other.fresh_windows(stale).all()
         ):
-            sources.append((period.typical, Source(name, kept_from=GRID_START)))
+            sources.append((period.typical, Source(name, kept_from=_bound(GRID_START))))
     return max(sources, key=lambda one: one[0])[1]
+
+
+def _bound(kept_from: int) -> int:
+    """Return from where on periods can be computed: the grid's first day may lie inside of one."""
+    return kept_from if kept_from > GRID_START else -(1 << 62)
 
 
 def _groups(carried: Iterator[Carried]) -> Iterator[list[Carried]]:

@@ -44,7 +44,8 @@ class RollupState:
     start, stop
         Time range of its periods, UTC; None before the fleet has rows.
     fresh, stale
-        Windows of the fleet whose rows, or what is kept of them, are all in it; and the others.
+        Windows of the fleet whose rows, or what is kept of them, are all in it; and those in which
+        something changed, or was deleted, since it was refreshed.
     incomplete
         Time ranges, UTC, whose rows were dropped before they were all in it: it cannot be brought
         up to date there.
@@ -63,7 +64,7 @@ class RollupState:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether a refresh would find nothing to do."""
+        """Whether all that the fleet holds is in it; not so if it is `incomplete`."""
         return self.stale == 0
 
 
@@ -89,8 +90,7 @@ class Rollup:
         found = self._load()
         rollup, view = found.rollup, found.view
         axis, period = rollup.axis, rollup.definition.period
-        windows = view.windows(Selection())
-        fresh = int(np.count_nonzero(found.fresh_windows(windows)))
+        fresh = found.fresh_windows(view.windows(Selection()))
         return RollupState(
             view.snapshot,
             period.text,
@@ -102,8 +102,8 @@ class Rollup:
             rollup.periods,
             from_microseconds(period.start(axis.start)) if axis else None,
             from_microseconds(period.start(axis.stop)) if axis else None,
-            fresh,
-            len(windows) - fresh,
+            int(np.count_nonzero(fresh)),
+            len(found.stale()),
             tuple(
                 (from_microseconds(start), from_microseconds(stop))
                 for start, stop in rollup.definition.incomplete

@@ -18,9 +18,11 @@ from pipeline.archive.rollup_store import Rollup, load_rollup, read_built
 from pipeline.archive.sketch_kinds import sketch_kind
 from pipeline.errors import NotFoundError
 from pipeline.model.dtypes import storage_dtype
+from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
 from pipeline.summaries.statistics import STATISTICS, Statistics
 
-__all__ = ["RollupView", "stale_windows"]
+__all__ = ["RollupView"]
 
 _NEEDS: Final = {
     "count": frozenset[str](),
@@ -207,6 +209,23 @@ class RollupView:
             found[*at] = made.from_bytes(b64decode(texts[*at]), array.path)
         return found
 
+    @property
+    def windows(self) -> range:
+        """The windows of the fleet that may have changed: those in use, and those of the time axis."""
+        rollup, length = self.rollup, self.view.meta.scheme.window_length
+        used = self.view.windows(Selection())
+        ends = [used[0], used[-1]] if used else []
+        if rollup.periods:
+            axis = np.array([rollup.axis.start, rollup.axis.stop])
+            bounds = rollup.definition.period.starts(axis) - np.array([0, 1])
+            ends += length.numbers(np.clip(bounds, GRID_START, GRID_STOP - 1)).tolist()
+        return range(min(ends), max(ends) + 1) if ends else range(0)
+
+    def stale(self) -> NDArray[np.int64]:
+        """Return the numbers of all windows in which cells may differ from the rows, ascending."""
+        windows = np.arange(self.windows.start, self.windows.stop)
+        return windows[~self.fresh_windows(windows)]
+
     def fresh_windows(self, windows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return in which windows of the fleet all cells are those of the rows.
 
@@ -228,7 +247,7 @@ class RollupView:
         every = range(int(numbers[0]), int(numbers[-1]) + 1)
         changed = read_changes(self.view.store, self.view.meta.layout, every).max(axis=0)
         built = read_built(self.view.store, self.rollup)
-        fresh = ~stale_windows(self.rollup, every, changed, built)
+        fresh = ~_stale_windows(self.rollup, every, changed, built)
         return fresh[numbers - every.start]
 
     def _cells(
@@ -237,7 +256,7 @@ class RollupView:
         return gather(self.view.store, arrays, codes, self.positions(periods))
 
 
-def stale_windows(
+def _stale_windows(
     rollup: Rollup, windows: range, changed: NDArray[np.int64], built: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return in which windows cells may differ from the rows; bool, shape (windows,).

@@ -24,7 +24,7 @@ from pipeline.archive.summary_tables import read_extent, read_statistics
 from pipeline.archive.tables import Table
 from pipeline.archive.verify_report import Problem
 from pipeline.errors import ArchiveError
-from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
 
 __all__ = ["damaged_rollups", "forget_built", "mend_rollups", "verify_rollups"]
 
@@ -114,12 +114,10 @@ def _damaged(
 def _compared(found: RollupView) -> Iterator[Problem]:
     rollup, view = found.rollup, found.view
     period, length = rollup.definition.period, view.meta.scheme.window_length
-    windows = np.array(view.windows(Selection()), np.int64)
-    stale = windows[~found.fresh_windows(windows)]
     known = np.ones(rollup.periods, np.bool_)
     starts = period.starts(np.arange(rollup.axis.start, rollup.axis.stop))
     known[starts < view.meta.retention.summaries_from] = False
-    for window in stale.tolist():
+    for window in found.stale().tolist():
         at = rollup.positions(length.start(window), length.start(window + 1))
         known[at.start : at.stop] = False
     for part in _parts(rollup):
@@ -143,10 +141,9 @@ def _parts(rollup: Rollup) -> Iterator[_Part]:
 def _differing(found: RollupView, part: _Part) -> NDArray[np.bool_]:
     """Return which cells differ from the fleet's statistics; bool, shape (codes, periods)."""
     view, period, length = found.view, found.rollup.definition.period, found.view.meta.scheme.summary_length  # fmt: skip
-    numbers = range(
-        length.number(period.start(part.periods.start)),
-        length.number(period.start(part.periods.stop) - 1) + 1,
-    )
+    first = max(period.start(part.periods.start), GRID_START)
+    last = min(period.start(part.periods.stop), GRID_STOP) - 1
+    numbers = range(length.number(first), length.number(last) + 1)
     into = period.numbers(length.starts(np.arange(numbers.start, numbers.stop)))
     edges = np.searchsorted(into, np.arange(part.periods.start, part.periods.stop))
 

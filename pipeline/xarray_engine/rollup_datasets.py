@@ -16,6 +16,7 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.rollup_arrays import RollupArray, gather
 from pipeline.archive.rollup_store import Rollup
 from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.windows import GRID_START
 
 __all__ = ["rollup_dataset"]
 
@@ -45,14 +46,16 @@ def rollup_dataset(
     """
     period, axis = rollup.definition.period, rollup.axis
     starts = period.starts(np.arange(axis.start, axis.stop))
-    chosen = np.flatnonzero((starts >= selection.start) & (starts < selection.stop))
+    # The first day of the grid may lie inside of a period.
+    kept = (starts >= selection.start) | (selection.start == GRID_START)
+    chosen = np.flatnonzero(kept & (starts < selection.stop))
     positions = range(int(chosen[0]), int(chosen[-1]) + 1) if len(chosen) else range(0)
     codes = view.registry.all_codes() if selection.codes is None else selection.codes
     ids = np.array(view.registry.ids_of(codes), dtype=object).astype(str)
-    kept = set(rollup.definition.statistics if channels is None else channels)
+    wanted = set(rollup.definition.statistics if channels is None else channels)
     variables = {}
     for array in rollup.arrays:
-        if array.channel is None or array.channel in kept:
+        if array.channel is None or array.channel in wanted:
             cells = _Cells(view.store, array, codes, positions)
             name = "rows" if array.statistic is None else f"{array.channel}_{array.statistic.label}"
             data = indexing.LazilyIndexedArray(cells)

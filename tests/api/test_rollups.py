@@ -410,3 +410,21 @@ def test_workers_of_a_cluster_give_the_same(tmp_path: Path) -> None:
         in_memory.append(batch())
         in_memory.rollups.create("1h").refresh(client)
         assert_right(in_memory, "1h")
+
+
+@pytest.mark.parametrize("statistics", [{"t": ["mean", "max"]}, {"t": "p95"}])
+def test_periods_reach_beyond_the_first_and_the_last_day_of_time(statistics: Any) -> None:
+    fleet = new_fleet()
+    times = ["1900-01-01T00:00:00", "1900-01-03T00:00:00", "2199-12-31T23:59:59"]
+    fleet.append({"device": ["a"] * 3, "time": times, "t": [1.0, 2.0, 3.0]})
+    fleet.rollups.create("week", statistics, every="7 days").refresh()
+    fleet.rollups.create("decades", statistics, every="10 years").refresh()
+    for name in fleet.rollups:
+        assert fleet.rollups[name].state.is_fresh
+        assert_right(fleet, name)
+    fleet.delete("a", (None, "1900-01-02"))
+    fleet.rollups["week"].refresh()
+    assert_right(fleet, "week")
+    assert fleet.rollups["week"].to_xarray()["rows"].values.sum() == 2
+    archive = pipeline.Archive.open(str(fleet._store.repository.location))
+    assert archive.verify().is_clean

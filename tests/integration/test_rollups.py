@@ -103,9 +103,8 @@ def kill_again_and_again(folder: Path, times: int) -> None:
         first = length.number(START)
         fresh = np.flatnonzero(rollup.fresh_windows(range(first, first + DAYS)))
         # What is said to be up to date is, wherever the process was killed.
-        for window in fresh[:: max(1, len(fresh) // 4)] + first:
-            bounds = length.start(int(window)), length.start(int(window) + 1)
-            assert_right(pipeline.Archive.open(archive.url).fleet("fleet"), "5min", bounds)
+        within = [(length.start(at), length.start(at + 1)) for at in (fresh + first).tolist()]
+        assert_right(pipeline.Archive.open(archive.url).fleet("fleet"), "5min", within)
         fleet.append({"device": ["a"], "time": minutes(number * 1440), "value": [float(number)]})
     assert committed
     rest = fleet.rollups["5min"].refresh()

@@ -232,9 +232,9 @@ class FleetView:
         time: NDArray[np.int64],
     ) -> RowOrder | None:
         whole = unit.lies_within(selection)
-        if whole and len(unit.blocks) == 1:
-            return None  # as it was written: in order, and duplicates resolved
         chosen = None if whole else self._chosen(unit, selection, codes, time)
+        if unit.is_ordered:  # as they were written: in order, and duplicates resolved
+            return None if chosen is None else RowOrder.of_positions(chosen)
         if chosen is not None:
             codes, time = codes[chosen], time[chosen]
         order = order_rows(codes, time)

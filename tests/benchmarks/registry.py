@@ -10,6 +10,7 @@ from tests.benchmarks import (
     devices_bench,
     history_bench,
     import_bench,
+    latency_bench,
     partition_bench,
     payloads_bench,
     query_bench,
@@ -41,6 +42,11 @@ _ALL: Final = (
         "import",
         "appending a stream of two sensors, against DuckDB writing sorted zstd Parquet",
         import_bench.run,
+    ),
+    Benchmark(
+        "latency",
+        "questions to archives of a hundred million and a billion values, warm and cold",
+        latency_bench.run,
     ),
     Benchmark(
         "partition",

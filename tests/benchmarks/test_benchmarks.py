@@ -78,6 +78,15 @@ KEYS = {
         for each in (1, 100)
     },
     "rollup": {"rollup_points_per_s", "seconds", "rerun_share", "stored_mb", "peak_rss_mb"},
+    "latency": {
+        "device_month_p50_ms",
+        "device_month_p99_ms",
+        "device_year_hourly_p50_ms",
+        "fleet_year_daily_ms",
+        "p95_approx_ms",
+        "p95_exact_ms",
+        "latest_all_ms",
+    },
     "query": {
         "geomean_vs_duckdb",
         "geomean_vs_duckdb_parquet",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.analytics.rollup_refresh import RefreshResult, on_client, refresh
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.requests import Devices, TimeRange, Where, selection_of
-from pipeline.archive.rollup_definition import define_rollup
+from pipeline.archive.rollup_definition import define_rollup, plain_name
 from pipeline.archive.rollup_fitting import create_rollup, drop_rollup
 from pipeline.archive.rollup_reading import RollupView
 from pipeline.archive.rollup_store import load_rollup, rollup_names
@@ -216,7 +216,7 @@ class Rollup:
 
 
 class Rollups(Mapping[str, Rollup]):
-    """The rollups of a fleet, by name."""
+    """The rollups of a fleet, by name; spaces in a name do not count."""
 
     def __init__(self, store: FleetStore, at: str | datetime | None) -> None:
         self._store = store
@@ -278,19 +278,21 @@ class Rollups(Mapping[str, Rollup]):
             If this is an old snapshot.
         """
         self._writable()
+        plain = plain_name(name)
         self._store.repository.commit(
-            lambda into: drop_rollup(into, self._store.name, name),
-            f"drop rollup {name} of {self._store.name}",
-            lambda _: {"fleet": self._store.name, "kind": "rollup", "rollup": name},
+            lambda into: drop_rollup(into, self._store.name, plain),
+            f"drop rollup {plain} of {self._store.name}",
+            lambda _: {"fleet": self._store.name, "kind": "rollup", "rollup": plain},
         )
 
     def __getitem__(self, name: str) -> Rollup:
         view = self._store.view(self._at)
-        load_rollup(view.store, view.meta, name)
-        return Rollup(self._store, name, self._at)
+        plain = plain_name(name)
+        load_rollup(view.store, view.meta, plain)
+        return Rollup(self._store, plain, self._at)
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        return isinstance(name, str) and plain_name(name) in list(self)
 
     def __iter__(self) -> Iterator[str]:
         view = self._store.view(self._at)

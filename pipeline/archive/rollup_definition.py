@@ -21,6 +21,7 @@ __all__ = [
     "RollupDefinition",
     "chunk_shape",
     "define_rollup",
+    "plain_name",
     "provided",
     "required",
 ]
@@ -162,7 +163,7 @@ def define_rollup(
     MissingDependencyError
         If the library of a sketch is not installed.
     """
-    plain = name.replace(" ", "")
+    plain = plain_name(name)
     if not _NAME.fullmatch(plain):
         msg = (
             f"rollup name {name!r}: use letters, digits, '_', '-' and '.', a letter or digit first"
@@ -176,6 +177,11 @@ def define_rollup(
         raise InvalidInputError(msg)
     wanted = {channel: _checked(schema[channel], asked) for channel, asked in statistics.items()}
     return RollupDefinition(plain, period, wanted)
+
+
+def plain_name(name: str) -> str:
+    """Return the name that a rollup is stored under: ``1day`` for ``1 day``."""
+    return name.replace(" ", "")
 
 
 def _defaults(channel: Channel) -> tuple[Statistic, ...]:

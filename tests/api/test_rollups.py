@@ -428,3 +428,16 @@ def test_periods_reach_beyond_the_first_and_the_last_day_of_time(statistics: Any
     assert fleet.rollups["week"].to_xarray()["rows"].values.sum() == 2
     archive = pipeline.Archive.open(str(fleet._store.repository.location))
     assert archive.verify().is_clean
+
+
+def test_spaces_in_a_name_do_not_count() -> None:
+    fleet = memory_archive().create_fleet(
+        "fleet", pipeline.Schema([pipeline.Channel("t", "float64")])
+    )
+    fleet.rollups.create("1 day")
+    assert list(fleet.rollups) == ["1day"]
+    assert "1 day" in fleet.rollups
+    assert as_any(1) not in fleet.rollups
+    assert fleet.rollups["1 day"].name == "1day"
+    fleet.rollups.drop("1 day")
+    assert not fleet.rollups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from pipeline.archive.device_registry import DeviceRegistry
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.positions import positions_of, read_positions
@@ -50,15 +51,11 @@ class FleetHandle:
     @property
     def tags(self) -> dict[str, dict[str, str]]:
         """Tags of every device that has some, by device id."""
-        registry = self._view().registry
-        codes = registry.all_codes()
-        columns = registry.tags_of(registry.tag_names, codes)
-        every = zip(*(texts.tolist() for texts in columns.values()), strict=True)
-        rows = every if columns else (() for _ in codes)
-        return {
-            device: {name: text for name, text in zip(columns, row, strict=True) if text}
-            for device, row in zip(registry.ids_of(codes).tolist(), rows, strict=True)
-        }
+        view = self._view()
+        if "tags" not in view.memo:
+            view.memo["tags"] = _tags_of(view.registry)
+        known: dict[str, dict[str, str]] = view.memo["tags"]
+        return {device: dict(tags) for device, tags in known.items()}
 
     @property
     def positions(self) -> dict[str, Any]:
@@ -85,3 +82,14 @@ class FleetHandle:
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name!r} in {self._store.repository.location}>"
+
+
+def _tags_of(registry: DeviceRegistry) -> dict[str, dict[str, str]]:
+    codes = registry.all_codes()
+    columns = registry.tags_of(registry.tag_names, codes)
+    every = zip(*(texts.tolist() for texts in columns.values()), strict=True)
+    rows = every if columns else (() for _ in codes)
+    return {
+        device: {name: text for name, text in zip(columns, row, strict=True) if text}
+        for device, row in zip(registry.ids_of(codes).tolist(), rows, strict=True)
+    }

@@ -71,7 +71,8 @@ def _batches(
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def read(unit: ReadUnit) -> list[pa.RecordBatch]:
-        if unit.is_ordered:
+        # With conditions few rows of each block are left, and come together.
+        if unit.is_ordered and not selection.conditions:
             found = view.block_rows(unit, selection, names)
         else:
             found = iter([view.rows(unit, selection, names)])

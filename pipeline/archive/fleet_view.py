@@ -144,7 +144,8 @@ class FleetView:
             Channels to read along.
         """
         if selection.conditions:
-            return self._matching(unit, selection, channels)
+            every = self.rows(unit, selection.of_any_value, selection.conditions.channels)
+            return self._matching(every, selection.conditions, channels)
         fetched = self._fetch(unit, channels)
         if selection.codes is None:
             return self._selected(unit, selection, channels, fetched.decode_all())
@@ -157,15 +158,15 @@ class FleetView:
     ) -> Iterator[Rows]:
         """Read a unit's selected rows block by block; the unit has to be `ReadUnit.is_ordered`.
 
-        With conditions on values, which leave few rows of each block, all come at once.
-
         Parameters
         ----------
         unit, selection, channels
             As for `rows`.
         """
         if selection.conditions:
-            yield self._matching(unit, selection, channels)
+            asked = selection.conditions.channels
+            for rows in self.block_rows(unit, selection.of_any_value, asked):
+                yield self._matching(rows, selection.conditions, channels)
             return
         fetched = self._fetch(unit, channels)
         times = replace(selection, codes=None)
@@ -187,10 +188,11 @@ class FleetView:
         found = fetched.decode_all() if positions is None else fetched.decode_rows(positions)
         return dict(zip(names, found, strict=True))
 
-    def _matching(self, unit: ReadUnit, selection: Selection, channels: Sequence[str]) -> Rows:
-        """Read the rows that match: only of blocks with such rows, channels without a condition."""
-        conditions = selection.conditions
-        rows = self.rows(unit, selection.of_any_value, conditions.channels)
+    def _matching(self, rows: Rows, conditions: Conditions, channels: Sequence[str]) -> Rows:
+        """Return the rows that match; of channels without a condition only their blocks are read.
+
+        `rows` have the channels that the conditions are about.
+        """
         rows = rows.where(conditions.matches(rows.columns))
         others = [name for name in channels if name not in rows.columns]
         if not len(rows):

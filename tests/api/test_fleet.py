@@ -169,7 +169,7 @@ def test_calendar_bins() -> None:
 
 def test_names_are_offered_and_unknown_ones_refused() -> None:
     assert set(pipeline.__all__) <= set(dir(pipeline))
-    with pytest.raises(AttributeError, match="Archive, Channel"):
+    with pytest.raises(AttributeError, match="Archive, Budget, Channel"):
         as_any(pipeline).Archiv  # noqa: B018
 
 

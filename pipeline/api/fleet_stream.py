@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline.analytics.latest import latest
 from pipeline.api.fleet_handle import FleetHandle
 from pipeline.api.live_stream import LiveStream
-from pipeline.archive.compacting import CompactionPolicy
-from pipeline.archive.compaction import compact
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import DEFAULT_FUTURE
-from pipeline.ingest.sink import FleetSink
 
 __all__ = ["FleetStream"]
 
@@ -99,19 +92,4 @@ class FleetStream(FleetHandle):
             patience=patience,
             compact=compact,
         )
-        view = self._view()
-        known = latest(view, None, [])
-        newest = known["device"].values.tolist(), known["time"].values.astype(np.int64)
-        return LiveStream(
-            FleetSink(self._store),
-            self.name,
-            view.meta.schema,
-            options,
-            None if folder is None else Path(folder),
-            newest,
-            self._merge_small,
-        )
-
-    def _merge_small(self) -> int:
-        done = compact(self._store, CompactionPolicy(), datetime.now(UTC))
-        return done.bytes_written
+        return LiveStream(self._store, options, None if folder is None else Path(folder))

@@ -16,7 +16,7 @@ from pipeline.ingest.held import Joined, join, rejected
 from pipeline.ingest.log import LogEntry
 from pipeline.ingest.merging import Merger
 from pipeline.ingest.sink import STREAMS, Sink
-from pipeline.ingest.state import StreamState, ticks
+from pipeline.ingest.state import StreamState
 from pipeline.model.arrow_arrays import raw_values
 from pipeline.schema.channels import Schema
 
@@ -55,22 +55,26 @@ class Committer(threading.Thread):
         """Work until there is nothing more to do."""
         try:
             while (instruction := self._await()) is not None:
-                if isinstance(instruction, Commit):
-                    self._commit(instruction)
-                elif isinstance(instruction, ReadBack):
-                    self._read_back(instruction)
+                self.act(instruction)
         except Exception as error:
             _log.exception("stream %s stopped", self._state.id)
             self._state.change(partial(self._give_up, error))
         finally:
             self._merger.stop()
 
+    def act(self, instruction: Instruction) -> None:
+        """Do what the core said, and tell it what came of it."""
+        if isinstance(instruction, Commit):
+            self._commit(instruction)
+        elif isinstance(instruction, ReadBack):
+            self._read_back(instruction)
+
     def _await(self) -> Instruction | None:
         """Wait until there is something to do; None if that is over."""
         state = self._state
         with state.lock:
             while True:
-                now = ticks()
+                now = state.clock()
                 instruction = state.core.next(now)
                 if not isinstance(instruction, Idle):
                     return instruction
@@ -147,7 +151,7 @@ class Committer(threading.Thread):
         def take_note() -> None:
             self._state.error = error
             self._state.tally.retries += 1
-            self._state.core.failed(ticks(), random.random())  # noqa: S311
+            self._state.core.failed(self._state.clock(), random.random())  # noqa: S311
 
         self._state.change(take_note)
 

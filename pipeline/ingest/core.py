@@ -115,6 +115,11 @@ class StreamCore:
         return len(self._held)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is known what is in the archive: no commit is in flight or has failed."""
+        return self._in_flight is None and not self._failures
+
+    @property
     def is_retrying(self) -> bool:
         """Whether the last commit failed."""
         return self._failures > 0

@@ -114,6 +114,7 @@ class StreamSession:
         source: str = "",
         unknown: str = "error",
         wait: bool = True,
+        block: bool = True,
     ) -> Receipt:
         """Take rows in; they are as safe as the stream's durability says when this returns.
 
@@ -125,6 +126,9 @@ class StreamSession:
             As for `pipeline.Fleet.append`.
         wait
             Whether to wait for the durability; if not, ask the receipt.
+        block
+            Whether to wait for room where the stream waits when it is full; if not,
+            ``BufferFullError`` is raised then.
 
         Raises
         ------
@@ -142,7 +146,7 @@ class StreamSession:
         how: Literal["error", "ignore"] = "error" if unknown == "error" else "ignore"
         taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
         note = Note(taken.rejects, tags or {}, positions or {})
-        receipt = self._enter(taken, note, source)
+        receipt = self._enter(taken, note, source, block=block)
         if wait and self._options.durability is not Durability.NONE:
             self.wait_for(receipt.position, self._options.durability, None)
         return receipt
@@ -157,9 +161,7 @@ class StreamSession:
         TimeoutError
             If it takes more than `timeout` seconds.
         """
-        with self._state.lock:
-            last = self._state.last
-        self.wait_for(last, Durability.COMMIT, timeout)
+        self.wait_for(self.last, Durability.COMMIT, timeout)
 
     def close(self) -> None:
         """Put everything into the archive, and leave the log's folder to others.
@@ -210,15 +212,41 @@ class StreamSession:
             newest = self._watermarks.newest(device)
         return None if newest is None else newest - self._options.disorder
 
-    def held(self) -> list[LogEntry]:
-        """Return the writes that may not be in the archive yet, spilled ones included."""
+    @property
+    def id(self) -> str:
+        """The id of its log, or of itself, under which the archive knows its positions."""
+        return self._state.id
+
+    @property
+    def durability(self) -> str:
+        """What a write waits for."""
+        return self._options.durability.value
+
+    @property
+    def last(self) -> int:
+        """The number of the last write."""
         with self._state.lock:
-            held, until = list(self._state.held), self._state.core.spilled_until
-            after = held[-1].sequence if held else self._state.core.committed
-        if until is not None and self._state.log is not None:
-            self._state.log.sync(until)
-            held += self._state.log.entries(after, until)
-        return held
+            return self._state.last
+
+    def held(self) -> tuple[list[LogEntry], int | None]:
+        """Return the writes that may not be in the archive yet, spilled ones included.
+
+        Returns
+        -------
+        entries
+            In order. Whatever else was written is in any snapshot taken from now on.
+        committed
+            The number up to which writes were committed; None while a commit is going on.
+        """
+        state = self._state
+        with state.lock:
+            held, until = list(state.held), state.core.spilled_until
+            committed = state.core.committed
+            settled = state.core.is_settled
+        if until is not None and state.log is not None:
+            state.log.settle(until)
+            held += state.log.entries(held[-1].sequence if held else committed, until)
+        return held, committed if settled else None
 
     def durability_of(self, position: int) -> Durability:
         """Return where the rows of a write are by now."""
@@ -270,10 +298,8 @@ class StreamSession:
         log = self._state.log
         if log is None:
             return
-        committed, first = (
-            sink.position(self._state.id),
-            log.segments[0].first if log.segments else 1,
-        )
+        committed = sink.position(self._state.id)
+        first = log.segments[0].first if log.segments else 1
         if first > committed + 1 and log.last >= first:
             msg = (
                 f"{log.folder}: the log begins at entry {first}, but the archive has entries up to "
@@ -297,23 +323,22 @@ class StreamSession:
             codes = self._watermarks.codes_of(rows.column(0).to_pylist())
             self._watermarks.passed(codes, raw_values(rows.column(1)))
 
-    def _enter(self, taken: Taken, note: Note, source: str) -> Receipt:
+    def _enter(self, taken: Taken, note: Note, source: str, *, block: bool) -> Receipt:
         """Judge, number, log and hold a batch."""
         rows = taken.rows
         payload = write_entry(rows, note)
         moments = raw_values(rows.column(1))
         size = sum(map(len, payload)) + ENTRY_OVERHEAD
         with self._state.lock:
-            spill = self._wait_for_room(size)
+            spill = self._wait_for_room(size, block=block)
             codes = self._watermarks.codes_of(taken.devices)
             verdict = self._timeliness.judge(self._watermarks, codes, moments, _now())
             if verdict.rejected or verdict.time is not None:
                 rows, note = _applied(verdict, rows, note, source)
                 payload = write_entry(rows, note)
                 moments = raw_values(rows.column(1))
-            sequence = (
-                self._state.last + 1 if self._state.log is None else self._state.log.append(payload)
-            )
+            log = self._state.log
+            sequence = self._state.last + 1 if log is None else log.append(payload)
             self._state.last = sequence
             if spill:
                 self._state.core.spilled(sequence, sequence)
@@ -326,14 +351,14 @@ class StreamSession:
             rows.num_rows, quarantined, verdict.late, verdict.restamped, sequence, self
         )  # fmt: skip
 
-    def _wait_for_room(self, size: int) -> bool:
+    def _wait_for_room(self, size: int, *, block: bool) -> bool:
         """Wait as the backpressure says; tell whether rows are to stay in the log only."""
         while True:
             self._state.check_open()
             admission = self._state.core.admit(size)
             if admission is Admission.TAKE or admission is Admission.SPILL:
                 return admission is Admission.SPILL
-            if admission is Admission.REFUSE:
+            if admission is Admission.REFUSE or not block:
                 msg = f"the stream holds {self._state.core.bytes} of {self._options.max_bytes} bytes that are not in the archive yet; write again later, or open it with when_full='wait' or 'spill'"
                 raise BufferFullError(msg)
             self._state.work.notify()

@@ -14,7 +14,11 @@ from pipeline.ingest.core import Entry, StreamCore
 from pipeline.ingest.log import LogEntry, WriteAheadLog
 from pipeline.ingest.tally import Tally
 
-__all__ = ["StreamState", "ticks"]
+__all__ = ["StreamState"]
+
+
+def _ticks() -> int:
+    return time.monotonic_ns() // 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +39,8 @@ class StreamState:
         Why the last commit failed.
     closed
         Whether nothing is taken any more.
+    clock
+        Returns microseconds of a clock that never goes back.
     work, progress
         Tell the committing thread that there may be something to do, and writers that something
         was done.
@@ -48,6 +54,7 @@ class StreamState:
     error: BaseException | None = None
     closed: bool = False
     id: str = ""
+    clock: Callable[[], int] = _ticks
     lock: threading.Lock = field(default_factory=threading.Lock)
     work: threading.Condition = field(init=False)
     progress: threading.Condition = field(init=False)
@@ -62,7 +69,7 @@ class StreamState:
     def hold(self, entry: LogEntry, size: int, newest: int | None) -> None:
         """Hold a write of `size` bytes in memory; `newest` is the newest time of its rows."""
         self.held.append(entry)
-        if self.core.arrived(Entry(entry.sequence, entry.rows.num_rows, size, ticks(), newest)):
+        if self.core.arrived(Entry(entry.sequence, entry.rows.num_rows, size, self.clock(), newest)):
             self.work.notify()
 
     def withdraw(self, first: int, last: int) -> None:
@@ -111,8 +118,3 @@ class StreamState:
             rest = f"what was acknowledged is safe in {self.log.folder}"
         msg = f"the stream stopped, since the archive cannot be written: {self.error}; {rest}; open it again when that is mended"
         raise StorageError(msg) from self.error
-
-
-def ticks() -> int:
-    """Return microseconds of a clock that never goes back."""
-    return time.monotonic_ns() // 1000

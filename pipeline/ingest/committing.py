@@ -100,7 +100,7 @@ class Committer(threading.Thread):
         """Return the held writes up to a number that are safe and not in the archive yet."""
         state = self._state
         if state.log is not None:
-            # What is in the archive has to be in the log, or its number would be given again.
+            # A writer whose entry cannot be logged is told so: its rows must not be committed.
             state.log.settle(last)
         reached = self._sink.position(state.id) if self._unsure else 0
         self._unsure = False
@@ -162,11 +162,11 @@ class Committer(threading.Thread):
         log.settle(wanted.until)
         reached = wanted.until
         for entry in log.entries(wanted.after, wanted.until):
-            found.append(entry)
             size += entry.rows.nbytes + ENTRY_OVERHEAD
-            if size >= wanted.bytes:
-                reached = entry.sequence
+            if found and size > wanted.bytes:
+                reached = found[-1].sequence
                 break
+            found.append(entry)
         self._state.change(lambda: self._hold(found, reached))
 
     def _hold(self, entries: Sequence[LogEntry], reached: int) -> None:

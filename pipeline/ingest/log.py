@@ -202,7 +202,7 @@ class WriteAheadLog:
                     self._turn.notify_all()
         reason = self.failure(sequence)
         if reason:
-            msg = f"{self.folder}: the log could not be written ({reason}); nothing of this write is kept, write it again when there is room"
+            msg = f"{self.folder}: the log could not be written ({reason}); nothing of this write is kept; write it again when that is mended"
             raise StorageError(msg)
 
     def settle(self, sequence: int) -> None:
@@ -298,7 +298,7 @@ class WriteAheadLog:
             self.failed(numbers[0], numbers[-1])
 
     def _rotate(self, first: int, least: int) -> None:
-        size = max(self.segment_bytes, least + (64 << 10))
+        size = max(self.segment_bytes, len(self.head.to_frame()) + least)
         handle, end = create_segment(self.folder, self.head, first, size)
         if self._handle >= 0:
             os.close(self._handle)

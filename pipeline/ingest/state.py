@@ -69,7 +69,9 @@ class StreamState:
     def hold(self, entry: LogEntry, size: int, newest: int | None) -> None:
         """Hold a write of `size` bytes in memory; `newest` is the newest time of its rows."""
         self.held.append(entry)
-        if self.core.arrived(Entry(entry.sequence, entry.rows.num_rows, size, self.clock(), newest)):
+        if self.core.arrived(
+            Entry(entry.sequence, entry.rows.num_rows, size, self.clock(), newest)
+        ):
             self.work.notify()
 
     def withdraw(self, first: int, last: int) -> None:

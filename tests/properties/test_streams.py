@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -54,7 +55,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.next = 0
         self.when_full = "raise"
 
-    @initialize(when_full=st.sampled_from(["raise", "spill"]), rows=st.integers(1, 20))
+    @initialize(when_full=st.sampled_from(["raise", "spill"]), rows=st.integers(1, 10))
     def begin(self, when_full: str, rows: int) -> None:
         self.when_full, self.rows = when_full, rows
         self.open()
@@ -64,7 +65,7 @@ class StreamMachine(RuleBasedStateMachine):
             logged=True,
             when_full=self.when_full,
             flush={"rows": self.rows, "age": "1 s"},
-            max_bytes=20_000,
+            max_bytes=12_000,
             patience="1 day",
         )
         self.patch.setattr(WriteAheadLog.open.__func__, "__kwdefaults__", {"segment_bytes": 4096})  # type: ignore[attr-defined]
@@ -73,8 +74,12 @@ class StreamMachine(RuleBasedStateMachine):
         self.state.clock = lambda: self.now
         self.committer: Any = self.stream._committer
 
-    @rule(rows=st.integers(1, 8))
-    def write(self, rows: int) -> None:
+    @rule(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=6))
+    def write(self, sizes: list[int]) -> None:
+        for rows in sizes:
+            self.write_one(rows)
+
+    def write_one(self, rows: int) -> None:
         values = list(range(self.next, self.next + rows))
         self.next += rows
         try:
@@ -92,18 +97,18 @@ class StreamMachine(RuleBasedStateMachine):
         assert receipt.durable in ("log", "commit")
         self.safe |= {position for position in self.written if position <= receipt.position}
 
-    @rule(passed=st.integers(0, 3_000_000), steps=st.integers(1, 4))
-    def work(self, passed: int, steps: int) -> None:
-        self.now += passed
-        for _ in range(steps):
+    @rule(
+        passed=st.sampled_from([0, 1_000_000, 60_000_000]),
+        modes=st.lists(st.sampled_from(["fine", "down", "lost"]), min_size=1, max_size=4),
+    )
+    def work(self, passed: int, modes: list[Any]) -> None:
+        for mode in modes:
+            self.now += passed
+            self.sink.mode = mode
             instruction = self.state.core.next(self.now)
-            if isinstance(instruction, Idle):
-                return
-            self.committer.act(instruction)
-
-    @rule(mode=st.sampled_from(["fine", "fine", "down", "lost"]))
-    def storage(self, mode: Any) -> None:
-        self.sink.mode = mode
+            if not isinstance(instruction, Idle):
+                self.committer.act(instruction)
+        self.sink.mode = "fine"
 
     @rule(torn=st.integers(0, 4000))
     def crash(self, torn: int) -> None:
@@ -116,7 +121,6 @@ class StreamMachine(RuleBasedStateMachine):
         log._lock.release()
         kept = {p for p in self.written if p in self.safe or p <= self.committed()}
         reused = {p for p in self.written if p not in kept}
-        self.sink.mode = "fine"
         self.open()
         # Writes that nobody was promised may have survived, whole; their numbers go on from there.
         for position in reused:
@@ -136,9 +140,17 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.sink.values == expected
 
     @invariant()
+    def what_is_synced_and_not_committed_is_in_the_log(self) -> None:
+        if not self.written:
+            return
+        log, reached = self.state.log, self.committed()
+        found = {entry.sequence for entry in log.entries(reached, log.synced)}
+        assert {p for p in self.written if reached < p <= log.synced} <= found
+
+    @invariant()
     def memory_is_bounded(self) -> None:
         if hasattr(self, "state"):
-            assert self.state.core.bytes <= 20_000
+            assert self.state.core.bytes <= 12_000
             assert len(self.state.held) == self.state.core.entries
 
     def teardown(self) -> None:
@@ -161,3 +173,4 @@ class StreamMachine(RuleBasedStateMachine):
 
 
 TestStreams = StreamMachine.TestCase
+TestStreams.settings = settings(stateful_step_count=80)

@@ -156,7 +156,8 @@ class Committer(threading.Thread):
         self._state.change(take_note)
 
     def _read_back(self, wanted: ReadBack) -> None:
-        log, found, size = self._state.log, [], 0
+        log, size = self._state.log, 0
+        found: list[LogEntry] = []
         if log is None:
             return
         log.settle(wanted.until)

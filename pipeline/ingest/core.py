@@ -226,13 +226,12 @@ class StreamCore:
         self.gave_up = self._again - self._first_failure > self.backoff.patience
 
     def _commit(self) -> Commit:
-        rows = size = count = 0
-        last = self._held[0].sequence
+        last = 0
+        rows = size = 0
         for entry in self._held:
-            rows, size = rows + entry.rows, size + entry.bytes
-            if count and (rows > self.flush.rows or size > self.flush.bytes):
+            rows, size, last = rows + entry.rows, size + entry.bytes, entry.sequence
+            if rows >= self.flush.rows or size >= self.flush.bytes:
                 break
-            count, last = count + 1, entry.sequence
         self._in_flight = Commit(last)
         return self._in_flight
 

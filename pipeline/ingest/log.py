@@ -254,7 +254,8 @@ class WriteAheadLog:
     def close(self) -> None:
         """Write what is pending if that is possible, and leave the folder to others."""
         try:
-            self.sync(self.last)
+            if self._handle >= 0:
+                self.sync(self.last)
         finally:
             if self._handle >= 0:
                 os.close(self._handle)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xarray as xr
 
 from pipeline.analytics.latest import latest
+from pipeline.analytics.query import Asked
 from pipeline.api.async_stream import AsyncStream
+from pipeline.api.fleet_questions import FleetQuestions
 from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import compact
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.positions import read_positions
-from pipeline.archive.requests import Devices, TimeRange, channel_names
+from pipeline.archive.requests import Devices, TimeRange, Where, channel_names
 from pipeline.ingest.live_rows import live_rows
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.session import StreamSession
@@ -61,7 +65,7 @@ class LiveStream(StreamSession):
     ) -> pa.RecordBatchReader:
         """Return rows of the archive and rows that are not there yet, as `pipeline.Fleet.read` does.
 
-        For other questions, `flush` first and ask the fleet.
+        For questions that have no method here, `flush` first and ask the fleet.
 
         Raises
         ------
@@ -76,6 +80,22 @@ class LiveStream(StreamSession):
             reached = int(streams.get(self.id, 0))
             held = [entry for entry in held if entry.sequence > reached]
         return live_rows(view, held, devices, time, channel_names(view.meta.schema, channels))
+
+    def latest(
+        self,
+        devices: Devices = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+    ) -> xr.Dataset:
+        """Commit what is held, then answer as `pipeline.Fleet.latest` does."""
+        self.flush()
+        return FleetQuestions(self._store).latest(devices, channels, where=where)
+
+    def aggregate(self, statistics: Mapping[str, Asked], **options: Any) -> xr.Dataset:
+        """Commit what is held, then answer as `pipeline.Fleet.aggregate` does."""
+        self.flush()
+        return FleetQuestions(self._store).aggregate(statistics, **options)
 
     async def __aenter__(self) -> AsyncStream:
         self._async = AsyncStream(self)

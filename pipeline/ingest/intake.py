@@ -8,11 +8,12 @@ the same result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.model.arrow_arrays import flat, raw_values
 from pipeline.model.rejects import Rejects
@@ -27,6 +28,8 @@ __all__ = ["Intake", "Taken"]
 
 _TIME: Final = pa.timestamp("us", "UTC")
 
+NO_REJECTS: Final = Rejects()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
@@ -38,13 +41,16 @@ class Taken:
         In the schema of `Intake.arrow`: no device or time is missing or impossible.
     devices
         The device of each row.
+    time
+        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC; a view of `rows`.
     rejects
         The rows that do not fit.
     """
 
     rows: pa.RecordBatch
     devices: list[str]
-    rejects: Rejects = field(default_factory=Rejects)
+    time: NDArray[np.int64]
+    rejects: Rejects = NO_REJECTS
 
 
 class Intake:
@@ -105,7 +111,7 @@ class Intake:
         )
         table = arrow_table(batch).cast(self.arrow).combine_chunks()
         rows = pa.RecordBatch.from_arrays([flat(one) for one in table.columns], schema=self.arrow)
-        return Taken(rows, rows.column(0).to_pylist(), rejects)
+        return Taken(rows, rows.column(0).to_pylist(), raw_values(rows.column(1)), rejects)
 
     def _plain_columns(self, data: Any) -> dict[str, pa.Array] | None:
         """Return the columns of `data` if their types are the right ones already."""
@@ -135,10 +141,9 @@ class Intake:
         rows = len(time)
         if any(len(column) != rows for column in columns.values()):
             return None
-        if rows:
-            moments = raw_values(time)
-            if int(moments.min()) < GRID_START or int(moments.max()) >= GRID_STOP:
-                return None
+        moments = raw_values(time)
+        if rows and (int(moments.min()) < GRID_START or int(moments.max()) >= GRID_STOP):
+            return None
         devices = device.to_pylist()
         if "" in devices:
             return None
@@ -146,7 +151,7 @@ class Intake:
             columns[name] if name in columns else pa.nulls(rows, kind)
             for name, kind in self._types.items()
         ]
-        return Taken(pa.RecordBatch.from_arrays(arrays, schema=self.arrow), devices)
+        return Taken(pa.RecordBatch.from_arrays(arrays, schema=self.arrow), devices, moments)
 
 
 def _plain(column: Any, kind: pa.DataType) -> pa.Array | None:

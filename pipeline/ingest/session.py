@@ -325,9 +325,8 @@ class StreamSession:
 
     def _enter(self, taken: Taken, note: Note, source: str, *, block: bool) -> Receipt:
         """Judge, number, log and hold a batch."""
-        rows = taken.rows
+        rows, moments = taken.rows, taken.time
         payload = write_entry(rows, note)
-        moments = raw_values(rows.column(1))
         size = sum(map(len, payload)) + ENTRY_OVERHEAD
         with self._state.lock:
             spill = self._wait_for_room(size, block=block)

@@ -67,6 +67,16 @@ def test_a_stream_reads_as_the_archive_will(duplicates: str) -> None:
     assert live == after
 
 
+def test_questions_see_what_was_written() -> None:
+    fleet = new_fleet()
+    with fleet.stream(durability="none", flush=SLOW) as stream:
+        stream.write(rows("a", [0, 1], [1, 2]))
+        assert stream.latest()["v"].values.tolist() == [2]
+        stream.write(rows("a", [2], [9]))
+        assert stream.aggregate({"v": "sum"}, by=[])["v_sum"].item() == 12
+        assert stream.counters.commits == 2
+
+
 def test_reading_while_commits_go_on_never_misses_and_never_doubles() -> None:
     fleet = new_fleet("keep_all")
     with fleet.stream(durability="none", flush={"age": "1 ms"}) as stream:

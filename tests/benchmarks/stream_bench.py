@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 import pipeline
 from pipeline.api.live_stream import LiveStream
@@ -53,6 +55,8 @@ _MEANINGS: Final = {
     "write_cpu_us": "us of CPU for each such batch in the writing threads",
     "ack_p50_ms": "ms until a batch of 100 is on the disk, at 50,000 rows/s",
     "ack_p99_ms": "ms, 99th percentile of the same",
+    "disk_sync_p50_ms": "ms, a bare write of such a batch and fdatasync on this disk, before",
+    "disk_sync_p99_ms": "ms, 99th percentile of the same",
     "freshness_p99_s": "s from the write until rows are in the archive, 99th percentile",
     "live_vs_bulk_bytes": "stored bytes after compaction / of the same rows appended at once",
     "write_amplification": "encoded bytes written / bytes of the commits alone",
@@ -81,6 +85,7 @@ def measure_throughput(folder: str, seconds: float) -> dict[str, float]:
 
 def measure_acknowledgements(folder: str, seconds: float) -> dict[str, float]:
     """Write at a fixed rate, and compare what is stored with a bulk append."""
+    disk = _disk_syncs(Path(folder).parent / "disk") * 1e3
     fleet = _fleet(Path(folder))
     with fleet.stream(Path(folder) / "log", flush={"age": "1 s"}) as stream:
         writers = _Writers(stream, seconds, _THREADS * _ROWS / _RATE)
@@ -96,6 +101,8 @@ def measure_acknowledgements(folder: str, seconds: float) -> dict[str, float]:
     return {
         "ack_p50_ms": float(np.percentile(acks, 50)),
         "ack_p99_ms": float(np.percentile(acks, 99)),
+        "disk_sync_p50_ms": float(np.percentile(disk, 50)),
+        "disk_sync_p99_ms": float(np.percentile(disk, 99)),
         "freshness_p99_s": float(np.percentile(writers.fresh, 99)),
         "live_vs_bulk_bytes": _bytes(fleet) / _bytes(bulk),
         "write_amplification": stream.counters.write_amplification,
@@ -217,6 +224,20 @@ def _batch(blanks: Sequence[dict[str, Any]], worker: int, number: int) -> dict[s
     lap, at = divmod(number, len(blanks))
     step = np.timedelta64(lap * len(blanks) * _ROWS, "ms")
     return {**blanks[at], "time": blanks[at]["time"] + step}
+
+
+def _disk_syncs(path: Path) -> NDArray[np.float64]:
+    """Return what it takes to sync 5 kB, in seconds."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR)
+    os.posix_fallocate(handle, 0, 16 << 20)
+    took = []
+    for at in range(500):
+        began = time.perf_counter()
+        os.pwrite(handle, bytes(range(250)) * 20, at * 5000)
+        os.fdatasync(handle)
+        took.append(time.perf_counter() - began)
+    os.close(handle)
+    return np.array(took)
 
 
 def _fleet(folder: Path) -> pipeline.Fleet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import BufferFullError, InvalidInputError, StorageError
+from pipeline.errors import BufferFullError, ConflictError, InvalidInputError, StorageError
 from pipeline.ingest.options import StreamOptions
+from pipeline.ingest.policies import Durability
 from pipeline.ingest.session import StreamSession
 from tests.ingest.sinks import SCHEMA, ListSink, batch_of
 from tests.support import START
@@ -167,6 +170,43 @@ def test_a_full_stream_waits_or_raises_or_spills(tmp_path: Path) -> None:
         assert [value for one in held for value in one.rows["v"].to_pylist()] == list(range(50))
         sink.mode = "fine"
     assert sink.values == list(range(50))
+
+
+def test_a_write_that_the_log_cannot_take_is_not_committed_either(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    sink, real = ListSink(), os.pwrite
+
+    def no_room(handle: int, data: Any, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with opened(sink, tmp_path, flush={"age": "1 day"}) as stream:
+        stream.write(batch_of([1]))
+        monkeypatch.setattr(os, "pwrite", no_room)
+        receipt = stream.write(batch_of([2, 3]), wait=False)
+        with pytest.raises(StorageError, match="No space left"):
+            stream.write(batch_of([4]))
+        with pytest.raises(StorageError, match="No space left"):
+            receipt.wait("log")
+        assert receipt.durable == "none"
+        monkeypatch.setattr(os, "pwrite", real)
+        assert (stream.counters.held_rows, stream.counters.rows) == (1, 1)
+        stream.write(batch_of([5]))
+        stream.flush()
+        assert receipt.durable == "none"
+    assert sink.values == [1, 5]
+
+
+def test_a_failed_compaction_is_told_and_harms_nothing(caplog: Any) -> None:
+    def compact() -> int:
+        raise ConflictError("others were faster")
+
+    sink, options = ListSink(), StreamOptions(Durability.COMMIT, compact_every=1)
+    with StreamSession(sink, "fleet", SCHEMA, options, compact=compact) as stream:
+        stream.write(batch_of([1]))
+    assert sink.values == [1]
+    assert "others were faster" in caplog.text
+    assert stream.counters.compactions == 0
 
 
 def test_what_comes_along_gets_there() -> None:

@@ -13,6 +13,7 @@ them: mend the input, pick another name, restore a block, try again, install som
     ├── NotFoundError                not_found           (LookupError)
     ├── AlreadyExistsError           already_exists
     ├── CorruptBlockError            corrupt_block       (ValueError)
+    ├── BufferFullError              buffer_full
     ├── ConflictError                conflict
     ├── StorageError                 storage             (OSError)
     ├── JobError                     job
@@ -26,6 +27,7 @@ from typing import ClassVar
 __all__ = [
     "AlreadyExistsError",
     "ArchiveError",
+    "BufferFullError",
     "ConflictError",
     "CorruptBlockError",
     "DuplicateRowsError",
@@ -78,6 +80,12 @@ class CorruptBlockError(ArchiveError, ValueError):
     """Stored bytes fail their checksum or their structure is impossible."""
 
     kind = "corrupt_block"
+
+
+class BufferFullError(ArchiveError):
+    """A stream holds as many bytes as it may and was told to raise; nothing was taken, write it again later."""
+
+    kind = "buffer_full"
 
 
 class ConflictError(ArchiveError):

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.api.fleet_questions import FleetQuestions
+from pipeline.api.fleet_stream import FleetStream
 from pipeline.api.fleet_upkeep import FleetUpkeep
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.quarantine import read_quarantine
@@ -20,7 +21,7 @@ from pipeline.schema.validation import validate
 __all__ = ["Fleet"]
 
 
-class Fleet(FleetQuestions, FleetUpkeep):
+class Fleet(FleetQuestions, FleetStream, FleetUpkeep):
     """Devices that share a schema. Get one from `pipeline.Archive`.
 
     Wherever a method takes `devices`, `time` and `where`: devices are ids, one or several, None for

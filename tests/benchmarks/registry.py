@@ -17,6 +17,7 @@ from tests.benchmarks import (
     quickstart_bench,
     rollup_bench,
     scale_bench,
+    stream_bench,
 )
 from tests.benchmarks.outcome import Benchmark
 
@@ -78,6 +79,11 @@ _ALL: Final = (
         "scale",
         "an archive of 10,000 devices that grows to a billion points, and what it answers",
         scale_bench.run,
+    ),
+    Benchmark(
+        "stream",
+        "small batches through a stream: readings a second, acknowledgements, freshness, memory",
+        stream_bench.run,
     ),
 )
 

@@ -105,6 +105,14 @@ KEYS = {
         "import_slowdown",
         "query_growth",
     },
+    "stream": {
+        "api_readings_per_s",
+        "ack_p50_ms",
+        "ack_p99_ms",
+        "freshness_p99_s",
+        "live_vs_bulk_bytes",
+        "peak_rss_mb",
+    },
     "quickstart": {
         "points_per_s",
         "ratio",

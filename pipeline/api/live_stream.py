@@ -1,0 +1,115 @@
+"""A stream as users meet it: a session that answers questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xarray as xr
+
+from pipeline.analytics.latest import latest
+from pipeline.analytics.query import Asked
+from pipeline.api.async_stream import AsyncStream
+from pipeline.api.fleet_questions import FleetQuestions
+from pipeline.archive.compacting import CompactionPolicy
+from pipeline.archive.compaction import compact
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.positions import read_positions
+from pipeline.archive.requests import Devices, TimeRange, Where, channel_names
+from pipeline.ingest.live_rows import live_rows
+from pipeline.ingest.options import StreamOptions
+from pipeline.ingest.session import StreamSession
+from pipeline.ingest.sink import STREAMS, FleetSink
+
+__all__ = ["LiveStream"]
+
+
+class LiveStream(StreamSession):
+    """A stream into a fleet. Get one from `pipeline.Fleet.stream`.
+
+    Parameters
+    ----------
+    store
+        The fleet.
+    options, folder
+        As for `StreamSession`.
+    """
+
+    def __init__(
+        self, store: FleetStore, options: StreamOptions, folder: Path | None = None
+    ) -> None:
+        self._store = store
+        self._async: AsyncStream | None = None
+        view = store.view()
+        known = latest(view, None, [])
+        super().__init__(
+            FleetSink(store),
+            store.name,
+            view.meta.schema,
+            options,
+            folder,
+            (known["device"].values.tolist(), known["time"].values.astype(np.int64)),
+            self._merge_small,
+        )
+
+    def read(
+        self,
+        devices: Devices = None,
+        time: TimeRange = None,
+        channels: str | Sequence[str] | None = None,
+    ) -> pa.RecordBatchReader:
+        """Return rows of the archive and rows that are not there yet, as `pipeline.Fleet.read` does.
+
+        For questions that have no method here, `flush` first and ask the fleet.
+
+        Raises
+        ------
+        NotFoundError
+            If neither the archive nor a row that is not there yet knows a device.
+        """
+        held, committed = self.held()
+        view = self._store.view()
+        if (held and self.held()[1] != committed) or committed is None:
+            # A commit went on meanwhile: the snapshot itself tells what it has.
+            streams = read_positions(view.store, self._store.name)[0].get(STREAMS, {})
+            reached = int(streams.get(self.id, 0))
+            held = [entry for entry in held if entry.sequence > reached]
+        return live_rows(view, held, devices, time, channel_names(view.meta.schema, channels))
+
+    def latest(
+        self,
+        devices: Devices = None,
+        channels: str | Sequence[str] | None = None,
+        *,
+        where: Where = None,
+    ) -> xr.Dataset:
+        """Commit what is held, then answer as `pipeline.Fleet.latest` does."""
+        self.flush()
+        return FleetQuestions(self._store).latest(devices, channels, where=where)
+
+    def aggregate(self, statistics: Mapping[str, Asked], **options: Any) -> xr.Dataset:
+        """Commit what is held, then answer as `pipeline.Fleet.aggregate` does."""
+        self.flush()
+        return FleetQuestions(self._store).aggregate(statistics, **options)
+
+    async def __aenter__(self) -> AsyncStream:
+        self._async = AsyncStream(self)
+        return self._async
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._async is not None:
+            await self._async.leave(kind, error, trace)
+
+    def _merge_small(self) -> int:
+        done = compact(self._store, CompactionPolicy(), datetime.now(UTC))
+        return done.bytes_written

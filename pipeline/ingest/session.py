@@ -1,0 +1,391 @@
+"""A stream session: writers on one side, the archive on the other.
+
+A write is checked, numbered, put into the log and held in memory, all in the caller's thread. One
+thread of the session commits what is held (`pipeline.ingest.committing`). What to do when is decided
+by `pipeline.ingest.core.StreamCore`; here are the locks, the clock and the files.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.errors import BufferFullError, InvalidInputError, StorageError
+from pipeline.ingest.committing import ENTRY_OVERHEAD, Committer
+from pipeline.ingest.core import Admission, StreamCore
+from pipeline.ingest.counters import StreamCounters
+from pipeline.ingest.entries import Note, write_entry
+from pipeline.ingest.intake import Intake, Taken
+from pipeline.ingest.log import LogEntry, WriteAheadLog
+from pipeline.ingest.merging import Merger
+from pipeline.ingest.options import StreamOptions
+from pipeline.ingest.policies import Durability
+from pipeline.ingest.receipts import Receipt
+from pipeline.ingest.sink import Sink
+from pipeline.ingest.state import StreamState
+from pipeline.ingest.timeliness import Timeliness, Verdict
+from pipeline.ingest.watermarks import Watermarks
+from pipeline.model.arrow_arrays import raw_values
+from pipeline.model.rejects import Rejects
+from pipeline.model.timestamps import TimeFormat
+from pipeline.schema.channels import Schema
+from pipeline.schema.row_documents import row_documents
+
+__all__ = ["StreamSession"]
+
+_log = logging.getLogger(__name__)
+
+
+class StreamSession:
+    """Takes rows in and sees to it that they get into the archive, each once.
+
+    Parameters
+    ----------
+    sink
+        Where rows go.
+    fleet, schema
+        Name and schema of the fleet.
+    options
+        How it works.
+    folder
+        Of the log; None for none.
+    newest
+        Devices and their newest times (``int64`` microseconds since 1970-01-01 UTC) in the archive.
+    compact
+        Merges blocks; returns the bytes it wrote.
+
+    Raises
+    ------
+    ConflictError
+        If another session uses the folder.
+    InvalidInputError
+        If the log is of another fleet or archive.
+    CorruptBlockError, StorageError
+        If the log or the archive cannot be read.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        fleet: str,
+        schema: Schema,
+        options: StreamOptions,
+        folder: Path | None = None,
+        newest: tuple[Iterable[str], NDArray[np.int64]] | None = None,
+        compact: Any = None,
+    ) -> None:
+        self._options = options
+        self._intake = Intake(schema)
+        self._timeliness = Timeliness(options.late, options.future)
+        self._watermarks = Watermarks(options.disorder)
+        if newest is not None:
+            self._watermarks.start_from(*newest)
+        core = StreamCore(options.flush, options.max_bytes, options.when_full, options.backoff)
+        log = None
+        if folder is not None:
+            log = WriteAheadLog.open(folder, fleet, self._intake.arrow)
+        self._state = StreamState(core, log)
+        try:
+            self._resume(sink)
+        except BaseException:
+            if log is not None:
+                log.close()
+            raise
+        merger = Merger(self._state, options.compact_every, compact)
+        self._committer = Committer(self._state, sink, schema, merger)
+        self._committer.start()
+
+    def write(
+        self,
+        data: Any,
+        *,
+        time_format: TimeFormat | None = None,
+        tags: Mapping[str, Mapping[str, str]] | None = None,
+        positions: Mapping[str, Any] | None = None,
+        source: str = "",
+        unknown: str = "error",
+        wait: bool = True,
+        block: bool = True,
+    ) -> Receipt:
+        """Take rows in; they are as safe as the stream's durability says when this returns.
+
+        May be called from any number of threads.
+
+        Parameters
+        ----------
+        data, time_format, tags, positions, source, unknown
+            As for `pipeline.Fleet.append`.
+        wait
+            Whether to wait for the durability; if not, ask the receipt.
+        block
+            Whether to wait for room where the stream waits when it is full; if not,
+            ``BufferFullError`` is raised then.
+
+        Raises
+        ------
+        SchemaError, InvalidInputError
+            If columns are unknown or of an impossible type, or the stream is closed.
+        BufferFullError
+            If the stream is full and is to raise then.
+        StorageError
+            If the log cannot be written, or the stream gave up on the archive. Nothing of this
+            write is kept in the first case.
+        """
+        if unknown not in ("error", "ignore"):
+            msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
+            raise InvalidInputError(msg)
+        how: Literal["error", "ignore"] = "error" if unknown == "error" else "ignore"
+        taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
+        note = Note(taken.rejects, tags or {}, positions or {})
+        receipt = self._enter(taken, note, source, block=block)
+        if wait and self._options.durability is not Durability.NONE:
+            self.wait_for(receipt.position, self._options.durability, None)
+        return receipt
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until every row that was written before is in the archive.
+
+        Raises
+        ------
+        StorageError
+            If the stream gave up on the archive.
+        TimeoutError
+            If it takes more than `timeout` seconds.
+        """
+        self.wait_for(self.last, Durability.COMMIT, timeout)
+
+    def close(self) -> None:
+        """Put everything into the archive, and leave the log's folder to others.
+
+        Raises
+        ------
+        StorageError
+            If the archive cannot be written. What was acknowledged is in the log, if there is one,
+            and goes on when a stream is opened there.
+        """
+        with self._state.lock:
+            if self._state.closed:
+                return
+            self._state.closed = self._state.core.closing = True
+            self._state.work.notify_all()
+            self._state.progress.notify_all()
+        self._committer.join()
+        if self._state.log is not None:
+            self._state.log.close()
+        if not self._state.core.is_drained:
+            self._state.check_commits()
+
+    @property
+    def counters(self) -> StreamCounters:
+        """What the session has done so far."""
+        log_bytes = 0 if self._state.log is None else self._state.log.size
+        with self._state.lock:
+            state, core = "running", self._state.core
+            if self._state.closed:
+                state = "closed"
+            elif core.gave_up:
+                state = "stopped"
+            elif core.is_retrying:
+                state = "retrying"
+            return replace(
+                self._state.tally.counters(),
+                held_rows=core.rows,
+                held_bytes=core.bytes,
+                spilled=core.spilled_until is not None,
+                log_bytes=log_bytes,
+                state=state,
+                error="" if self._state.error is None else str(self._state.error),
+            )
+
+    def watermark(self, device: str) -> int | None:
+        """Return a device's watermark in microseconds since 1970-01-01 UTC, None without rows."""
+        with self._state.lock:
+            newest = self._watermarks.newest(device)
+        return None if newest is None else newest - self._options.disorder
+
+    @property
+    def id(self) -> str:
+        """The id of its log, or of itself, under which the archive knows its positions."""
+        return self._state.id
+
+    @property
+    def durability(self) -> str:
+        """What a write waits for."""
+        return self._options.durability.value
+
+    @property
+    def last(self) -> int:
+        """The number of the last write."""
+        with self._state.lock:
+            return self._state.last
+
+    def held(self) -> tuple[list[LogEntry], int | None]:
+        """Return the writes that may not be in the archive yet, spilled ones included.
+
+        Returns
+        -------
+        entries
+            In order. Whatever else was written is in any snapshot taken from now on.
+        committed
+            The number up to which writes were committed; None while a commit is going on.
+        """
+        state = self._state
+        with state.lock:
+            held, until = list(state.held), state.core.spilled_until
+            committed = state.core.committed
+            settled = state.core.is_settled
+        if until is not None and state.log is not None:
+            state.log.settle(until)
+            held += state.log.entries(held[-1].sequence if held else committed, until)
+        return held, committed if settled else None
+
+    def durability_of(self, position: int) -> Durability:
+        """Return where the rows of a write are by now."""
+        if self._state.log is not None and self._state.log.failure(position):
+            return Durability.NONE
+        if position <= self._state.core.committed:
+            return Durability.COMMIT
+        logged = self._state.log is not None and position <= self._state.log.synced
+        return Durability.LOG if logged else Durability.NONE
+
+    def wait_for(self, position: int, level: Durability, timeout: float | None) -> None:
+        """Wait until the rows of a write are in the log or the archive; see `Receipt.wait`."""
+        if level is Durability.NONE:
+            return
+        if self._state.log is not None:
+            self._state.log.sync(position)
+            if level is Durability.LOG:
+                return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._state.lock:
+            self._state.core.wants(position)
+            self._state.work.notify()
+            while self._state.core.committed < position:
+                self._state.check_commits()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    msg = f"write {position} is not in the archive after {timeout} s"
+                    raise TimeoutError(msg)
+                self._state.progress.wait(left)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except StorageError:
+            if error is None:
+                raise
+            _log.exception("the stream could not be closed in order")
+
+    def _resume(self, sink: Sink) -> None:
+        """Go on where the log and the archive say."""
+        log = self._state.log
+        if log is None:
+            return
+        committed = sink.position(self._state.id)
+        first = log.segments[0].first if log.segments else 1
+        if first > committed + 1 and log.last >= first:
+            msg = (
+                f"{log.folder}: the log begins at entry {first}, but the archive has entries up to "
+                f"{committed} only: it is of another archive, or of an older state of it; move "
+                "the folder away, or open the archive it belongs to"
+            )
+            raise InvalidInputError(msg)
+        found, self._state.core.committed = log.last, committed
+        log.begin(committed)
+        self._state.last = log.last
+        self._state.tally.torn_bytes = log.torn_bytes
+        if found > committed:
+            # As if these had been spilled: they are read back as there is room.
+            self._state.core.spilled(committed + 1, found)
+            for entry in log.entries(committed, found):
+                self._state.tally.replayed += entry.rows.num_rows
+                self._pass(entry.rows)
+
+    def _pass(self, rows: pa.RecordBatch) -> None:
+        if rows.num_rows:
+            codes = self._watermarks.codes_of(rows.column(0).to_pylist())
+            self._watermarks.passed(codes, raw_values(rows.column(1)))
+
+    def _enter(self, taken: Taken, note: Note, source: str, *, block: bool) -> Receipt:
+        """Judge, number, log and hold a batch."""
+        rows, moments = taken.rows, taken.time
+        payload = write_entry(rows, note)
+        size = sum(map(len, payload)) + ENTRY_OVERHEAD
+        with self._state.lock:
+            spill = self._wait_for_room(size, block=block)
+            codes = self._watermarks.codes_of(taken.devices)
+            verdict = self._timeliness.judge(self._watermarks, codes, moments, _now())
+            if verdict.rejected or verdict.time is not None:
+                rows, note = _applied(verdict, rows, note, source)
+                payload = write_entry(rows, note)
+                moments = raw_values(rows.column(1))
+            log = self._state.log
+            sequence = self._state.last + 1 if log is None else log.append(payload)
+            self._state.last = sequence
+            if spill:
+                self._state.core.spilled(sequence, sequence)
+            else:
+                newest = int(moments.max()) if len(moments) else None
+                self._state.hold(LogEntry(sequence, _apart(rows, payload[-1]), note), size, newest)
+            quarantined = len(note.rejects)
+            self._state.tally.wrote(rows.num_rows, quarantined, verdict.late, verdict.restamped)
+        return Receipt(
+            rows.num_rows, quarantined, verdict.late, verdict.restamped, sequence, self
+        )  # fmt: skip
+
+    def _wait_for_room(self, size: int, *, block: bool) -> bool:
+        """Wait as the backpressure says; tell whether rows are to stay in the log only."""
+        while True:
+            self._state.check_open()
+            admission = self._state.core.admit(size)
+            if admission is Admission.TAKE or admission is Admission.SPILL:
+                return admission is Admission.SPILL
+            if admission is Admission.REFUSE or not block:
+                msg = f"the stream holds {self._state.core.bytes} of {self._options.max_bytes} bytes that are not in the archive yet; write again later, or open it with when_full='wait' or 'spill'"
+                raise BufferFullError(msg)
+            self._state.work.notify()
+            self._state.progress.wait()
+
+
+def _applied(
+    verdict: Verdict, rows: pa.RecordBatch, note: Note, source: str
+) -> tuple[pa.RecordBatch, Note]:
+    """Return the rows that are stored, under the times to store, and the note with the others."""
+    at = sorted(verdict.rejected)
+    if at:
+        aside = row_documents(pa.Table.from_batches([rows.take(pa.array(at, pa.int64()))]))
+        rejects = Rejects(aside, tuple(verdict.rejected[row] for row in at), source)
+        note = replace(note, rejects=Rejects.concat([note.rejects, rejects], source))
+    if verdict.time is not None:
+        rows = rows.set_column(1, rows.schema.field(1), pa.array(verdict.time, rows.schema[1].type))
+    keep = np.ones(rows.num_rows, np.bool_)
+    keep[at] = False
+    return (rows.filter(pa.array(keep)) if at else rows), note
+
+
+def _apart(rows: pa.RecordBatch, message: bytes) -> pa.RecordBatch:
+    """Return rows in memory of their own if they are a small part of something large."""
+    if rows.get_total_buffer_size() <= 2 * len(message):
+        return rows
+    return pa.ipc.read_record_batch(message, rows.schema)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,122 @@
+"""What the two sides of a stream session share: writers, and the thread that commits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from pipeline.errors import InvalidInputError, StorageError
+from pipeline.ingest.core import Entry, StreamCore
+from pipeline.ingest.log import LogEntry, WriteAheadLog
+from pipeline.ingest.tally import Tally
+
+__all__ = ["StreamState"]
+
+
+def _ticks() -> int:
+    return time.monotonic_ns() // 1000
+
+
+@dataclass(slots=True, eq=False)
+class StreamState:
+    """The state of a session; whoever reads or changes it holds `lock`.
+
+    Parameters
+    ----------
+    core
+        What there is to do.
+    log
+        The write-ahead log; None for none.
+    held
+        The writes that the core knows as held, in order.
+    last
+        The number of the last write.
+    error
+        Why the last commit failed.
+    closed
+        Whether nothing is taken any more.
+    clock
+        Returns microseconds of a clock that never goes back.
+    work, progress
+        Tell the committing thread that there may be something to do, and writers that something
+        was done.
+    """
+
+    core: StreamCore
+    log: WriteAheadLog | None = None
+    tally: Tally = field(default_factory=Tally)
+    held: deque[LogEntry] = field(default_factory=deque)
+    last: int = 0
+    error: BaseException | None = None
+    closed: bool = False
+    id: str = ""
+    clock: Callable[[], int] = _ticks
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    work: threading.Condition = field(init=False)
+    progress: threading.Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.work = threading.Condition(self.lock)
+        self.progress = threading.Condition(self.lock)
+        self.id = uuid4().hex if self.log is None else self.log.head.log
+        if self.log is not None:
+            self.log.failed = self.withdraw
+
+    def hold(self, entry: LogEntry, size: int, newest: int | None) -> None:
+        """Hold a write of `size` bytes in memory; `newest` is the newest time of its rows."""
+        self.held.append(entry)
+        if self.core.arrived(
+            Entry(entry.sequence, entry.rows.num_rows, size, self.clock(), newest)
+        ):
+            self.work.notify()
+
+    def withdraw(self, first: int, last: int) -> None:
+        """Forget writes that the log could not take; takes the lock itself."""
+        with self.lock:
+            gone = [one for one in self.held if first <= one.sequence <= last]
+            self.held = deque(one for one in self.held if not first <= one.sequence <= last)
+            self.core.withdrawn(first, last)
+            self.tally.rows -= sum(one.rows.num_rows for one in gone)
+            self.progress.notify_all()
+
+    def change(self, step: Callable[[], None]) -> None:
+        """Do something with the lock, and tell everybody who waits."""
+        with self.lock:
+            step()
+            self.progress.notify_all()
+            self.work.notify_all()
+
+    def check_open(self) -> None:
+        """Raise unless writes are taken.
+
+        Raises
+        ------
+        InvalidInputError
+            If the stream is closed.
+        StorageError
+            If it gave up.
+        """
+        if self.closed:
+            msg = "the stream is closed; open another one with fleet.stream(...)"
+            raise InvalidInputError(msg)
+        self.check_commits()
+
+    def check_commits(self) -> None:
+        """Raise if the stream gave up on the archive.
+
+        Raises
+        ------
+        StorageError
+            If it did.
+        """
+        if not self.core.gave_up:
+            return
+        rest = f"{self.core.rows} rows that only were in memory did not get there"
+        if self.log is not None:
+            rest = f"what was acknowledged is safe in {self.log.folder}"
+        msg = f"the stream stopped, since the archive cannot be written: {self.error}; {rest}; open it again when that is mended"
+        raise StorageError(msg) from self.error

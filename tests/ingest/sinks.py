@@ -1,0 +1,72 @@
+"""An archive for tests of streams: it keeps rows, and fails when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.archive.appending import AppendResult
+from pipeline.archive.positions import merge_positions
+from pipeline.errors import StorageError
+from pipeline.ingest.sink import STREAMS
+from pipeline.model.batches import RecordBatch
+from pipeline.model.rejects import Rejects
+from pipeline.schema.channels import Channel, Schema
+from tests.support import START
+
+__all__ = ["SCHEMA", "ListSink", "batch_of"]
+
+SCHEMA = Schema([Channel("v", "int64")])
+
+
+@dataclass
+class ListSink:
+    """Keeps the values of channel ``v`` in the order in which they are committed."""
+
+    values: list[int] = field(default_factory=list)
+    rejects: list[str] = field(default_factory=list)
+    tags: dict[str, Any] = field(default_factory=dict)
+    positions: dict[str, Any] = field(default_factory=dict)
+    commits: int = 0
+    mode: Literal["fine", "down", "lost"] = "fine"
+    """``lost``: the commit is made, but its answer is lost."""
+
+    def position(self, log: str) -> int:
+        if self.mode == "down":
+            raise StorageError("the disk is gone")
+        return int(self.positions.get(STREAMS, {}).get(log, 0))
+
+    def append(
+        self,
+        batch: RecordBatch,
+        rejects: Sequence[Rejects],
+        tags: Mapping[str, Mapping[str, str]],
+        positions: Mapping[str, Any],
+    ) -> AppendResult:
+        if self.mode == "down":
+            raise StorageError("the disk is gone")
+        self.commits += 1
+        self.values += batch.columns["v"].values.tolist()
+        self.rejects += [reason for part in rejects for reason in part.reasons]
+        self.tags |= tags
+        self.positions = merge_positions([self.positions, positions])
+        if self.mode == "lost":
+            raise StorageError("the answer is lost")
+        return AppendResult(rows=len(batch), quarantined=sum(map(len, rejects)))
+
+
+def batch_of(values: Sequence[int], device: str = "a") -> pa.RecordBatch:
+    """Return rows a second apart in the order of their values."""
+    return pa.record_batch(
+        {
+            "device": pa.array([device] * len(values), pa.string()),
+            "time": pa.array(START + 1_000_000 * np.array(values, np.int64)).cast(
+                pa.timestamp("us", "UTC")
+            ),
+            "v": pa.array(values, pa.int64()),
+        }
+    )

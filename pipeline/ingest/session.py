@@ -8,6 +8,7 @@ by `pipeline.ingest.core.StreamCore`; here are the locks, the clock and the file
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -93,6 +94,7 @@ class StreamSession:
         log = None
         if folder is not None:
             log = WriteAheadLog.open(folder, fleet, self._intake.arrow)
+        self._entrance = threading.Lock()
         self._state = StreamState(core, log)
         try:
             self._resume(sink)
@@ -144,9 +146,10 @@ class StreamSession:
             msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
             raise InvalidInputError(msg)
         how: Literal["error", "ignore"] = "error" if unknown == "error" else "ignore"
-        taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
-        note = Note(taken.rejects, tags or {}, positions or {})
-        receipt = self._enter(taken, note, source, block=block)
+        with self._entrance:
+            taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
+            note = Note(taken.rejects, tags or {}, positions or {})
+            receipt = self._enter(taken, note, source, block=block)
         if wait and self._options.durability is not Durability.NONE:
             self.wait_for(receipt.position, self._options.durability, None)
         return receipt

@@ -154,6 +154,8 @@ def test_a_full_stream_waits_or_raises_or_spills(tmp_path: Path) -> None:
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
+        with pytest.raises(BufferFullError):
+            stream.write(batch_of([4]), block=False)
         sink.mode = "fine"
         waiting.join(30)
         assert not waiting.is_alive()

@@ -20,7 +20,7 @@ class Backoff:
 
     References
     ----------
-    Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 ("full jitter").
+    Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 ("equal jitter").
     """
 
     first: int = 200_000

@@ -7,6 +7,7 @@ gather: a sync is shared by all who wait for it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -24,6 +25,7 @@ from pipeline.errors import CorruptBlockError, InvalidInputError, StorageError
 from pipeline.ingest.entries import Note, read_entry
 from pipeline.ingest.folder_lock import FolderLock, translated
 from pipeline.ingest.frames import frame
+from pipeline.ingest.group_turn import GroupTurn
 from pipeline.ingest.segments import (
     Segment,
     SegmentHead,
@@ -31,7 +33,6 @@ from pipeline.ingest.segments import (
     list_segments,
     read_segment,
     sync_folder,
-    write_at,
 )
 
 __all__ = ["LogEntry", "WriteAheadLog"]
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _SEGMENT_BYTES: Final = 16 << 20
 _MOST_FAILURES: Final = 256
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +91,12 @@ class WriteAheadLog:
     segment_bytes: int
     failed: Callable[[int, int], None] = lambda *_: None
     _lock: FolderLock = field(kw_only=True, repr=False)
-    _turn: threading.Condition = field(default_factory=threading.Condition, repr=False)
+    _turn: GroupTurn = field(default_factory=GroupTurn, repr=False)
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _pending: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
     _failures: deque[tuple[int, int, str]] = field(
         default_factory=lambda: deque(maxlen=_MOST_FAILURES), repr=False
     )
-    _synced: int = 0
-    _is_writing: bool = False
     _handle: int = -1
     _end: int = 0
     _size: int = 0
@@ -148,12 +149,12 @@ class WriteAheadLog:
     @property
     def synced(self) -> int:
         """Entries up to this number are on the disk, but for those that failed."""
-        return self._synced
+        return self._turn.reached
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        with self._turn:
+        with self._guard:
             paths = [segment.path for segment in self.segments]
         return sum(path.stat().st_size for path in paths if path.exists())
 
@@ -165,13 +166,13 @@ class WriteAheadLog:
         StorageError
             If there is no room.
         """
-        self.last = self._synced = max(self.last, after)
+        self.last = self._turn.reached = max(self.last, after)
         with translated(self.folder):
             self._rotate(self.last + 1, 0)
 
     def append(self, payload: Sequence[bytes]) -> int:
         """Take an entry (of `write_entry`) and return its number; it is on the disk after `sync`."""
-        with self._turn:
+        with self._guard:
             self.last += 1
             self._pending.append((self.last, frame(self.last, payload)))
             return self.last
@@ -184,22 +185,7 @@ class WriteAheadLog:
         StorageError
             If the entry of that number could not be written; it is gone.
         """
-        while self._synced < sequence:
-            with self._turn:
-                if self._synced >= sequence:
-                    break
-                if self._is_writing:
-                    self._turn.wait()
-                    continue
-                self._is_writing, group, self._pending = True, self._pending, []
-            try:
-                self._write(group)
-            finally:
-                with self._turn:
-                    self._is_writing = False
-                    if group:
-                        self._synced = group[-1][0]
-                    self._turn.notify_all()
+        self._turn.until(sequence, self._write_pending)
         reason = self.failure(sequence)
         if reason:
             msg = f"{self.folder}: the log could not be written ({reason}); nothing of this write is kept; write it again when that is mended"
@@ -214,7 +200,7 @@ class WriteAheadLog:
         """Return why an entry could not be written; the empty text if it was, or is still to be."""
         if not self._failures:
             return ""
-        with self._turn:
+        with self._guard:
             found = [why for first, last, why in self._failures if first <= sequence <= last]
         return found[0] if found else ""
 
@@ -226,7 +212,7 @@ class WriteAheadLog:
         CorruptBlockError, StorageError
             If a segment is damaged or cannot be read.
         """
-        with self._turn:
+        with self._guard:
             segments = list(self.segments)
         followers = [*(segment.first for segment in segments[1:]), until + 1]
         for segment, following in zip(segments, followers, strict=True):
@@ -241,7 +227,7 @@ class WriteAheadLog:
         StorageError
             If a file cannot be removed.
         """
-        with self._turn:
+        with self._guard:
             firsts = [segment.first for segment in self.segments]
             done = sum(following <= sequence + 1 for following in firsts[1:])
             gone, self.segments = self.segments[:done], self.segments[done:]
@@ -262,24 +248,31 @@ class WriteAheadLog:
                 self._handle = -1
             self._lock.release()
 
-    def _write(self, group: list[tuple[int, bytes]]) -> None:
-        try:
-            if self._broken:
-                raise OSError(self._broken)
-            data = b"".join(entry for _, entry in group)
-            if group and self._end + len(data) > self._size:
-                self._rotate(group[0][0], len(data))
-            self._put(data)
-        except OSError as error:
-            self._failed(group, error)
+    def _write_pending(self) -> int:
+        """Write what was appended so far, and return the number of the last entry of it."""
+        with self._guard:
+            group, self._pending = self._pending, []
+        if group:
+            try:
+                self._write(group)
+            except OSError as error:
+                self._failed(group, error)
+        return group[-1][0] if group else self._turn.reached
 
-    def _put(self, data: bytes) -> None:
-        write_at(self._handle, data, self._end)
+    def _write(self, group: list[tuple[int, bytes]]) -> None:
+        if self._broken:
+            raise OSError(errno.EIO, self._broken)
+        data = b"".join([entry for _, entry in group])
+        if self._end + len(data) > self._size:
+            self._rotate(group[0][0], len(data))
         try:
-            os.fdatasync(self._handle)
+            _write_synced(self._handle, data, self._end)
         except OSError as error:
-            # What the system has not written it may have dropped: no later sync can be believed.
-            self._broken = f"{error.strerror}, and the log cannot be trusted before it is reopened"
+            if error.errno not in _NO_ROOM:
+                # What the system has not written it may have dropped: no later sync tells.
+                self._broken = (
+                    f"{error.strerror}, and the log cannot be trusted before it is reopened"
+                )
             raise
         self._end += len(data)
 
@@ -294,7 +287,7 @@ class WriteAheadLog:
                 self._broken = again.strerror or str(again)
         numbers = [number for number, _ in group]
         if numbers:
-            with self._turn:
+            with self._guard:
                 self._failures.append((numbers[0], numbers[-1], reason))
             self.failed(numbers[0], numbers[-1])
 
@@ -305,9 +298,17 @@ class WriteAheadLog:
             os.close(self._handle)
         self._handle, self._end, self._size = handle, end, size
         path = self.folder / f"{first:020}.wal"
-        with self._turn:
+        with self._guard:
             self.segments = [one for one in self.segments if one.path != path]
             self.segments.append(Segment(path, first))
+
+
+def _write_synced(handle: int, data: bytes, offset: int) -> None:
+    """Write bytes and wait until they are on the disk, in one call of the system if it can."""
+    view = memoryview(data)
+    while len(view):
+        written = os.pwritev(handle, [view], offset, os.RWF_DSYNC)
+        view, offset = view[written:], offset + written
 
 
 def _heads(segments: Sequence[Segment], fleet: str) -> str:

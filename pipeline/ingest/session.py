@@ -8,6 +8,7 @@ by `pipeline.ingest.core.StreamCore`; here are the locks, the clock and the file
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -93,6 +94,9 @@ class StreamSession:
         log = None
         if folder is not None:
             log = WriteAheadLog.open(folder, fleet, self._intake.arrow)
+        # Arrow lets go of the interpreter in every call: writers that all were in the midst of one
+        # switched threads a dozen times a write, which took longer than their work.
+        self._entrance = threading.Lock()
         self._state = StreamState(core, log)
         try:
             self._resume(sink)
@@ -144,9 +148,11 @@ class StreamSession:
             msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
             raise InvalidInputError(msg)
         how: Literal["error", "ignore"] = "error" if unknown == "error" else "ignore"
-        taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
-        note = Note(taken.rejects, tags or {}, positions or {})
-        receipt = self._enter(taken, note, source, block=block)
+        with self._entrance:
+            taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
+            note = Note(taken.rejects, tags or {}, positions or {})
+            payload = write_entry(taken.rows, note)
+        receipt = self._enter(taken, note, payload, source, block=block)
         if wait and self._options.durability is not Durability.NONE:
             self.wait_for(receipt.position, self._options.durability, None)
         return receipt
@@ -323,10 +329,11 @@ class StreamSession:
             codes = self._watermarks.codes_of(rows.column(0).to_pylist())
             self._watermarks.passed(codes, raw_values(rows.column(1)))
 
-    def _enter(self, taken: Taken, note: Note, source: str, *, block: bool) -> Receipt:
+    def _enter(
+        self, taken: Taken, note: Note, payload: tuple[bytes, ...], source: str, *, block: bool
+    ) -> Receipt:
         """Judge, number, log and hold a batch."""
         rows, moments = taken.rows, taken.time
-        payload = write_entry(rows, note)
         size = sum(map(len, payload)) + ENTRY_OVERHEAD
         with self._state.lock:
             spill = self._wait_for_room(size, block=block)

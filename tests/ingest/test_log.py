@@ -78,14 +78,14 @@ def test_segments_go_when_all_of_them_is_released_and_no_sooner(log: WriteAheadL
 
 def test_writers_share_a_sync(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs, slow = [], threading.Event()
-    real = os.fdatasync
+    real = os.pwritev
 
-    def sync(handle: int) -> None:
-        syncs.append(handle)
+    def sync(*arguments: Any) -> int:
+        syncs.append(arguments)
         slow.wait(0.05)
-        real(handle)
+        return real(*arguments)
 
-    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(os, "pwritev", sync)
 
     def write() -> None:
         for value in range(5):
@@ -184,18 +184,20 @@ def test_a_full_disk_fails_the_write_and_nothing_else(
     log.sync(put(log, 1))
     failed: list[tuple[int, int]] = []
     log.failed = lambda first, last: failed.append((first, last))
-    real = os.pwrite
+    real = os.pwritev
+    written: list[int] = []
 
-    def write_half(handle: int, data: Any, offset: int) -> int:
-        if len(data) > 100:
-            return real(handle, data[:50], offset)
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def write_half(handle: int, data: Any, offset: int, flags: int) -> int:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(real(handle, [data[0][:150]], offset, flags))
+        return written[0]
 
-    monkeypatch.setattr(os, "pwrite", write_half)
+    monkeypatch.setattr(os, "pwritev", write_half)
     lost = put(log, 2)
     with pytest.raises(StorageError, match="No space left"):
         log.sync(lost)
-    monkeypatch.setattr(os, "pwrite", real)
+    monkeypatch.setattr(os, "pwritev", real)
     assert failed == [(lost, lost)]
     assert log.failure(lost)
     log.sync(put(log, 3))
@@ -211,15 +213,15 @@ def test_after_a_failed_sync_nothing_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = opened(tmp_path)
-    real = os.fdatasync
+    real = os.pwritev
 
-    def fail(handle: int) -> None:
+    def fail(*arguments: Any) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(os, "pwritev", fail)
     with pytest.raises(StorageError, match="Input/output error"):
         log.sync(put(log, 1))
-    monkeypatch.setattr(os, "fdatasync", real)
+    monkeypatch.setattr(os, "pwritev", real)
     with pytest.raises(StorageError, match="cannot be trusted"):
         log.sync(put(log, 2))
     with pytest.raises(StorageError):

@@ -154,6 +154,8 @@ def test_a_full_stream_waits_or_raises_or_spills(tmp_path: Path) -> None:
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
+        with pytest.raises(BufferFullError):
+            stream.write(batch_of([4]), block=False)
         sink.mode = "fine"
         waiting.join(30)
         assert not waiting.is_alive()
@@ -175,21 +177,21 @@ def test_a_full_stream_waits_or_raises_or_spills(tmp_path: Path) -> None:
 def test_a_write_that_the_log_cannot_take_is_not_committed_either(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    sink, real = ListSink(), os.pwrite
+    sink, real = ListSink(), os.pwritev
 
-    def no_room(handle: int, data: Any, offset: int) -> int:
+    def no_room(*arguments: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with opened(sink, tmp_path, flush={"age": "1 day"}) as stream:
         stream.write(batch_of([1]))
-        monkeypatch.setattr(os, "pwrite", no_room)
+        monkeypatch.setattr(os, "pwritev", no_room)
         receipt = stream.write(batch_of([2, 3]), wait=False)
         with pytest.raises(StorageError, match="No space left"):
             stream.write(batch_of([4]))
         with pytest.raises(StorageError, match="No space left"):
             receipt.wait("log")
         assert receipt.durable == "none"
-        monkeypatch.setattr(os, "pwrite", real)
+        monkeypatch.setattr(os, "pwritev", real)
         assert (stream.counters.held_rows, stream.counters.rows) == (1, 1)
         stream.write(batch_of([5]))
         stream.flush()

@@ -31,6 +31,8 @@ __all__ = ["KEY_COLUMNS", "FleetView", "Rows"]
 KEY_COLUMNS: Final = ("device_index", "time")
 """Raw columns that every read of rows needs."""
 
+_MANY: Final = 4
+"""If one in so many rows matches a condition, whole columns are decoded, and not only around them."""
 _KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     (KEY_COLUMNS[0], np.dtype(np.int32)),
     (KEY_COLUMNS[1], np.dtype(np.int64)),
@@ -193,13 +195,17 @@ class FleetView:
 
         `rows` have the channels that the conditions are about.
         """
-        rows = rows.where(conditions.matches(rows.columns))
+        matching = conditions.matches(rows.columns)
+        many = np.count_nonzero(matching) * _MANY > len(rows)
+        if not many:
+            rows = rows.where(matching)
         others = [name for name in channels if name not in rows.columns]
         if not len(rows):
             found = rows.columns | {name: Column(np.zeros(0, self._dtype(name))) for name in others}
         else:
             found = rows.columns | (self._channels(rows, others) if others else {})
-        return replace(rows, columns={name: found[name] for name in channels})
+        rows = replace(rows, columns={name: found[name] for name in channels})
+        return rows.where(matching) if many else rows
 
     def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:
         wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]

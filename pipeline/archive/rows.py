@@ -68,6 +68,8 @@ def in_order(column: Column, order: RowOrder) -> Column:
 
 def _narrowed(unit: ReadUnit, positions: NDArray[np.int64]) -> tuple[ReadUnit, NDArray[np.int64]]:
     """Return the unit of the blocks that hold some rows of a unit, and where they are in it."""
+    if len(unit.blocks) == 1:
+        return unit, positions
     ends = np.cumsum(unit.blocks.rows)
     block = np.searchsorted(ends, positions, "right")
     used = np.bincount(block, minlength=len(ends)) > 0

@@ -19,7 +19,7 @@ def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     names: dict[str, Any] = {}
     for at, block in enumerate(blocks):
         exec(compile(block, f"README block {at}", "exec"), names)
-    assert names["rooms"].read().read_all().num_rows == 1440
+    assert names["rooms"].read().read_all().num_rows == 1441
 
 
 def test_ci_runs_the_documented_test_command() -> None:

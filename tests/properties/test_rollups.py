@@ -85,9 +85,10 @@ class RollingUp(RuleBasedStateMachine):
         span = None if times is None else tuple(np.array(times).astype("M8[us]").tolist())
         self.fleet.delete(device, span)
         for name in self.fleet.rollups:
-            cells = self.fleet.rollups[name].to_xarray(device)["rows"]
+            table = self.fleet.rollups[name].to_xarray(device)
+            cells = table["rows"]
             if times is not None:
-                bounds = cells["time_bounds"].values.astype("M8[us]").astype(np.int64)
+                bounds = table["time_bounds"].values.astype("M8[us]").astype(np.int64)
                 inside = (bounds[:, 0] >= start) & (bounds[:, 1] <= stop)
                 cells = cells.isel(time=np.flatnonzero(inside))
             assert not cells.values.any()

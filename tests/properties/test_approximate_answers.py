@@ -47,7 +47,7 @@ def assert_inside(exact: xr.Dataset, found: xr.Dataset) -> None:
 
 
 @given(policies, partitionings, batches, windowings, spans, st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_exact_answers_lie_between_the_bounds(
     policy: str,
     partitioning: pipeline.Partitioning,

@@ -110,5 +110,5 @@ class Asked(RuleBasedStateMachine):
         assert_inside(exact, found)
 
 
-Asked.TestCase.settings = settings(stateful_step_count=10, max_examples=20)
+Asked.TestCase.settings = settings(stateful_step_count=10, max_examples=10)
 TestAsked = Asked.TestCase

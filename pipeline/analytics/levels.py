@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.archive.chunk_io import chunk_key
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_arrays import rollup_places
-from pipeline.archive.rollup_definition import required
-from pipeline.archive.rollup_reading import RollupView
-from pipeline.archive.rollup_store import rollup_names
+from pipeline.archive.rollups.arrays import rollup_places
+from pipeline.archive.rollups.definition import required
+from pipeline.archive.rollups.reading import RollupView
+from pipeline.archive.rollups.store import rollup_names
 from pipeline.archive.summary_tables import read_extent, read_statistics, summary_places
 from pipeline.summaries.asked import Statistic
 from pipeline.summaries.statistics import Statistics

@@ -31,7 +31,7 @@ from pipeline.analytics.thinned import kept_units
 from pipeline.analytics.value_steps import ValueSteps
 from pipeline.analytics.windows import Windows, make_windows
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_definition import required
+from pipeline.archive.rollups.definition import required
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import storage_dtype
 from pipeline.model.timestamps import parse_duration

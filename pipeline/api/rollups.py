@@ -11,13 +11,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.analytics.rollup_refresh import RefreshResult, on_client, refresh
+from pipeline.analytics.rollups.refresh import RefreshResult, on_client, refresh
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.requests import Devices, TimeRange, Where, selection_of
-from pipeline.archive.rollup_definition import define_rollup, plain_name
-from pipeline.archive.rollup_fitting import create_rollup, drop_rollup
-from pipeline.archive.rollup_reading import RollupView
-from pipeline.archive.rollup_store import load_rollup, rollup_names
+from pipeline.archive.rollups.definition import define_rollup, plain_name
+from pipeline.archive.rollups.fitting import create_rollup, drop_rollup
+from pipeline.archive.rollups.reading import RollupView
+from pipeline.archive.rollups.store import load_rollup, rollup_names
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.model.timestamps import from_microseconds
 from pipeline.partitioning.pruning import Selection
@@ -181,7 +181,7 @@ class Rollup:
     def states(self, codes: NDArray[np.int64], periods: range, channel: str) -> Statistics:
         """Return a channel's mergeable states, shape (codes, periods).
 
-        See `pipeline.archive.rollup_reading.RollupView.states`.
+        See `pipeline.archive.rollups.reading.RollupView.states`.
         """
         return self._load().states(codes, periods, channel)
 
@@ -190,7 +190,7 @@ class Rollup:
     ) -> NDArray[np.object_]:
         """Return a channel's quantile sketches, ready to be merged, shape (codes, periods).
 
-        See `pipeline.archive.rollup_reading.RollupView.sketches`.
+        See `pipeline.archive.rollups.reading.RollupView.sketches`.
         """
         return self._load().sketches(codes, periods, channel, kind)
 

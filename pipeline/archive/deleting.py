@@ -27,7 +27,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared, prepare_stored
 from pipeline.archive.rewriting import Rewrite
-from pipeline.archive.rollup_clearing import clear_rollups
+from pipeline.archive.rollups.clearing import clear_rollups
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.errors import ConflictError
 from pipeline.model.batches import Column

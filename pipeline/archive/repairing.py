@@ -28,7 +28,7 @@ from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.layout import INDEX_FIELDS
 from pipeline.archive.rewriting import recomputed
-from pipeline.archive.rollup_verifying import damaged_rollups, forget_built, mend_rollups
+from pipeline.archive.rollups.verifying import damaged_rollups, forget_built, mend_rollups
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.archive.tables import Table

@@ -16,7 +16,7 @@ __all__ = ["run_statistics"]
 def run_statistics(
     values: NDArray[Any], valid: NDArray[np.bool_] | None, starts: NDArray[np.int64]
 ) -> Statistics:
-    """Return what `Statistics.chunk` does, several times as fast; sums may be rounded otherwise.
+    """Return the states of consecutive runs of rows.
 
     Parameters
     ----------

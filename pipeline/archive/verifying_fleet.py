@@ -16,7 +16,7 @@ from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.quarantine import read_quarantine
-from pipeline.archive.rollup_verifying import verify_rollups
+from pipeline.archive.rollups.verifying import verify_rollups
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.transactions import Repository
 from pipeline.archive.verify_report import FleetFindings, Problem

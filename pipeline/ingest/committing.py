@@ -132,7 +132,12 @@ class Committer(threading.Thread):
         positions = {**joined.positions, STREAMS: streams}
         result = self._sink.append(joined.batch, joined.rejects, joined.tags, positions)
         with state.lock:
-            state.tally.committed(result)
+            state.count(
+                commits=1,
+                committed_rows=result.rows,
+                duplicates=result.duplicates,
+                bytes_committed=result.bytes,
+            )
 
     def _done(self, commit: Commit) -> None:
         state = self._state
@@ -150,7 +155,7 @@ class Committer(threading.Thread):
 
         def take_note() -> None:
             self._state.error = error
-            self._state.tally.retries += 1
+            self._state.count(retries=1)
             self._state.core.failed(self._state.clock(), random.random())  # noqa: S311
 
         self._state.change(take_note)

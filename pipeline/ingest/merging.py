@@ -20,7 +20,7 @@ class Merger:
     Parameters
     ----------
     state
-        Of the session; its tally is kept.
+        Of the session; its counters are kept.
     every
         Commits; 0 for never.
     compact
@@ -60,5 +60,4 @@ class Merger:
             _log.warning("stream %s: compaction failed: %s", self._state.id, error)
             return
         with self._state.lock:
-            self._state.tally.compactions += written > 0
-            self._state.tally.bytes_compacted += written
+            self._state.count(compactions=int(written > 0), bytes_compacted=written)

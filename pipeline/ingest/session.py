@@ -203,7 +203,7 @@ class StreamSession:
             elif core.is_retrying:
                 state = "retrying"
             return replace(
-                self._state.tally.counters(),
+                self._state.counters,
                 held_rows=core.rows,
                 held_bytes=core.bytes,
                 spilled=core.spilled_until is not None,
@@ -316,12 +316,12 @@ class StreamSession:
         found, self._state.core.committed = log.last, committed
         log.begin(committed)
         self._state.last = log.last
-        self._state.tally.torn_bytes = log.torn_bytes
+        self._state.count(torn_bytes=log.torn_bytes)
         if found > committed:
             # As if these had been spilled: they are read back as there is room.
             self._state.core.spilled(committed + 1, found)
             for entry in log.entries(committed, found):
-                self._state.tally.replayed += entry.rows.num_rows
+                self._state.count(replayed=entry.rows.num_rows)
                 self._pass(entry.rows)
 
     def _pass(self, rows: pa.RecordBatch) -> None:
@@ -352,7 +352,13 @@ class StreamSession:
                 newest = int(moments.max()) if len(moments) else None
                 self._state.hold(LogEntry(sequence, _apart(rows, payload[-1]), note), size, newest)
             quarantined = len(note.rejects)
-            self._state.tally.wrote(rows.num_rows, quarantined, verdict.late, verdict.restamped)
+            self._state.count(
+                writes=1,
+                rows=rows.num_rows,
+                quarantined=quarantined,
+                late=verdict.late,
+                restamped=verdict.restamped,
+            )
         return Receipt(
             rows.num_rows, quarantined, verdict.late, verdict.restamped, sequence, self
         )  # fmt: skip

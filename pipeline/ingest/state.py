@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from pipeline.errors import InvalidInputError, StorageError
 from pipeline.ingest.core import Entry, StreamCore
+from pipeline.ingest.counters import StreamCounters
 from pipeline.ingest.log import LogEntry, WriteAheadLog
-from pipeline.ingest.tally import Tally
 
 __all__ = ["StreamState"]
 
@@ -31,6 +31,8 @@ class StreamState:
         What there is to do.
     log
         The write-ahead log; None for none.
+    counters
+        Of all that only grows.
     held
         The writes that the core knows as held, in order.
     last
@@ -48,7 +50,7 @@ class StreamState:
 
     core: StreamCore
     log: WriteAheadLog | None = None
-    tally: Tally = field(default_factory=Tally)
+    counters: StreamCounters = field(default_factory=StreamCounters)
     held: deque[LogEntry] = field(default_factory=deque)
     last: int = 0
     error: BaseException | None = None
@@ -66,6 +68,10 @@ class StreamState:
         if self.log is not None:
             self.log.failed = self.withdraw
 
+    def count(self, **changes: int) -> None:
+        """Increase some counters."""
+        self.counters = self.counters.plus(**changes)
+
     def hold(self, entry: LogEntry, size: int, newest: int | None) -> None:
         """Hold a write of `size` bytes in memory; `newest` is the newest time of its rows."""
         self.held.append(entry)
@@ -80,7 +86,7 @@ class StreamState:
             gone = [one for one in self.held if first <= one.sequence <= last]
             self.held = deque(one for one in self.held if not first <= one.sequence <= last)
             self.core.withdrawn(first, last)
-            self.tally.rows -= sum(one.rows.num_rows for one in gone)
+            self.count(rows=-sum(one.rows.num_rows for one in gone))
             self.progress.notify_all()
 
     def change(self, step: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from pipeline.archive.rollup_periods import Period
+from pipeline.archive.rollups.periods import Period
 from pipeline.jobs.options import Options
 
 __all__ = ["RollupOptions", "RollupStep"]

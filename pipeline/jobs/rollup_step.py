@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from pipeline.analytics.rollup_refresh import RefreshResult, on_client, refresh
+from pipeline.analytics.rollups.refresh import RefreshResult, on_client, refresh
 from pipeline.api.rollups import Rollups
 from pipeline.archive.fleet_store import FleetStore
-from pipeline.archive.rollup_definition import RollupDefinition, define_rollup
-from pipeline.archive.rollup_store import load_rollup, rollup_names
+from pipeline.archive.rollups.definition import RollupDefinition, define_rollup
+from pipeline.archive.rollups.store import load_rollup, rollup_names
 from pipeline.errors import AlreadyExistsError, JobError
 from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.opening import JobArchive

@@ -1,4 +1,4 @@
-"""Mergeable statistics of groups of readings: chunk, combine, finalise.
+"""Mergeable statistics of groups of readings: combine, reduce, finalise.
 
 A `Statistics` value holds one state per group (a device in a period, say). States of the same
 groups in consecutive times combine into one, states of several groups reduce into fewer, and
@@ -57,62 +57,6 @@ class Statistics:
         extremes = [np.zeros(shape, dtype) for _ in range(4)]
         moments = [np.zeros(shape, np.float64) for _ in range(2)]
         return cls(np.zeros(shape, np.int64), *extremes, *moments)
-
-    @classmethod
-    def chunk(
-        cls,
-        values: NDArray[Any],
-        valid: NDArray[np.bool_] | None,
-        starts: NDArray[np.int64],
-    ) -> Statistics:
-        """Return the states of consecutive runs of rows.
-
-        Parameters
-        ----------
-        values
-            Shape (rows,), in time order inside each run.
-        valid
-            Bool, shape (rows,), False where a value is missing; None when none is.
-        starts
-            ``int64``, shape (groups,): the row at which each non-empty run starts, the first 0.
-        """
-        if len(starts) == 0:
-            return cls.empty(0, values.dtype)
-        present = _present(values, valid)
-        if present is None:
-            return cls._of_present(values, starts)
-        count = np.add.reduceat(present, starts, dtype=np.int64)
-        kept = values[present]
-        filled = count > 0
-        run_starts = (np.cumsum(count) - count)[filled]
-        states = cls.empty(len(starts), values.dtype)
-        if len(run_starts):
-            states = states.replaced(filled, cls._of_present(kept, run_starts))
-        return states
-
-    @classmethod
-    def _of_present(cls, values: NDArray[Any], starts: NDArray[np.int64]) -> Statistics:
-        stops = np.append(starts[1:], len(values))
-        count = stops - starts
-        numbers = values.astype(np.float64, copy=False)
-        with np.errstate(invalid="ignore", over="ignore"):
-            rough = np.add.reduceat(numbers, starts) / count
-            # One array for all steps: new memory takes longer than what is computed in it.
-            deviations = np.repeat(rough, count)
-            np.subtract(numbers, deviations, out=deviations)
-            drift = np.add.reduceat(deviations, starts)
-            total = _corrected(rough * count, drift)
-            np.square(deviations, out=deviations)
-            m2 = np.add.reduceat(deviations, starts) - np.square(drift) / count
-        return cls(
-            count,
-            np.minimum.reduceat(values, starts),
-            np.maximum.reduceat(values, starts),
-            values[starts],
-            values[stops - 1],
-            total,
-            np.maximum(m2, 0.0),
-        )
 
     @classmethod
     def concat(cls, states: Sequence[Statistics]) -> Statistics:
@@ -234,15 +178,6 @@ def finalise(states: Statistics, statistic: str) -> tuple[NDArray[Any], NDArray[
         return np.sqrt(states.m2 / divisor), some
     msg = f"unknown statistic {statistic!r}; use one of {', '.join(STATISTICS)}"
     raise InvalidInputError(msg)
-
-
-def _present(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    present = valid
-    if values.dtype.kind == "f":
-        number = ~np.isnan(values)
-        if not number.all():
-            present = number if valid is None else number & valid
-    return None if present is None or bool(present.all()) else present
 
 
 def _corrected(rough: NDArray[np.float64], drift: NDArray[np.float64]) -> NDArray[np.float64]:

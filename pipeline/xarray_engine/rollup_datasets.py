@@ -13,8 +13,8 @@ from xarray.core import indexing
 from zarr.abc.store import Store
 
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_arrays import RollupArray, gather
-from pipeline.archive.rollup_store import Rollup
+from pipeline.archive.rollups.arrays import RollupArray, gather
+from pipeline.archive.rollups.store import Rollup
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_START
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.analytics.pieces import Piece, join_pieces, merge_pieces, merge_rows
 from pipeline.summaries.statistics import Statistics
+from tests.summaries.chunks import chunk
 
 BINS = 50
 
@@ -17,7 +18,7 @@ def piece(cells: NDArray[np.int64], seed: int) -> Piece:
     rng = np.random.default_rng(seed)
     present = np.repeat(rng.random(len(cells)) < 0.8, 3)
     values = rng.normal(size=3 * len(cells))
-    states = Statistics.chunk(values, present, np.arange(0, 3 * len(cells), 3))
+    states = chunk(values, present, np.arange(0, 3 * len(cells), 3))
     group, bins = np.divmod(cells, BINS)
     time = bins * 1000 + rng.integers(0, 1000, len(cells))
     return Piece(group, bins, time, np.full(len(cells), 3), {"v": states})

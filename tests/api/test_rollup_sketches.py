@@ -12,7 +12,7 @@ import pytest
 
 import pipeline
 from pipeline.archive.chunk_io import chunk_key, put_many
-from pipeline.archive.rollup_reading import RollupView
+from pipeline.archive.rollups.reading import RollupView
 from pipeline.errors import (
     CorruptBlockError,
     InvalidInputError,

@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 import pipeline
-from pipeline.analytics.rollup_refresh import RefreshResult
+from pipeline.analytics.rollups.refresh import RefreshResult
 from pipeline.archive.fleet_store import FleetStore
-from pipeline.archive.rollup_reading import RollupView
+from pipeline.archive.rollups.reading import RollupView
 from pipeline.archive.thinning import apply_retention
 from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from pipeline.partitioning.windows import WindowLength

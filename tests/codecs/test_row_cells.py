@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from pipeline.codecs.row_cells import find_cells, summarise_runs
-from pipeline.summaries.statistics import Statistics
+from tests.summaries.chunks import chunk
 
 DTYPES = ["float64", "float32", "int8", "uint8", "int16", "int32", "int64", "uint64"]
 
@@ -35,7 +35,7 @@ def test_runs_are_summarised_as_numpy_does(
 ) -> None:
     values, valid, starts = column
     counts, exact, moments = summarise_runs(values, valid, starts)
-    expected = Statistics.chunk(values, valid, starts)
+    expected = chunk(values, valid, starts)
     some = counts > 0
     assert counts.tolist() == expected.count.tolist()
     for ours, theirs in zip(exact, expected.arrays()[1:5], strict=True):

@@ -11,7 +11,7 @@ import sys
 import time
 from itertools import count
 
-from pipeline.analytics import rollup_refresh
+from pipeline.analytics.rollups import refresh as refreshing
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
@@ -19,15 +19,15 @@ from pipeline.archive.transactions import Repository
 
 def main(url: str, name: str, log: str, times: int) -> None:
     """Refresh and note."""
-    rollup_refresh._TASKS_PER_COMMIT = 1  # type: ignore[misc]
+    refreshing._TASKS_PER_COMMIT = 1  # type: ignore[misc]
     store = FleetStore(Repository.open(Location.parse(url)), "fleet")
     handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
-    def told(done: rollup_refresh.RefreshResult) -> None:
+    def told(done: refreshing.RefreshResult) -> None:
         os.write(handle, f"{done.tasks}\n".encode())
 
     for _ in range(times) if times else count():
-        done = rollup_refresh.refresh(store, name, told=told)
+        done = refreshing.refresh(store, name, told=told)
         if not done.commits:
             time.sleep(0.01)
 

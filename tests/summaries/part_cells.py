@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.statistics import Statistics
+from tests.summaries.chunks import chunk
 
 __all__ = ["Cells", "cells", "parts_of", "whole_parts"]
 
@@ -76,7 +77,7 @@ def parts_of(given: Cells) -> Parts:
     runs = [values for parts in given.parts for values, _ in parts]
     masks = [mask for parts in given.parts for _, mask in parts]
     lengths = np.array([len(run) for run in runs])
-    states = Statistics.chunk(np.concatenate(runs), None, np.cumsum(lengths) - lengths)
+    states = chunk(np.concatenate(runs), None, np.cumsum(lengths) - lengths)
     cell = np.repeat(np.arange(len(given.parts)), [len(parts) for parts in given.parts])
     whole = np.array([bool(mask.all()) for mask in masks])
     share = np.where(whole, 1.0, 0.5)

@@ -14,6 +14,7 @@ from pipeline.summaries.histograms import histogram_counts
 from pipeline.summaries.merging import runs_of, slide, sum_by_cell
 from pipeline.summaries.order_statistics import distinct_pairs, percentiles
 from pipeline.summaries.statistics import Statistics, finalise
+from tests.summaries.chunks import chunk
 
 cells_and_values = st.lists(
     st.tuples(st.integers(0, 4), st.floats(-1e9, 1e9) | st.sampled_from([-0.0, math.inf])),
@@ -36,7 +37,7 @@ def test_states_of_windows_are_those_of_their_readings(span: int, panes: list[li
     values = np.array([value for pane in panes for value in pane])
     cell = np.repeat(np.arange(len(panes)), [len(pane) for pane in panes])
     starts = runs_of(cell)
-    states = Statistics.chunk(values, None, starts).reduce(cell[starts], len(panes))
+    states = chunk(values, None, starts).reduce(cell[starts], len(panes))
     positions = np.arange(len(panes) - span + 1)
     found = slide(states, Statistics.combine, lambda part, at: part[at], span, positions)
     for at in positions.tolist():

@@ -14,6 +14,7 @@ from pipeline.summaries.histograms import histogram_counts
 from pipeline.summaries.part_bounds import BOUNDED, bounds_of, count_bounds
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.statistics import Statistics, finalise
+from tests.summaries.chunks import chunk
 from tests.summaries.part_cells import Cells, cells, parts_of, whole_parts
 
 PLAIN = ["count", "sum", "mean", "var", "std", "min", "max", "first", "last", "range", "delta"]
@@ -35,7 +36,7 @@ def test_statistics_lie_between_their_bounds(some: Cells, kind: str) -> None:
         if len(inside) == 0 and kind not in ("count", "sum"):
             continue
         with np.errstate(all="ignore"):
-            states = Statistics.chunk(inside, None, np.zeros(min(len(inside), 1), np.int64))
+            states = chunk(inside, None, np.zeros(min(len(inside), 1), np.int64))
             wanted = exact(states, kind) if len(inside) else 0.0
         if math.isnan(wanted) or math.isnan(float(found.low[cell])):
             continue
@@ -107,7 +108,7 @@ def test_values_lie_between_their_bounds(some: Cells, kind: str) -> None:
 
 
 def test_whole_parts_are_exact() -> None:
-    states = Statistics.chunk(np.arange(100.0), None, np.array([0, 30, 60]))
+    states = chunk(np.arange(100.0), None, np.array([0, 30, 60]))
     parts = whole_parts(states, np.array([0, 0, 2]), 3)
     for kind in PLAIN:
         found = bounds_of(parts, kind)
@@ -117,9 +118,7 @@ def test_whole_parts_are_exact() -> None:
 
 
 def test_partial_parts_move_a_mean_as_far_as_their_readings_can() -> None:
-    states = Statistics.chunk(
-        np.array([10.0] * 10 + [0.0, 20.0] + [12.0] * 5), None, np.array([0, 10, 12])
-    )
+    states = chunk(np.array([10.0] * 10 + [0.0, 20.0] + [12.0] * 5), None, np.array([0, 10, 12]))
     whole = np.array([True, False, False])
     parts = Parts(
         np.zeros(3, np.int64), states, whole, np.array([1, 0.5, 0.5]), 1, np.zeros(3, np.int64)

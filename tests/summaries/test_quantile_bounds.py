@@ -13,7 +13,7 @@ from pipeline.summaries.moment_bounds import Moments
 from pipeline.summaries.order_statistics import percentiles
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.quantile_bounds import quantile_bounds
-from pipeline.summaries.statistics import Statistics
+from tests.summaries.chunks import chunk
 from tests.summaries.part_cells import Cells, cells, parts_of, whole_parts
 
 QUANTILES = [0.0, 0.001, 0.05, 0.5, 0.9, 0.95, 0.999, 1.0]
@@ -61,7 +61,7 @@ def test_no_more_readings_lie_below_than_moments_allow(some: Cells, where: float
 def test_moments_rule_out_more_than_ends() -> None:
     random = np.random.default_rng(3)
     runs = [random.normal(20, 1, 1000) for _ in range(50)]
-    states = Statistics.chunk(np.concatenate(runs), None, np.arange(50) * 1000)
+    states = chunk(np.concatenate(runs), None, np.arange(50) * 1000)
     every = whole_parts(states, np.zeros(50, np.int64), 1)
     ends = replace(states, m2=np.full(50, np.nan))
     bare = whole_parts(ends, np.zeros(50, np.int64), 1)
@@ -72,7 +72,7 @@ def test_moments_rule_out_more_than_ends() -> None:
 
 
 def test_equal_readings_are_exact() -> None:
-    states = Statistics.chunk(np.full(10, 7.25), None, np.array([0, 4]))
+    states = chunk(np.full(10, 7.25), None, np.array([0, 4]))
     parts = Parts(
         np.zeros(2, np.int64),
         states,
@@ -90,7 +90,7 @@ def test_cells_of_different_lengths_are_sorted_alike() -> None:
     lengths = [1, 200, 3, 2, 1, 1, 1, 1, 1]
     values = random.normal(0, 1, sum(lengths))
     values[5] = np.inf
-    states = Statistics.chunk(values, None, np.arange(len(values)))
+    states = chunk(values, None, np.arange(len(values)))
     cell = np.repeat(np.arange(len(lengths)), lengths)
     parts = whole_parts(states, cell, len(lengths))
     found = quantile_bounds(parts, 0.5)

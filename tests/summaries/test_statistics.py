@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InvalidInputError
 from pipeline.summaries.statistics import STATISTICS, Statistics, finalise
+from tests.summaries.chunks import chunk
 
 values = st.lists(
     st.tuples(
@@ -60,12 +61,12 @@ def test_chunks_combine_and_reduce_to_the_whole(
     group = np.array([row[2] for row in rows], np.int64)
     present = valid & ~np.isnan(numbers)
     groups = [numbers[present & (group == at)] for at in range(4)]
-    single = Statistics.chunk(numbers, valid, np.arange(len(rows)))
+    single = chunk(numbers, valid, np.arange(len(rows)))
     assert_same(single.reduce(group, 4), groups)
     cut = min(cut, len(rows))
-    early = Statistics.chunk(numbers[:cut], valid[:cut], np.arange(cut)).reduce(group[:cut], 4)
+    early = chunk(numbers[:cut], valid[:cut], np.arange(cut)).reduce(group[:cut], 4)
     rest = np.arange(len(rows) - cut)
-    late = Statistics.chunk(numbers[cut:], valid[cut:], rest).reduce(group[cut:], 4)
+    late = chunk(numbers[cut:], valid[cut:], rest).reduce(group[cut:], 4)
     assert_same(early.combine(late), groups)
 
 
@@ -77,9 +78,9 @@ def test_runs_are_chunked_at_their_starts(rows: list[tuple[float, bool, int]]) -
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
     present = valid & ~np.isnan(numbers)
     groups = [numbers[present & (group == at)] for at in np.unique(group)]
-    assert_same(Statistics.chunk(numbers, valid, starts), groups)
+    assert_same(chunk(numbers, valid, starts), groups)
     if present.all():
-        assert_same(Statistics.chunk(numbers, None, starts), groups)
+        assert_same(chunk(numbers, None, starts), groups)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint64", "int64", "float32"])
@@ -87,7 +88,7 @@ def test_extremes_stay_in_the_dtype_of_the_column(dtype: str) -> None:
     kind = np.dtype(dtype)
     info: Any = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
     numbers = np.array([1, info.max, info.min, 2], kind)
-    states = Statistics.chunk(numbers, None, np.array([0]))
+    states = chunk(numbers, None, np.array([0]))
     for name, value in {"min": info.min, "max": info.max, "first": 1, "last": 2}.items():
         found, _ = finalise(states, name)
         assert found.dtype == kind
@@ -97,11 +98,7 @@ def test_extremes_stay_in_the_dtype_of_the_column(dtype: str) -> None:
 @given(npst.arrays(np.float64, st.integers(1, 300), elements=st.floats(-1e-3, 1e-3)))
 def test_a_large_offset_does_not_spoil_the_spread(noise: NDArray[np.float64]) -> None:
     numbers = 1e6 + noise
-    parts = [
-        Statistics.chunk(part, None, np.array([0]))
-        for part in np.array_split(numbers, 7)
-        if len(part)
-    ]
+    parts = [chunk(part, None, np.array([0])) for part in np.array_split(numbers, 7) if len(part)]
     merged = parts[0]
     for part in parts[1:]:
         merged = merged.combine(part)
@@ -109,7 +106,7 @@ def test_a_large_offset_does_not_spoil_the_spread(noise: NDArray[np.float64]) ->
 
 
 def test_infinities_sum_like_numpy() -> None:
-    states = Statistics.chunk(np.array([1.0, np.inf, 2.0, -1.0]), None, np.array([0, 3]))
+    states = chunk(np.array([1.0, np.inf, 2.0, -1.0]), None, np.array([0, 3]))
     assert finalise(states, "sum")[0].tolist() == [np.inf, -1.0]
     merged = states.reduce(np.array([0, 0]), 1)
     assert finalise(merged, "sum")[0].tolist() == [np.inf]
@@ -117,7 +114,7 @@ def test_infinities_sum_like_numpy() -> None:
 
 
 def test_no_groups() -> None:
-    states = Statistics.chunk(np.zeros(0), None, np.zeros(0, np.int64))
+    states = chunk(np.zeros(0), None, np.zeros(0, np.int64))
     assert states.count.shape == (0,)
     assert states.reduce(np.zeros(0, np.int64), 3).count.tolist() == [0, 0, 0]
 

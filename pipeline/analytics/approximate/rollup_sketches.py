@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.analytics.levels import RollupLevel, rollup_levels
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_periods import Period
+from pipeline.archive.rollups.periods import Period
 
 __all__ = ["RollupSketches", "stored_sketches"]
 

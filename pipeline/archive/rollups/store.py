@@ -14,13 +14,13 @@ from pipeline.archive.attributes import read_documents
 from pipeline.archive.chunk_io import put_many
 from pipeline.archive.fleet_meta import FleetMeta, load_fleet
 from pipeline.archive.fleet_state import StalePlanError
-from pipeline.archive.rollup_arrays import (
+from pipeline.archive.rollups.arrays import (
     RollupArray,
     built_table,
     rollup_arrays,
     rollup_path,
 )
-from pipeline.archive.rollup_definition import DEVICES_PER_RUN, RollupDefinition
+from pipeline.archive.rollups.definition import DEVICES_PER_RUN, RollupDefinition
 from pipeline.archive.stored_chunks import stored_names
 from pipeline.archive.tables import Table
 from pipeline.errors import NotFoundError

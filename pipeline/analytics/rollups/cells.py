@@ -13,14 +13,14 @@ from pipeline.analytics.bins import Bins
 from pipeline.analytics.collectors import Shape, Values
 from pipeline.analytics.order_collector import OrderCollector
 from pipeline.analytics.readings import CellRows, readings_of
-from pipeline.analytics.sketch_cells import SketchCells
+from pipeline.analytics.rollups.sketch_cells import SketchCells
 from pipeline.analytics.stored import stored_values
 from pipeline.analytics.windows import Windows
 from pipeline.archive.fleet_view import Rows
-from pipeline.archive.rollup_arrays import RollupArray
-from pipeline.archive.rollup_definition import SKETCHES, RollupDefinition, has_exact_sum
+from pipeline.archive.rollups.arrays import RollupArray
+from pipeline.archive.rollups.definition import SKETCHES, RollupDefinition, has_exact_sum
+from pipeline.archive.rollups.sketch_kinds import sketch_kind
 from pipeline.archive.run_statistics import run_statistics
-from pipeline.archive.sketch_kinds import sketch_kind
 from pipeline.model.batches import Column
 from pipeline.model.dtypes import storage_dtype
 from pipeline.schema.channels import Channel, Schema

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.archive.rollup_definition import DEVICES_PER_RUN, chunk_shape
-from pipeline.archive.rollup_periods import Period
+from pipeline.archive.rollups.definition import DEVICES_PER_RUN, chunk_shape
+from pipeline.archive.rollups.periods import Period
 from pipeline.codecs.header import MAX_ROWS
 from pipeline.errors import InvalidInputError
 from pipeline.partitioning.windows import WindowLength

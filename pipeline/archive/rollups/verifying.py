@@ -14,11 +14,11 @@ from pipeline.archive.chunk_io import chunk_key, delete_many, get_many
 from pipeline.archive.damaged import DamagedChunk
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_arrays import RollupArray
-from pipeline.archive.rollup_definition import DEVICES_PER_RUN
-from pipeline.archive.rollup_periods import Period
-from pipeline.archive.rollup_reading import RollupView
-from pipeline.archive.rollup_store import Rollup, load_rollup, rollup_names
+from pipeline.archive.rollups.arrays import RollupArray
+from pipeline.archive.rollups.definition import DEVICES_PER_RUN
+from pipeline.archive.rollups.periods import Period
+from pipeline.archive.rollups.reading import RollupView
+from pipeline.archive.rollups.store import Rollup, load_rollup, rollup_names
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.summary_tables import read_extent, read_statistics
 from pipeline.archive.tables import Table

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.analytics.rollup_build import Carried, carry_out
-from pipeline.analytics.rollup_plan import joined_ranges
-from pipeline.analytics.rollup_refresh import refresh
+from pipeline.analytics.rollups.build import Carried, carry_out
+from pipeline.analytics.rollups.plan import joined_ranges
+from pipeline.analytics.rollups.refresh import refresh
 from pipeline.archive.thinning import apply_retention
 from pipeline.errors import ConflictError
 from tests.api.test_rollups import DAY, batch, new_fleet
@@ -83,7 +83,7 @@ def test_one_that_is_always_too_late_gives_up() -> None:
 
 
 def test_what_is_done_is_told_after_every_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.analytics.rollup_refresh._TASKS_PER_COMMIT", 2)
+    monkeypatch.setattr("pipeline.analytics.rollups.refresh._TASKS_PER_COMMIT", 2)
     fleet = new_fleet()
     for at in range(5):
         fleet.append(batch(at * 24 * 31, 3))

@@ -24,13 +24,13 @@ from zarr.codecs import ZstdCodec
 from pipeline.archive.chunk_io import chunk_key, read_decoded
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.layout import FleetLayout, node_name
-from pipeline.archive.rollup_definition import (
+from pipeline.archive.rollups.definition import (
     SKETCHES,
     RollupDefinition,
     chunk_shape,
     has_exact_sum,
 )
-from pipeline.archive.sketch_kinds import SKETCH_ATTRIBUTES
+from pipeline.archive.rollups.sketch_kinds import SKETCH_ATTRIBUTES
 from pipeline.archive.statistic_attributes import statistic_attributes
 from pipeline.archive.tables import Table
 from pipeline.codecs.block import Memory, decode_block, encode_block

@@ -14,16 +14,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.analytics.rollup_cells import CellStates, Gathered
-from pipeline.analytics.rollup_plan import RollupTask
+from pipeline.analytics.rollups.cells import CellStates, Gathered
+from pipeline.analytics.rollups.plan import RollupTask
 from pipeline.archive.block_reader import read_block_columns
 from pipeline.archive.chunk_io import chunk_key, in_threads
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
 from pipeline.archive.remembering import forgetting
-from pipeline.archive.rollup_arrays import RollupArray, read_rollup_chunks
-from pipeline.archive.rollup_definition import DEVICES_PER_RUN
-from pipeline.archive.rollup_reading import RollupView
-from pipeline.archive.rollup_store import Built, Rollup
+from pipeline.archive.rollups.arrays import RollupArray, read_rollup_chunks
+from pipeline.archive.rollups.definition import DEVICES_PER_RUN
+from pipeline.archive.rollups.reading import RollupView
+from pipeline.archive.rollups.store import Built, Rollup
 from pipeline.archive.summary_tables import read_extent, read_statistics
 from pipeline.codecs.block import Memory
 from pipeline.partitioning.pruning import Selection

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.archive.sketch_kinds import SketchKind
+from pipeline.archive.rollups.sketch_kinds import SketchKind
 from pipeline.summaries.merging import runs_of
 
 __all__ = ["SketchCells"]

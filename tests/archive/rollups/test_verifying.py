@@ -13,8 +13,8 @@ from zarr.abc.store import Store
 import pipeline
 from pipeline.archive.chunk_io import chunk_key, get_many, put_many
 from pipeline.archive.fleet_meta import load_fleet
-from pipeline.archive.rollup_arrays import rows_array
-from pipeline.archive.rollup_store import Rollup, load_rollup
+from pipeline.archive.rollups.arrays import rows_array
+from pipeline.archive.rollups.store import Rollup, load_rollup
 from pipeline.errors import CorruptBlockError, InvalidInputError
 from pipeline.partitioning.pruning import Selection
 from tests.rollup_checks import assert_right, store_of

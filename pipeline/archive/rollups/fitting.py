@@ -23,9 +23,9 @@ from pipeline.archive.chunk_io import chunk_key, delete_many, get_many, put_many
 from pipeline.archive.fleet_meta import layout_attribute, load_fleet
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.leftover_grids import delete_groups
-from pipeline.archive.rollup_arrays import time_tables
-from pipeline.archive.rollup_definition import RollupDefinition
-from pipeline.archive.rollup_store import Rollup, load_rollup, rollup_names, save_definition
+from pipeline.archive.rollups.arrays import time_tables
+from pipeline.archive.rollups.definition import RollupDefinition
+from pipeline.archive.rollups.store import Rollup, load_rollup, rollup_names, save_definition
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.tables import create_array
 from pipeline.archive.text_columns import TEXTS_PER_CHUNK, write_texts

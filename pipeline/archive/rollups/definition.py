@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.archive.rollup_periods import Period
-from pipeline.archive.sketch_kinds import sketch_kind
+from pipeline.archive.rollups.periods import Period
+from pipeline.archive.rollups.sketch_kinds import sketch_kind
 from pipeline.errors import InvalidInputError
 from pipeline.schema.channels import Channel, Schema
 from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
@@ -147,7 +147,7 @@ def define_rollup(
     name
         Letters, digits, ``_``, ``-`` and ``.``; spaces are left out.
     every
-        Length of the periods, see `pipeline.archive.rollup_periods.Period.parse`; by default what
+        Length of the periods, see `pipeline.archive.rollups.periods.Period.parse`; by default what
         the name says.
     statistics
         By channel, a statistic or several; by default all of `ALL_STATISTICS` that each has.

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.archive.changes import read_changes
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_arrays import RollupArray, gather
-from pipeline.archive.rollup_definition import provided
-from pipeline.archive.rollup_store import Rollup, load_rollup, read_built
-from pipeline.archive.sketch_kinds import sketch_kind
+from pipeline.archive.rollups.arrays import RollupArray, gather
+from pipeline.archive.rollups.definition import provided
+from pipeline.archive.rollups.sketch_kinds import sketch_kind
+from pipeline.archive.rollups.store import Rollup, load_rollup, read_built
 from pipeline.errors import NotFoundError
 from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.pruning import Selection
@@ -90,7 +90,7 @@ class RollupView:
         return frozenset(name for name in STATISTICS if _NEEDS[name] <= told)
 
     def tells(self, channel: str) -> frozenset[str]:
-        """Return what of a channel's states is stored, see `rollup_definition.provided`."""
+        """Return what of a channel's states is stored, see `pipeline.archive.rollups.definition.provided`."""
         definition = self.rollup.definition
         if channel not in definition.statistics:
             return frozenset()
@@ -104,7 +104,7 @@ class RollupView:
         codes
             ``int64``: device codes.
         periods
-            Numbers of periods, see `pipeline.archive.rollup_periods.Period`.
+            Numbers of periods, see `pipeline.archive.rollups.periods.Period`.
         """
         return self._cells([self._arrays[None, ""]], codes, periods)[0]
 
@@ -181,7 +181,7 @@ class RollupView:
         channel
             One whose sketches the rollup has.
         kind
-            ``sketch`` or ``kll``, see `pipeline.archive.rollup_definition.SKETCHES`.
+            ``sketch`` or ``kll``, see `pipeline.archive.rollups.definition.SKETCHES`.
 
         Returns
         -------
@@ -270,7 +270,7 @@ def _stale_windows(
     changed
         ``int64``, shape (windows,): when each changed last, 0 for never.
     built
-        ``int64``, shape (device runs, chunk columns): from `pipeline.archive.rollup_store.read_built`.
+        ``int64``, shape (device runs, chunk columns): from `pipeline.archive.rollups.store.read_built`.
     """
     length = rollup.meta.scheme.window_length
     at = np.flatnonzero(changed)

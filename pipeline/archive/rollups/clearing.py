@@ -12,7 +12,7 @@ from pipeline.archive.block_index import used_windows
 from pipeline.archive.changes import mark_rewritten
 from pipeline.archive.chunk_io import chunk_key, put_many
 from pipeline.archive.fleet_meta import FleetMeta
-from pipeline.archive.rollup_store import Rollup, load_rollup, rollup_names, save_definition
+from pipeline.archive.rollups.store import Rollup, load_rollup, rollup_names, save_definition
 from pipeline.partitioning.pruning import Selection
 
 __all__ = ["clear_rollups"]

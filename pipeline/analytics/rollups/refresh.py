@@ -17,18 +17,18 @@ from uuid import uuid4
 
 from zarr.abc.store import Store
 
-from pipeline.analytics.rollup_build import Carried, Memories, Source, carry_out
-from pipeline.analytics.rollup_plan import RefreshPlan, RollupTask, plan_refresh
+from pipeline.analytics.rollups.build import Carried, Memories, Source, carry_out
+from pipeline.analytics.rollups.plan import RefreshPlan, RollupTask, plan_refresh
 from pipeline.archive.changes import read_changes
 from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.rollup_definition import required
-from pipeline.archive.rollup_fitting import fit_rollup
-from pipeline.archive.rollup_periods import Period
-from pipeline.archive.rollup_reading import RollupView
-from pipeline.archive.rollup_store import (
+from pipeline.archive.rollups.definition import required
+from pipeline.archive.rollups.fitting import fit_rollup
+from pipeline.archive.rollups.periods import Period
+from pipeline.archive.rollups.reading import RollupView
+from pipeline.archive.rollups.store import (
     Built,
     Rollup,
     commit_built,

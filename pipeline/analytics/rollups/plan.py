@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.rollup_definition import DEVICES_PER_RUN
-from pipeline.archive.rollup_store import Rollup
+from pipeline.archive.rollups.definition import DEVICES_PER_RUN
+from pipeline.archive.rollups.store import Rollup
 
 __all__ = ["RefreshPlan", "RollupTask", "joined_ranges", "plan_refresh"]
 

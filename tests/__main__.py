@@ -9,17 +9,22 @@ The coverage bounds are checked last. The first failure of a line ends it, and t
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import IO
 
 PYTEST = [sys.executable, "-m", "pytest", "--cov=pipeline", "--cov-report="]
+
+LONGEST = 45 * 60
+"""Seconds after which a step is stopped: it hangs."""
 
 SLOW_WITHOUT_COMPILATION = [
     f"--ignore=tests/codecs/{name}.py"
@@ -49,13 +54,21 @@ class Step:
         print(f"\n== {self.name}: {' '.join(self.command)}", file=out, flush=True)
         started = time.monotonic()
         environment = {**os.environ, **self.environment}
-        done = subprocess.run(
-            _resolved(self.command), env=environment, check=False, stdout=out, stderr=out
+        # In a session of its own, so that nothing it started outlives a command that is stopped.
+        process = subprocess.Popen(
+            _resolved(self.command), env=environment, stdout=out, stderr=out, start_new_session=True
         )
-        told = "" if done.returncode == 0 else " failed"
+        told = ""
+        try:
+            told = "" if process.wait(LONGEST) == 0 else " failed"
+        except subprocess.TimeoutExpired:
+            told = f" was stopped after {LONGEST} s, and failed"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         took = time.monotonic() - started
         print(f"== {self.name}{told}: {took:.1f} s", file=out, flush=True)
-        return done.returncode == 0
+        return not told
 
 
 TESTS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def chunk(
     present = np.ones(len(values), np.bool_) if valid is None else valid
     if values.dtype.kind == "f":
         present = present & ~np.isnan(values)
-    for run, (start, stop) in enumerate(zip(starts, [*starts[1:], len(values)], strict=True)):
+    for run, (start, stop) in enumerate(pairwise([*starts, len(values)])):
         kept = values[start:stop][present[start:stop]]
         if len(kept):
             one = (len(kept), kept.min(), kept.max(), kept[0], kept[-1], *_moments(kept))

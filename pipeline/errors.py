@@ -15,6 +15,7 @@ them: mend the input, pick another name, restore a block, try again, install som
     ├── CorruptBlockError            corrupt_block       (ValueError)
     ├── BufferFullError              buffer_full
     ├── ConflictError                conflict
+    │   └── FencedError              fenced
     ├── StorageError                 storage             (OSError)
     ├── JobError                     job
     └── MissingDependencyError       missing_dependency  (ImportError)
@@ -31,6 +32,7 @@ __all__ = [
     "ConflictError",
     "CorruptBlockError",
     "DuplicateRowsError",
+    "FencedError",
     "InvalidInputError",
     "JobError",
     "MissingDependencyError",
@@ -92,6 +94,12 @@ class ConflictError(ArchiveError):
     """Concurrent writers kept getting in each other's way; nothing was written, try again."""
 
     kind = "conflict"
+
+
+class FencedError(ConflictError):
+    """Another writer holds the lease that this one wrote under; trying again would not help."""
+
+    kind = "fenced"
 
 
 class StorageError(ArchiveError, OSError):

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.api.fleet_handle import FleetHandle
 from pipeline.api.live_stream import LiveStream
+from pipeline.ingest.lease_keeping import LeaseOptions
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import DEFAULT_FUTURE
 
@@ -29,6 +30,7 @@ class FleetStream(FleetHandle):
         future: Any = DEFAULT_FUTURE,
         patience: Any = "10 min",
         compact: bool = True,
+        lease: Any = None,
     ) -> LiveStream:
         """Open a stream: a write is safe within milliseconds, and in the archive within seconds.
 
@@ -68,6 +70,12 @@ class FleetStream(FleetHandle):
             was acknowledged.
         compact
             Whether small commits are merged into full blocks in the background.
+        lease
+            A name, or a mapping with ``name``, ``length`` ("30 s") and ``wait`` (0): of all
+            streams with a lease of this name one can write at a time. Processes that share a
+            fleet, each with devices of its own, open a stream each under a name for those
+            devices; when one dies another can take its place once the lease has run out, and if
+            it was only asleep, its commits are refused when it wakes up.
 
         Raises
         ------
@@ -75,7 +83,7 @@ class FleetStream(FleetHandle):
             If an option makes no sense, this is an old snapshot, or the log is of another fleet
             or archive.
         ConflictError
-            If another stream uses the folder.
+            If another stream uses the folder or has the lease.
         CorruptBlockError, StorageError
             If the log is damaged elsewhere than at its end, or cannot be read or written.
         """
@@ -92,4 +100,9 @@ class FleetStream(FleetHandle):
             patience=patience,
             compact=compact,
         )
-        return LiveStream(self._store, options, None if folder is None else Path(folder))
+        return LiveStream(
+            self._store,
+            options,
+            None if folder is None else Path(folder),
+            LeaseOptions.parse(lease),
+        )

@@ -21,6 +21,7 @@ from pipeline.archive.compaction import compact
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.positions import read_positions
 from pipeline.archive.requests import Devices, TimeRange, Where, channel_names
+from pipeline.ingest.lease_keeping import LeaseKeeper, LeaseOptions
 from pipeline.ingest.live_rows import live_rows
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.session import StreamSession
@@ -38,17 +39,24 @@ class LiveStream(StreamSession):
         The fleet.
     options, folder
         As for `StreamSession`.
+    lease
+        Under which it writes; None for none.
     """
 
     def __init__(
-        self, store: FleetStore, options: StreamOptions, folder: Path | None = None
+        self,
+        store: FleetStore,
+        options: StreamOptions,
+        folder: Path | None = None,
+        lease: LeaseOptions | None = None,
     ) -> None:
         self._store = store
         self._async: AsyncStream | None = None
         view = store.view()
         known = latest(view, None, [])
+        keeper = None if lease is None else LeaseKeeper(store.repository, store.name, lease)
         super().__init__(
-            FleetSink(store),
+            FleetSink(store, keeper),
             store.name,
             view.meta.schema,
             options,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView, Rows
 from pipeline.archive.index_writer import add_blocks
-from pipeline.archive.positions import append_positions
+from pipeline.archive.positions import append_positions, read_positions
 from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
 from pipeline.archive.quarantine import append_quarantine
 from pipeline.archive.summary_tables import SummaryWriter
@@ -129,10 +129,27 @@ def commit_prepared(
     rejects: Sequence[Rejects],
     received: datetime,
     positions: Mapping[str, Any] | None = None,
+    check: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> AppendResult:
     """Write prepared batches, and the positions they bring sources to, into a transaction's store.
 
     Of batches without payloads, which others have put, all but these is written.
+
+    Parameters
+    ----------
+    store
+        The transaction's store.
+    plan
+        Of devices and categories.
+    prepared, rejects
+        What to write.
+    received
+        When the rejected rows came.
+    positions
+        That the commit brings sources to. The commit conflicts with any other that has some.
+    check
+        Is given the positions of all sources as the transaction finds them, and raises if the
+        rows must not be written.
 
     Raises
     ------
@@ -142,6 +159,8 @@ def commit_prepared(
         If the fleet refuses duplicates and stored rows would be repeated.
     """
     meta, layout = plan.meta, plan.meta.layout
+    if check is not None:
+        check(read_positions(store, meta.name)[0])
     before = FleetState.load(store, layout)
     _register(store, plan, before)
     registered = plan.devices.state

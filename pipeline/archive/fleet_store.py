@@ -119,6 +119,7 @@ class FleetStore:
         tags: Tags | None = None,
         positions: Mapping[str, Any] | None = None,
         view: FleetView | None = None,
+        check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> AppendResult:
         """Store batches that are prepared elsewhere, once the codes of their devices are known.
 
@@ -130,13 +131,16 @@ class FleetStore:
             Encodes the batches under a plan; called again if another writer took its codes.
         rejects, tags, positions, view
             As for `append`.
+        check
+            As for `pipeline.archive.appending.commit_prepared`. Only commits with positions are
+            sure to be checked against the newest ones.
         """
 
         def commit(plan: AppendPlan, write: Any, *told: Any) -> tuple[str, AppendResult]:
             change = partial(write, plan=plan, prepared=prepare_all(plan))
             return self.repository.commit(change, *told)
 
-        return self._append(devices, categories, commit, rejects, tags, positions, view)
+        return self._append(devices, categories, commit, rejects, tags, positions, view, check)
 
     def append_forked(
         self,
@@ -175,10 +179,13 @@ class FleetStore:
         tags: Tags | None,
         positions: Mapping[str, Any] | None,
         view: FleetView | None,
+        check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> AppendResult:
         """Plan and commit, again and again while other writers change what the plan rests on."""
         received = datetime.now(UTC)
-        write = partial(commit_prepared, rejects=rejects, received=received, positions=positions)
+        write = partial(
+            commit_prepared, rejects=rejects, received=received, positions=positions, check=check
+        )
         while True:
             plan = plan_append(view or self.view(), devices, categories, tags)
             try:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, Final
 
-from pipeline.errors import ConflictError, DuplicateRowsError, StorageError
+from pipeline.errors import ConflictError, DuplicateRowsError, FencedError, StorageError
 from pipeline.ingest.core import Commit, Idle, Instruction, ReadBack
 from pipeline.ingest.held import Joined, join, rejected
 from pipeline.ingest.log import LogEntry
 from pipeline.ingest.merging import Merger
 from pipeline.ingest.sink import STREAMS, Sink
+from pipeline.ingest.standing import still_due
 from pipeline.ingest.state import StreamState
 from pipeline.model.arrow_arrays import raw_values
 from pipeline.schema.channels import Schema
@@ -26,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 ENTRY_OVERHEAD: Final = 2048
 """Bytes that the objects of a held write take besides its columns, measured with five columns."""
+
+
+class _MovedError(Exception):
+    """Another reader of a source has changed what is still due."""
 
 
 class Committer(threading.Thread):
@@ -90,6 +95,8 @@ class Committer(threading.Thread):
     def _commit(self, commit: Commit) -> None:
         try:
             self._put(self._entries(commit.last))
+        except FencedError:
+            raise
         except (StorageError, ConflictError) as error:
             self._failed(error)
             return
@@ -102,19 +109,42 @@ class Committer(threading.Thread):
         if state.log is not None:
             # A writer whose entry cannot be logged is told so: its rows must not be committed.
             state.log.settle(last)
-        reached = self._sink.position(state.id) if self._unsure else 0
+        reached = 0
+        if self._unsure:
+            reached = int(self._sink.positions().get(STREAMS, {}).get(state.id, 0))
         self._unsure = False
         with state.lock:
             held = list(takewhile(lambda one: one.sequence <= last, state.held))
         return [entry for entry in held if entry.sequence > reached]
 
     def _put(self, entries: Sequence[LogEntry]) -> None:
-        """Put writes into the archive: in one commit, unless the fleet refuses some of the rows."""
-        if not entries:
+        """Put writes into the archive, as often as others change which of them are still due."""
+        expecting = any(entry.note.expects for entry in entries)
+        while entries:
+            known = self._sink.positions() if expecting else {}
+            due = still_due(entries, known) if expecting else list(entries)
+            try:
+                self._put_due(entries, due)
+            except _MovedError:
+                continue
             return
-        joined = join(entries, self._schema)
+
+    def _put_due(self, entries: Sequence[LogEntry], due: list[LogEntry]) -> None:
+        """Put those of some writes that are due into the archive.
+
+        In one commit, unless the fleet refuses some of the rows.
+        """
+        if due:
+            joined = join(due, self._schema)
+        elif self._state.log is None:
+            with self._state.lock:
+                self._state.count(superseded=_rows(entries))
+            return
+        else:
+            # The log is let go of as far as the archive says that it has it.
+            joined = Joined(join(entries[:1], self._schema).batch.take(slice(0)), [], {}, {})
         try:
-            self._append(joined, entries[-1].sequence)
+            self._append(joined, entries, due)
         except DuplicateRowsError as error:
             if len(entries) > 1:
                 middle = len(entries) // 2
@@ -123,20 +153,26 @@ class Committer(threading.Thread):
                 return
             aside = [*joined.rejects, rejected(entries[0], str(error))]
             nothing = joined.batch.take(slice(0))
-            self._append(Joined(nothing, aside, joined.tags, joined.positions), entries[0].sequence)
+            alone = Joined(nothing, aside, joined.tags, joined.positions)
+            self._append(alone, entries, due)
 
-    def _append(self, joined: Joined, last: int) -> None:
+    def _append(self, joined: Joined, entries: Sequence[LogEntry], due: Sequence[LogEntry]) -> None:
+        def check(known: Mapping[str, Any]) -> None:
+            if any(one.note.expects for one in entries) and still_due(entries, known) != due:
+                raise _MovedError
+
         state = self._state
-        known = joined.positions.get(STREAMS)
-        streams: dict[str, Any] = {**(known or {}), state.id: last}
+        given = joined.positions.get(STREAMS)
+        streams: dict[str, Any] = {**(given or {}), state.id: entries[-1].sequence}
         positions = {**joined.positions, STREAMS: streams}
-        result = self._sink.append(joined.batch, joined.rejects, joined.tags, positions)
+        result = self._sink.append(joined.batch, joined.rejects, joined.tags, positions, check)
         with state.lock:
             state.count(
                 commits=1,
                 committed_rows=result.rows,
                 duplicates=result.duplicates,
                 bytes_committed=result.bytes,
+                superseded=_rows(entries) - _rows(due),
             )
 
     def _done(self, commit: Commit) -> None:
@@ -181,3 +217,7 @@ class Committer(threading.Thread):
             newest = int(times.max()) if len(times) else None
             self._state.hold(entry, entry.rows.nbytes + ENTRY_OVERHEAD, newest)
         self._state.core.read_back(reached)
+
+
+def _rows(entries: Sequence[LogEntry]) -> int:
+    return sum(entry.rows.num_rows for entry in entries)

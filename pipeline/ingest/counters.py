@@ -27,6 +27,10 @@ class StreamCounters:
         Bytes cut off behind the last whole entry of the log then.
     commits, committed_rows, duplicates
         Commits to the archive, rows in them, and rows dropped as duplicates inside a commit.
+    superseded
+        Rows left out because another reader of their source has stored them.
+    elsewhere
+        Rows left out because their device is in the share of another stream.
     retries
         Commits that failed and were tried again.
     compactions
@@ -55,6 +59,8 @@ class StreamCounters:
     commits: int = 0
     committed_rows: int = 0
     duplicates: int = 0
+    superseded: int = 0
+    elsewhere: int = 0
     retries: int = 0
     compactions: int = 0
     bytes_committed: int = 0

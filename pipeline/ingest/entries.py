@@ -5,7 +5,7 @@ A payload is ::
     version    uint8    1
     reserved   3 bytes  0
     note       uint32   bytes of the note
-    note       JSON     rejected rows, tags and positions; empty if there are none
+    note       JSON     rejected rows, tags, positions and where rows begin; empty without these
     padding             zeros to a multiple of 8
     rows       bytes    an Arrow IPC record batch message, of the schema that the segment names
 
@@ -48,14 +48,18 @@ class Note:
         Tag values to set, by device id.
     positions
         Positions of sources that become durable together with the rows.
+    expects
+        Positions of sources at which the rows begin; what the archive has from another reader of
+        the source is not stored again.
     """
 
     rejects: Rejects = field(default_factory=Rejects)
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     positions: Mapping[str, Any] = field(default_factory=dict)
+    expects: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(len(self.rejects) or self.tags or self.positions)
+        return bool(len(self.rejects) or self.tags or self.positions or self.expects)
 
 
 def write_entry(rows: pa.RecordBatch, note: Note) -> tuple[bytes, ...]:
@@ -110,6 +114,7 @@ def _document(note: Note) -> dict[str, Any]:
         "rejects": quarantine if len(rejects) else None,
         "tags": {device: dict(values) for device, values in note.tags.items()},
         "positions": dict(note.positions),
+        "expects": dict(note.expects),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -119,4 +124,5 @@ def _note(document: Mapping[str, Any]) -> Note:
     if "rejects" in document:
         told = document["rejects"]
         rejects = Rejects(tuple(told["records"]), tuple(told["reasons"]), told["source"])
-    return Note(rejects, document.get("tags", {}), document.get("positions", {}))
+    parts = (document.get(name, {}) for name in ("tags", "positions", "expects"))
+    return Note(rejects, *parts)

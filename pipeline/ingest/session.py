@@ -20,26 +20,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.errors import BufferFullError, InvalidInputError, StorageError
+from pipeline.errors import ArchiveError, BufferFullError, InvalidInputError, StorageError
 from pipeline.ingest.committing import ENTRY_OVERHEAD, Committer
 from pipeline.ingest.core import Admission, StreamCore
 from pipeline.ingest.counters import StreamCounters
 from pipeline.ingest.entries import Note, write_entry
 from pipeline.ingest.intake import Intake, Taken
+from pipeline.ingest.judged import apart, applied
 from pipeline.ingest.log import LogEntry, WriteAheadLog
 from pipeline.ingest.merging import Merger
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import Durability
 from pipeline.ingest.receipts import Receipt
-from pipeline.ingest.sink import Sink
+from pipeline.ingest.sink import STREAMS, Sink
 from pipeline.ingest.state import StreamState
-from pipeline.ingest.timeliness import Timeliness, Verdict
+from pipeline.ingest.timeliness import Timeliness
 from pipeline.ingest.watermarks import Watermarks
 from pipeline.model.arrow_arrays import raw_values
 from pipeline.model.rejects import Rejects
 from pipeline.model.timestamps import TimeFormat
 from pipeline.schema.channels import Schema
-from pipeline.schema.row_documents import row_documents
 
 __all__ = ["StreamSession"]
 
@@ -67,7 +67,7 @@ class StreamSession:
     Raises
     ------
     ConflictError
-        If another session uses the folder.
+        If another session uses the folder, or has the lease.
     InvalidInputError
         If the log is of another fleet or archive.
     CorruptBlockError, StorageError
@@ -98,15 +98,28 @@ class StreamSession:
         # switched threads a dozen times a write, which took longer than their work.
         self._entrance = threading.Lock()
         self._state = StreamState(core, log)
+        self._sink = sink
+        try:
+            sink.begin(self._state.id, self._lost)
+        except BaseException:
+            self._leave_log()
+            raise
         try:
             self._resume(sink)
         except BaseException:
-            if log is not None:
-                log.close()
+            sink.end()
+            self._leave_log()
             raise
         merger = Merger(self._state, options.compact_every, compact)
         self._committer = Committer(self._state, sink, schema, merger)
         self._committer.start()
+
+    def _lost(self, error: ArchiveError) -> None:
+        def stop() -> None:
+            self._state.error = error
+            self._state.core.gave_up = True
+
+        self._state.change(stop)
 
     def write(
         self,
@@ -115,6 +128,8 @@ class StreamSession:
         time_format: TimeFormat | None = None,
         tags: Mapping[str, Mapping[str, str]] | None = None,
         positions: Mapping[str, Any] | None = None,
+        expects: Mapping[str, Any] | None = None,
+        rejects: Rejects | None = None,
         source: str = "",
         unknown: str = "error",
         wait: bool = True,
@@ -128,6 +143,12 @@ class StreamSession:
         ----------
         data, time_format, tags, positions, source, unknown
             As for `pipeline.Fleet.append`.
+        expects
+            Positions of sources at which the rows begin, numbers in mappings like `positions`. The
+            rows are left out of the archive if it is further already: another reader of the
+            source has stored them.
+        rejects
+            Rows or messages for quarantine besides those of `data` that do not fit.
         wait
             Whether to wait for the durability; if not, ask the receipt.
         block
@@ -150,7 +171,10 @@ class StreamSession:
         how: Literal["error", "ignore"] = "error" if unknown == "error" else "ignore"
         with self._entrance:
             taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
-            note = Note(taken.rejects, tags or {}, positions or {})
+            aside = taken.rejects
+            if rejects is not None and len(rejects):
+                aside = Rejects.concat([rejects, aside])
+            note = Note(aside, tags or {}, positions or {}, expects or {})
             payload = write_entry(taken.rows, note)
         receipt = self._enter(taken, note, payload, source, block=block)
         if wait and self._options.durability is not Durability.NONE:
@@ -185,8 +209,8 @@ class StreamSession:
             self._state.work.notify_all()
             self._state.progress.notify_all()
         self._committer.join()
-        if self._state.log is not None:
-            self._state.log.close()
+        self._sink.end()
+        self._leave_log()
         if not self._state.core.is_drained:
             self._state.check_commits()
 
@@ -299,12 +323,16 @@ class StreamSession:
                 raise
             _log.exception("the stream could not be closed in order")
 
+    def _leave_log(self) -> None:
+        if self._state.log is not None:
+            self._state.log.close()
+
     def _resume(self, sink: Sink) -> None:
         """Go on where the log and the archive say."""
         log = self._state.log
         if log is None:
             return
-        committed = sink.position(self._state.id)
+        committed = int(sink.positions().get(STREAMS, {}).get(self._state.id, 0))
         first = log.segments[0].first if log.segments else 1
         if first > committed + 1 and log.last >= first:
             msg = (
@@ -340,7 +368,7 @@ class StreamSession:
             codes = self._watermarks.codes_of(taken.devices)
             verdict = self._timeliness.judge(self._watermarks, codes, moments, _now())
             if verdict.rejected or verdict.time is not None:
-                rows, note = _applied(verdict, rows, note, source)
+                rows, note = applied(verdict, rows, note, source)
                 payload = write_entry(rows, note)
                 moments = raw_values(rows.column(1))
             log = self._state.log
@@ -350,7 +378,7 @@ class StreamSession:
                 self._state.core.spilled(sequence, sequence)
             else:
                 newest = int(moments.max()) if len(moments) else None
-                self._state.hold(LogEntry(sequence, _apart(rows, payload[-1]), note), size, newest)
+                self._state.hold(LogEntry(sequence, apart(rows, payload[-1]), note), size, newest)
             quarantined = len(note.rejects)
             self._state.count(
                 writes=1,
@@ -375,29 +403,6 @@ class StreamSession:
                 raise BufferFullError(msg)
             self._state.work.notify()
             self._state.progress.wait()
-
-
-def _applied(
-    verdict: Verdict, rows: pa.RecordBatch, note: Note, source: str
-) -> tuple[pa.RecordBatch, Note]:
-    """Return the rows that are stored, under the times to store, and the note with the others."""
-    at = sorted(verdict.rejected)
-    if at:
-        aside = row_documents(pa.Table.from_batches([rows.take(pa.array(at, pa.int64()))]))
-        rejects = Rejects(aside, tuple(verdict.rejected[row] for row in at), source)
-        note = replace(note, rejects=Rejects.concat([note.rejects, rejects], source))
-    if verdict.time is not None:
-        rows = rows.set_column(1, rows.schema.field(1), pa.array(verdict.time, rows.schema[1].type))
-    keep = np.ones(rows.num_rows, np.bool_)
-    keep[at] = False
-    return (rows.filter(pa.array(keep)) if at else rows), note
-
-
-def _apart(rows: pa.RecordBatch, message: bytes) -> pa.RecordBatch:
-    """Return rows in memory of their own if they are a small part of something large."""
-    if rows.get_total_buffer_size() <= 2 * len(message):
-        return rows
-    return pa.ipc.read_record_batch(message, rows.schema)
 
 
 def _now() -> int:

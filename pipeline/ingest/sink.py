@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.fleet_store import FleetStore, prepare_planned
-from pipeline.archive.positions import positions_of
+from pipeline.archive.positions import merge_positions, positions_of
 from pipeline.archive.preparing import Memories
+from pipeline.errors import ArchiveError
+from pipeline.ingest.lease_keeping import LeaseKeeper
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 
@@ -22,8 +24,29 @@ STREAMS: Final = "streams"
 class Sink(Protocol):
     """Where a stream puts rows."""
 
-    def position(self, log: str) -> int:
-        """Return the number of the last entry of a log that is in the archive; 0 if none is."""
+    def begin(self, holder: str, lost: Callable[[ArchiveError], None]) -> None:
+        """Make ready for the commits of one stream.
+
+        Parameters
+        ----------
+        holder
+            The id of the stream.
+        lost
+            Called once if the stream must not write any more.
+
+        Raises
+        ------
+        ConflictError
+            If another stream writes here, and must be the only one.
+        """
+        ...
+
+    def end(self) -> None:
+        """Take note that the stream writes no more."""
+        ...
+
+    def positions(self) -> Mapping[str, Any]:
+        """Return where every source stands, by what is in the archive at this moment."""
         ...
 
     def append(
@@ -32,8 +55,17 @@ class Sink(Protocol):
         rejects: Sequence[Rejects],
         tags: Mapping[str, Mapping[str, str]],
         positions: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], None],
     ) -> AppendResult:
-        """Put rows and positions into the archive in one durable commit."""
+        """Put rows and positions into the archive in one durable commit.
+
+        Parameters
+        ----------
+        batch, rejects, tags, positions
+            What to put.
+        check
+            Is given the positions that the commit follows on, and raises if it must not be made.
+        """
         ...
 
 
@@ -45,15 +77,27 @@ class FleetSink:
     ----------
     store
         The fleet.
+    keeper
+        Of the lease that it takes to write; None if anybody may.
     """
 
     store: FleetStore
+    keeper: LeaseKeeper | None = None
     _memories: Memories = field(default_factory=dict, init=False)
 
-    def position(self, log: str) -> int:
-        """Return the number of the last entry of a log that is in the archive; 0 if none is."""
-        known = positions_of(self.store.repository, self.store.name)
-        return int(known.get(STREAMS, {}).get(log, 0))
+    def begin(self, holder: str, lost: Callable[[ArchiveError], None]) -> None:
+        """Take the lease."""
+        if self.keeper is not None:
+            self.keeper.take(holder, lost)
+
+    def end(self) -> None:
+        """Give the lease back."""
+        if self.keeper is not None:
+            self.keeper.release()
+
+    def positions(self) -> Mapping[str, Any]:
+        """Return where every source stands, by what is in the archive at this moment."""
+        return positions_of(self.store.repository, self.store.name)
 
     def append(
         self,
@@ -61,13 +105,37 @@ class FleetSink:
         rejects: Sequence[Rejects],
         tags: Mapping[str, Mapping[str, str]],
         positions: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], None],
     ) -> AppendResult:
-        """Put rows and positions into the archive in one durable commit."""
+        """Put rows and positions into the archive in one durable commit, under the lease."""
         texts = {
             name: column.categories
             for name, column in batch.columns.items()
             if column.categories is not None
         }
+        keeper = self.keeper
+        if keeper is None:
+            return self._append(batch, texts, rejects, tags, positions, check)
+        lease, until = keeper.lease, keeper.until()
+
+        def check_all(known: Mapping[str, Any]) -> None:
+            lease.check(known)
+            check(known)
+
+        merged = merge_positions([positions, lease.positions(until)])
+        result = self._append(batch, texts, rejects, tags, merged, check_all)
+        keeper.renewed(until)
+        return result
+
+    def _append(
+        self,
+        batch: RecordBatch,
+        texts: Mapping[str, Sequence[str]],
+        rejects: Sequence[Rejects],
+        tags: Mapping[str, Mapping[str, str]],
+        positions: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], None],
+    ) -> AppendResult:
         return self.store.append_prepared(
             batch.devices,
             texts,
@@ -75,4 +143,5 @@ class FleetSink:
             rejects,
             tags=tags or None,
             positions=positions,
+            check=check,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.positions import merge_positions
-from pipeline.errors import StorageError
-from pipeline.ingest.sink import STREAMS
+from pipeline.errors import ArchiveError, StorageError
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 from pipeline.schema.channels import Channel, Schema
@@ -30,15 +29,21 @@ class ListSink:
     values: list[int] = field(default_factory=list)
     rejects: list[str] = field(default_factory=list)
     tags: dict[str, Any] = field(default_factory=dict)
-    positions: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
     commits: int = 0
     mode: Literal["fine", "down", "lost"] = "fine"
     """``lost``: the commit is made, but its answer is lost."""
 
-    def position(self, log: str) -> int:
+    def begin(self, holder: str, lost: Callable[[ArchiveError], None]) -> None:
+        self.lost = lost
+
+    def end(self) -> None:
+        pass
+
+    def positions(self) -> Mapping[str, Any]:
         if self.mode == "down":
             raise StorageError("the disk is gone")
-        return int(self.positions.get(STREAMS, {}).get(log, 0))
+        return self.known
 
     def append(
         self,
@@ -46,14 +51,16 @@ class ListSink:
         rejects: Sequence[Rejects],
         tags: Mapping[str, Mapping[str, str]],
         positions: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], None],
     ) -> AppendResult:
         if self.mode == "down":
             raise StorageError("the disk is gone")
+        check(self.known)
         self.commits += 1
         self.values += batch.columns["v"].values.tolist()
         self.rejects += [reason for part in rejects for reason in part.reasons]
         self.tags |= tags
-        self.positions = merge_positions([self.positions, positions])
+        self.known = merge_positions([self.known, positions])
         if self.mode == "lost":
             raise StorageError("the answer is lost")
         return AppendResult(rows=len(batch), quarantined=sum(map(len, rejects)))

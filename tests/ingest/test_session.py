@@ -220,7 +220,7 @@ def test_what_comes_along_gets_there() -> None:
         assert (receipt.rows, receipt.quarantined) == (1, 1)
         counters = stream.counters
     assert sink.tags == {"a": {"site": "x", "model": "m"}}
-    assert sink.positions["topic"] == {"0": 5, "1": 6}
+    assert sink.known["topic"] == {"0": 5, "1": 6}
     assert sink.rejects == ["device id is empty"]
     assert (counters.rows, counters.quarantined, counters.writes) == (3, 1, 3)
     assert counters.to_json()["write_amplification"] == 1.0

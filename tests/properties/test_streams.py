@@ -129,7 +129,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.receipts = []
 
     def committed(self) -> int:
-        return int(self.sink.positions.get("streams", {}).get(self.stream.id, 0))
+        return int(self.sink.known.get("streams", {}).get(self.stream.id, 0))
 
     @invariant()
     def rows_are_once_and_in_order(self) -> None:

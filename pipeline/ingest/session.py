@@ -236,6 +236,21 @@ class StreamSession:
                 error="" if self._state.error is None else str(self._state.error),
             )
 
+    def positions(self) -> Mapping[str, Any]:
+        """Return where every source stands, by what is in the archive at this moment.
+
+        Raises
+        ------
+        StorageError
+            If the archive cannot be read.
+        """
+        return self._sink.positions()
+
+    def check(self) -> None:
+        """Raise unless rows are taken; see `write`."""
+        with self._state.lock:
+            self._state.check_open()
+
     def watermark(self, device: str) -> int | None:
         """Return a device's watermark in microseconds since 1970-01-01 UTC, None without rows."""
         with self._state.lock:
@@ -251,6 +266,11 @@ class StreamSession:
     def durability(self) -> str:
         """What a write waits for."""
         return self._options.durability.value
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes held in memory that are not in the archive yet."""
+        return self._options.max_bytes
 
     @property
     def last(self) -> int:

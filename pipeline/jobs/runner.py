@@ -17,6 +17,8 @@ from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.clusters import Cluster, open_cluster
 from pipeline.jobs.compact_step import compact_fleet
 from pipeline.jobs.import_step import check_sources, import_all
+from pipeline.jobs.ingest_options import IngestStep
+from pipeline.jobs.ingest_step import ingest
 from pipeline.jobs.job_file import LoadedJob
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
@@ -154,6 +156,10 @@ def _compact(run: _Run, opened: JobArchive, step: CompactStep) -> None:
     run.steps.append(report.to_json())
 
 
+def _ingest(run: _Run, opened: JobArchive, step: IngestStep) -> None:
+    run.add_upkeep(ingest(opened, step, run.progress))
+
+
 def _rollup(run: _Run, opened: JobArchive, step: RollupStep) -> None:
     run.add_upkeep(roll_up(opened, run.cluster(), step, run.progress))
 
@@ -216,6 +222,7 @@ def _report(run: _Run, _: JobArchive, step: ReportStep) -> None:
 
 STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     ImportStep: _import,
+    IngestStep: _ingest,
     CompactStep: _compact,
     RollupStep: _rollup,
     AggregateStep: _aggregate,

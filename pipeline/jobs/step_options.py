@@ -11,7 +11,9 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, Po
 
 from pipeline.analytics.approximate.budget import Approximate, Budget
 from pipeline.archive.fleet_meta import Duplicates
+from pipeline.jobs.ingest_options import IngestStep
 from pipeline.jobs.options import Choice, Options
+from pipeline.jobs.partitioning_options import PartitioningOptions
 from pipeline.jobs.rollup_options import RollupStep
 from pipeline.jobs.source_options import SourceChoice
 from pipeline.jobs.upkeep_options import (
@@ -24,8 +26,6 @@ from pipeline.jobs.upkeep_options import (
     VerifyStep,
 )
 from pipeline.model.durations import parse_duration
-from pipeline.partitioning.scheme import Partitioning
-from pipeline.partitioning.windows import WindowLength
 from pipeline.schema.channels import Channel, Schema
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "DownsampleStep",
     "ImportStep",
     "LatestStep",
-    "PartitioningOptions",
     "ReportStep",
     "StepChoice",
 ]
@@ -45,33 +44,6 @@ def _duration(text: str | None) -> str | None:
     if text is not None:
         parse_duration(text)
     return text
-
-
-class PartitioningOptions(Options):
-    """The fleet's grid; see `pipeline.partitioning.scheme.Partitioning`.
-
-    ``window: auto`` looks at the source's first rows and takes the shortest window in which
-    partitions fill well.
-    """
-
-    window: str = "auto"
-    devices_per_block: int = 256
-    summary: str | None = None
-    landing_rows: int = 4096
-    by: str | None = None
-
-    def scheme(self, suggested: WindowLength | None = None) -> Partitioning:
-        """Return the scheme, with the suggested window for ``auto``.
-
-        Raises
-        ------
-        InvalidInputError
-            If a value is out of range.
-        """
-        window = suggested if suggested and self.window == "auto" else self.window
-        return Partitioning(
-            window, self.devices_per_block, self.summary, self.landing_rows, self.by
-        )
 
 
 class ImportStep(Options):
@@ -266,6 +238,7 @@ class StepChoice(Choice):
     """Exactly one kind of step."""
 
     import_: ImportStep | None = Field(default=None, alias="import")
+    ingest: IngestStep | None = None
     compact: CompactStep | None = None
     rollup: RollupStep | None = None
     aggregate: AggregateStep | None = None

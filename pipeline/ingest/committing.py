@@ -137,8 +137,7 @@ class Committer(threading.Thread):
         if due:
             joined = join(due, self._schema)
         elif self._state.log is None:
-            with self._state.lock:
-                self._state.count(superseded=_rows(entries))
+            self._leave_out(entries)
             return
         else:
             # The log is let go of as far as the archive says that it has it.
@@ -172,8 +171,14 @@ class Committer(threading.Thread):
                 committed_rows=result.rows,
                 duplicates=result.duplicates,
                 bytes_committed=result.bytes,
-                superseded=_rows(entries) - _rows(due),
             )
+        kept = {one.sequence for one in due}
+        self._leave_out([one for one in entries if one.sequence not in kept])
+
+    def _leave_out(self, entries: Sequence[LogEntry]) -> None:
+        with self._state.lock:
+            self._state.left_out.update(entry.sequence for entry in entries)
+            self._state.count(superseded=sum(entry.rows.num_rows for entry in entries))
 
     def _done(self, commit: Commit) -> None:
         state = self._state
@@ -217,7 +222,3 @@ class Committer(threading.Thread):
             newest = int(times.max()) if len(times) else None
             self._state.hold(entry, entry.rows.nbytes + ENTRY_OVERHEAD, newest)
         self._state.core.read_back(reached)
-
-
-def _rows(entries: Sequence[LogEntry]) -> int:
-    return sum(entry.rows.num_rows for entry in entries)

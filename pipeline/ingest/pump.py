@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 _POLL: Final = 0.1
 _FULL: Final = 0.02
+_SETTLE: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ class _Pending:
     token: Any
     messages: int
     bytes: int
+
+
+class _OutOfStepError(Exception):
+    """Rows were left out: the archive stands elsewhere than the source."""
 
 
 class Pump(threading.Thread):
@@ -161,7 +166,6 @@ class Pump(threading.Thread):
         except (TimeoutError, ArchiveError) as error:
             _log.warning("%s: not settled: %s", self._source.name, error)
             return False
-        self._acknowledge()
         return True
 
     def run(self) -> None:
@@ -174,6 +178,10 @@ class Pump(threading.Thread):
             except (StorageError, InvalidInputError) as error:
                 self._fail(error)
                 return
+            except _OutOfStepError:
+                _log.warning("source %s: goes back to where the archive stands", self._source.name)
+                self._tally.add(restarts=1)
+                self._draw_no_more()
             except Exception as error:
                 failures = 1 if time.monotonic() - began > 60 else failures + 1
                 pause = self._backoff.pause(failures, random.random()) / 1e6  # noqa: S311
@@ -188,6 +196,11 @@ class Pump(threading.Thread):
                 self._stopping.wait(pause)
         if self.failure is None:
             self._tally.put(state="stopped")
+
+    def _draw_no_more(self) -> None:
+        """Wait until it is known what became of everything that was drawn."""
+        while not self._stopping.is_set() and not self.settle(_SETTLE):
+            self._session.check()
 
     def _fail(self, error: BaseException) -> None:
         _log.error("source %s stopped: %s", self._source.name, error)
@@ -275,11 +288,18 @@ class Pump(threading.Thread):
         """Tell the source of what is safe by now."""
         safe: _Pending | None = None
         levels = {Durability.COMMIT.value, self._level.value}
+        out_of_step = False
         while self._pending and self._pending[0].receipt.durable in levels:
-            safe = self._pending.popleft()
+            done = self._pending.popleft()
+            if self._session.was_left_out(done.receipt.position):
+                out_of_step = True
+                continue
+            safe = done
             self._tally.add(acknowledged=safe.messages)
         if safe is not None:
             self._source.acknowledge(safe.token)
+        if out_of_step:
+            raise _OutOfStepError
         self._session.check()
 
     def _drain(self) -> None:

@@ -144,9 +144,9 @@ class StreamSession:
         data, time_format, tags, positions, source, unknown
             As for `pipeline.Fleet.append`.
         expects
-            Positions of sources at which the rows begin, numbers in mappings like `positions`. The
-            rows are left out of the archive if it is further already: another reader of the
-            source has stored them.
+            Positions of sources at which the rows begin, in mappings like `positions`. The rows
+            are left out of the archive if it stands elsewhere: another reader of the source has
+            stored some of them.
         rejects
             Rows or messages for quarantine besides those of `data` that do not fit.
         wait
@@ -245,6 +245,13 @@ class StreamSession:
             If the archive cannot be read.
         """
         return self._sink.positions()
+
+    def was_left_out(self, position: int) -> bool:
+        """Tell, once, whether a committed write was not stored; its reader has to go back then."""
+        with self._state.lock:
+            found = position in self._state.left_out
+            self._state.left_out.discard(position)
+        return found
 
     def check(self) -> None:
         """Raise unless rows are taken; see `write`."""

@@ -1,58 +1,44 @@
-"""Whether rows of a source are still to be stored, by where the archive says the source stands."""
+"""Whether rows of a source are still to be stored, by where the archive says the source stands.
+
+Several processes may read one source in turn, and one that was paused may wake up with rows that its
+successor has read as well. Rows are stored by whoever begins exactly where the archive stands. All
+others are left out, and their reader goes back to where the archive stands: rows that it alone has
+come again, rows that another has stored do not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.archive.positions import merge_positions
-from pipeline.errors import InvalidInputError
 from pipeline.ingest.log import LogEntry
 
-__all__ = ["Standing", "standing", "still_due"]
+__all__ = ["fits", "still_due"]
 
 
-class Standing(Enum):
-    """How the archive's positions compare to those that rows begin at."""
-
-    DUE = "due"
-    STORED = "stored"
-    BEHIND = "behind"
-
-
-def standing(known: Mapping[str, Any], expects: Mapping[str, Any]) -> Standing:
-    """Compare positions that are numbers, in mappings of any depth.
+def fits(known: Mapping[str, Any], expects: Mapping[str, Any]) -> bool:
+    """Tell whether rows begin where the archive stands.
 
     Parameters
     ----------
     known
-        Of the archive. What it does not know yet fits to anything.
+        Positions of the archive, in mappings of any depth. What it does not know yet fits to
+        anything.
     expects
-        Where rows begin.
-
-    Returns
-    -------
-    Standing
-        ``STORED`` if the archive is further anywhere, else ``BEHIND`` if it is not there yet.
+        Where the rows begin, of the same form.
     """
-    found = {_compared(known.get(key), value) for key, value in expects.items()}
-    for worst in (Standing.STORED, Standing.BEHIND):
-        if worst in found:
-            return worst
-    return Standing.DUE
+    return all(_fits(known.get(key), value) for key, value in expects.items())
 
 
-def _compared(known: Any, expected: Any) -> Standing:
+def _fits(known: Any, expected: Any) -> bool:
     if isinstance(expected, Mapping):
-        return standing(known if isinstance(known, Mapping) else {}, expected)
-    if known is None or known == expected:
-        return Standing.DUE
-    return Standing.STORED if known > expected else Standing.BEHIND
+        return fits(known if isinstance(known, Mapping) else {}, expected)
+    return known is None or known == expected
 
 
 def still_due(entries: Sequence[LogEntry], known: Mapping[str, Any]) -> list[LogEntry]:
-    """Return the writes that the archive does not have from another reader of their source.
+    """Return the writes that begin where the archive stands.
 
     Parameters
     ----------
@@ -60,31 +46,13 @@ def still_due(entries: Sequence[LogEntry], known: Mapping[str, Any]) -> list[Log
         In order; each may begin where the one before it ends.
     known
         Positions of the archive, by source.
-
-    Raises
-    ------
-    InvalidInputError
-        If the archive is behind the point where rows begin: rows between are missing.
     """
     due: list[LogEntry] = []
     reached = known
     for entry in entries:
-        note = entry.note
-        stands = standing(reached, note.expects)
-        if stands is Standing.STORED:
+        if not fits(reached, entry.note.expects):
             continue
-        if stands is Standing.BEHIND:
-            msg = (
-                f"rows begin at {dict(note.expects)}, but the archive has those before only up to "
-                f"{_named(reached, note.expects)}: it was brought back to an older state; open "
-                "the stream again, and its sources go on from there"
-            )
-            raise InvalidInputError(msg)
-        if note.positions:
-            reached = merge_positions([reached, note.positions])
+        if entry.note.positions:
+            reached = merge_positions([reached, entry.note.positions])
         due.append(entry)
     return due
-
-
-def _named(known: Mapping[str, Any], sources: Iterable[str]) -> dict[str, Any]:
-    return {source: known.get(source) for source in sources}

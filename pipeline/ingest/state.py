@@ -41,6 +41,8 @@ class StreamState:
         Why the last commit failed.
     closed
         Whether nothing is taken any more.
+    left_out
+        Numbers of writes that were not stored because they did not begin where the archive stood.
     clock
         Returns microseconds of a clock that never goes back.
     work, progress
@@ -55,6 +57,7 @@ class StreamState:
     last: int = 0
     error: BaseException | None = None
     closed: bool = False
+    left_out: set[int] = field(default_factory=set)
     id: str = ""
     clock: Callable[[], int] = _ticks
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -36,8 +36,9 @@ class LiveBatch:
         Where the source stands after it, as JSON: mappings merge key by key with the positions
         that the archive knows under the source's name. Empty where the source cannot replay.
     expects
-        Where the source stood before it, of the same form. A commit leaves the batch out where
-        the archive's positions differ: another reader of the source has stored these rows.
+        Where the source stood before it, of the same form. A commit leaves the batch out if the
+        archive stands elsewhere, because another reader of the source has stored some of these
+        rows; the source is then stopped, and started again where the archive stands.
     token
         Handed back to `LiveSource.acknowledge`.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -80,10 +81,8 @@ def test_of_many_at_once_one_gets_it(repository: Repository) -> None:
     got: list[str] = []
 
     def run(holder: str) -> None:
-        try:
+        with suppress(ConflictError):
             got.append(take(repository, holder, START).holder)
-        except ConflictError:
-            pass
 
     threads = [threading.Thread(target=run, args=(f"h{at}",)) for at in range(6)]
     for thread in threads:

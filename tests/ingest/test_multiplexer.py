@@ -101,7 +101,7 @@ def test_a_stream_that_cannot_be_closed_in_order_does_not_keep_the_others_open()
 
 def test_an_error_inside_is_not_hidden_by_one_of_closing() -> None:
     sink = ListSink()
-    with pytest.raises(ZeroDivisionError), Multiplexer() as lines:
+    with pytest.raises(ZeroDivisionError), Multiplexer() as lines:  # noqa: PT012
         lines.add("a", opened(sink, patience="1 us"), [ListSource([[1]])])
         sink.mode = "down"
         until(lambda: bool(lines.failures))

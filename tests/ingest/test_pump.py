@@ -179,8 +179,29 @@ def test_a_source_may_wait_until_its_rows_are_in_the_archive() -> None:
         assert sink.values == []
         assert pump.settle(20)
         assert sink.values == [1]
+        pump._acknowledge()
         assert source.acknowledged == [1]
         sink.mode = "down"
         pump._take(batch)
         assert not pump.settle(0.05)
         sink.mode = "fine"
+
+
+def test_a_source_that_is_out_of_step_goes_back_to_where_the_archive_stands() -> None:
+    """Another reader has stored the first two batches."""
+    sink = ListSink()
+    source = ListSource([[1], [2], [3], [4]], replays=True)
+    with opened(sink, flush={"age": "100 ms"}) as session:
+        pump = Pump(source, session, 1 << 20)
+        pump.start()
+        until(lambda: source.at == 4)
+        with session._state.lock:
+            if not sink.values:
+                sink.values, sink.known["list"] = [1, 2], {"batches": 2}
+        until(lambda: sink.values == [1, 2, 3, 4])
+        until(lambda: source.acknowledged[-1:] == [4])
+        pump.stop()
+        pump.join()
+        assert pump.counters.restarts == 1
+        assert source.starts == 2
+        assert session.counters.superseded == 2

@@ -79,6 +79,7 @@ TESTS = [
             "--numprocesses=auto",
             "--maxprocesses=4",
             "--dist=loadfile",
+            "--max-worker-restart=2",
             "--json-report",
             "--json-report-file=pytest_results.json",
             "--json-report-indent=1",

@@ -33,6 +33,13 @@ class PayloadFormat(BaseModel):
         """Return the template of the topics; empty for any."""
 
     @abstractmethod
+    def may_take_receive_time(self) -> bool:
+        """Return whether rows may have the time at which their message was received.
+
+        Such a row is a new one whenever its message comes again.
+        """
+
+    @abstractmethod
     def decoder(self) -> Decoder:
         """Return a new decoder, for one stream.
 
@@ -61,6 +68,10 @@ class MappedFormat(PayloadFormat):
     def topic_template(self) -> str:
         """Return the template of the topics; empty for any."""
         return self.mapping.topic
+
+    def may_take_receive_time(self) -> bool:
+        """Return whether rows may have the time at which their message was received."""
+        return self.mapping.time.may_be_received
 
 
 def load_library(library: str, name: str) -> Any:

@@ -58,6 +58,10 @@ class LineProtocolPayload(PayloadFormat):
         """Return the template of the topics; empty for any."""
         return self.topic
 
+    def may_take_receive_time(self) -> bool:
+        """Return whether rows may have the time at which their message was received."""
+        return self.missing_time == "received"
+
     def decoder(self) -> Decoder:
         """Return a new decoder, for one stream."""
         return _LineDecoder(self)

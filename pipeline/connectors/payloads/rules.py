@@ -41,6 +41,11 @@ class PayloadTime(TimeMapping):
 
     missing: Literal["reject", "received"] = "reject"
 
+    @property
+    def may_be_received(self) -> bool:
+        """Whether the receive time may become the time of a row."""
+        return self.missing == "received" or RECEIVED in self.columns
+
     @classmethod
     def of(cls, given: Any) -> Any:
         """Return a mapping for the short form: a field of ISO 8601 texts, or the receive time."""

@@ -58,6 +58,10 @@ class _SenmlPayload(PayloadFormat):
         """Return the template of the topics; empty for any."""
         return self.mapping.topic
 
+    def may_take_receive_time(self) -> bool:
+        """Return True: records without a time of their own take it (RFC 8428, section 4.5.3)."""
+        return True
+
     def _decoder(
         self, read: Callable[[Message], Any], labels: Mapping[Any, str] | None
     ) -> DocumentDecoder:

@@ -25,7 +25,7 @@ from pipeline.connectors.payloads.sparkplug_nodes import (
 from pipeline.connectors.payloads.sparkplug_schema import payload_class
 from pipeline.errors import InvalidInputError
 
-__all__ = ["SparkplugMapping", "SparkplugPayload"]
+__all__ = ["SparkplugMapping", "SparkplugPayload", "rebirth_command"]
 
 _NAMESPACE: Final = "spBv1.0"
 _BIRTHS: Final = ("NBIRTH", "DBIRTH")
@@ -34,6 +34,7 @@ _DEATHS: Final = ("NDEATH", "DDEATH")
 _COMMANDS: Final = ("NCMD", "DCMD")
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 """Bits by the number of the type: Int8, Int16, Int32, Int64."""
+_BOOLEAN: Final = 11
 
 
 class SparkplugMapping(PayloadMapping):
@@ -94,6 +95,10 @@ class SparkplugPayload(PayloadFormat):
         """Return the template of the topics: all of Sparkplug, unless the mapping has one."""
         return self.mapping.topic or f"{_NAMESPACE}/#"
 
+    def may_take_receive_time(self) -> bool:
+        """Return whether rows may have the time at which their message was received."""
+        return self.mapping.time.may_be_received
+
     def decoder(self) -> Decoder:
         """Return a new decoder, for one stream; it knows of no births yet.
 
@@ -103,6 +108,28 @@ class SparkplugPayload(PayloadFormat):
             If protobuf is not installed.
         """
         return _SparkplugDecoder(self)
+
+
+def rebirth_command(timestamp: int) -> bytes:
+    """Return the payload of the command that asks an edge node for its births.
+
+    It is published on the topic of the `RebirthRequest` with QoS 0, not retained.
+
+    Parameters
+    ----------
+    timestamp
+        Now: milliseconds since 1970-01-01 UTC.
+
+    Raises
+    ------
+    MissingDependencyError
+        If protobuf is not installed.
+    """
+    payload = payload_class(SparkplugPayload.name)(timestamp=timestamp)
+    payload.metrics.add(
+        name="Node Control/Rebirth", timestamp=timestamp, datatype=_BOOLEAN, boolean_value=True
+    )
+    return bytes(payload.SerializeToString())
 
 
 class _SparkplugDecoder:

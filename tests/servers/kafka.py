@@ -77,7 +77,9 @@ class KafkaBroker:
             settings.write_text(settings_of(data, self.ports, self._certificates))
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)]
-            run = subprocess.run(self._java(*tool), capture_output=True, text=True, timeout=120, check=False)
+            run = subprocess.run(
+                self._java(*tool), capture_output=True, text=True, timeout=120, check=False
+            )
             if run.returncode:
                 msg = f"the folder of the broker could not be made: {run.stdout}{run.stderr}"
                 raise RuntimeError(msg)

@@ -111,7 +111,8 @@ def settings_of(data: Path, ports: Mapping[str, int], certificates: Certificates
         "advertised.listeners": ",".join(listeners),
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": ",".join(
-            [f"{name}:{name}" for name in ("PLAINTEXT", "SSL", "SASL_SSL")] + ["CONTROLLER:PLAINTEXT"]
+            [f"{name}:{name}" for name in ("PLAINTEXT", "SSL", "SASL_SSL")]
+            + ["CONTROLLER:PLAINTEXT"]
         ),
         "log.dirs": data,
         "auto.create.topics.enable": "false",

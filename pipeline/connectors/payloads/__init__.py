@@ -15,7 +15,7 @@ from pipeline.connectors.payloads.line_text import LineProtocolPayload
 from pipeline.connectors.payloads.messages import Decoded, Decoder, Message, RejectedMessage
 from pipeline.connectors.payloads.msgpack import MessagePackPayload
 from pipeline.connectors.payloads.protobuf import ProtobufPayload, descriptor_set_of
-from pipeline.connectors.payloads.registry import PAYLOAD_FORMATS, payload_format
+from pipeline.connectors.payloads.registry import PAYLOAD_FORMATS, declared_payload, payload_format
 from pipeline.connectors.payloads.rules import PayloadMapping, PayloadTime
 from pipeline.connectors.payloads.senml import SenmlCborPayload, SenmlJsonPayload, SenmlMapping
 from pipeline.connectors.payloads.sparkplug import SparkplugMapping, SparkplugPayload, rebirth_command
@@ -46,6 +46,7 @@ __all__ = [
     "SparkplugMapping",
     "SparkplugPayload",
     "TopicTemplate",
+    "declared_payload",
     "descriptor_set_of",
     "payload_format",
     "rebirth_command",

@@ -19,7 +19,7 @@ from pipeline.connectors.payloads.senml import SenmlCborPayload, SenmlJsonPayloa
 from pipeline.connectors.payloads.sparkplug import SparkplugPayload
 from pipeline.errors import InvalidInputError, NotFoundError
 
-__all__ = ["PAYLOAD_FORMATS", "payload_format"]
+__all__ = ["PAYLOAD_FORMATS", "declared_payload", "payload_format"]
 
 _ALL: Final[tuple[type[PayloadFormat], ...]] = (
     AvroPayload,
@@ -63,3 +63,28 @@ def payload_format(name: str, options: Mapping[str, Any]) -> PayloadFormat:
     except ValidationError as error:
         msg = f"payload format {name!r}: {error}"
         raise InvalidInputError(msg) from error
+
+
+def declared_payload(given: Any) -> Any:
+    """Return the format for its declaration in a job file: ``{json: {mapping: ...}}``.
+
+    Parameters
+    ----------
+    given
+        A mapping of one format's name to its options; a format stays what it is.
+
+    Raises
+    ------
+    ValueError
+        If it is another thing, or an option is unknown or wrong.
+    """
+    if isinstance(given, PayloadFormat):
+        return given
+    if not isinstance(given, Mapping) or len(given) != 1:
+        msg = "a payload is one format's name with its options, such as json: {mapping: ...}"
+        raise ValueError(msg)
+    [(name, options)] = given.items()
+    try:
+        return payload_format(name, options)
+    except NotFoundError as error:
+        raise ValueError(str(error)) from error

@@ -13,14 +13,14 @@ from pipeline.ingest.lease_keeping import LeaseOptions
 from pipeline.ingest.options import StreamOptions
 from pipeline.jobs.options import Choice, Options
 from pipeline.jobs.partitioning_options import PartitioningOptions
-from pipeline.jobs.source_options import SimulatedOptions
+from pipeline.jobs.source_options import SourceChoice
 from pipeline.jobs.upkeep_options import RetentionOptions
 from pipeline.model.durations import parse_duration
 from pipeline.model.live_sources import LiveSource
 from pipeline.schema.channels import Channel, Schema
 from pipeline.simulation.player import Player
 
-__all__ = ["IngestStep", "LiveSourceChoice", "PrometheusOptions", "StreamStep"]
+__all__ = ["IngestStep", "LiveSourceChoice", "PrometheusOptions", "ReplayOptions", "StreamStep"]
 
 
 def _duration(text: str | None) -> str | None:
@@ -29,27 +29,34 @@ def _duration(text: str | None) -> str | None:
     return text
 
 
-class LiveSimulatedOptions(SimulatedOptions):
-    """A simulated fleet whose devices send now; see `pipeline.simulation.player.Player`.
+class ReplayOptions(Options):
+    """Readings of an import source, played as if they came now; see `pipeline.simulation.player`.
 
     Parameters
     ----------
+    source
+        What to play, as for an import: simulated devices, files.
     speed
-        Seconds of the simulation that pass in one; 0 for as fast as rows are taken.
+        Seconds of the recording that pass in one; 0 for as fast as rows are taken.
+    restamp
+        Whether rows get the times at which they are played.
+    repeat
+        Whether to begin again at the end.
     name
         Under which positions and counters are known.
     """
 
+    source: SourceChoice
     speed: NonNegativeFloat = 1.0
-    name: str = "simulated"
     restamp: bool = True
-    order: Literal["device", "time"] = "time"
+    repeat: bool = False
+    name: str = Field(default="replay", min_length=1)
 
     def live(self) -> LiveSource:
         """Return the source."""
-        told = self.model_dump(exclude={"speed", "name", "restamp"})
-        recording = SimulatedOptions(**told).source()
-        return Player(self.name, recording, self.speed or None, self.restamp)
+        return Player(
+            self.name, self.source.source(), self.speed or None, self.restamp, repeat=self.repeat
+        )
 
 
 class LiveSourceChoice(Choice):
@@ -57,7 +64,7 @@ class LiveSourceChoice(Choice):
 
     mqtt: MqttOptions | None = None
     kafka: KafkaOptions | None = None
-    simulated: LiveSimulatedOptions | None = None
+    replay: ReplayOptions | None = None
 
     def source(self) -> LiveSource:
         """Return the source.
@@ -69,7 +76,7 @@ class LiveSourceChoice(Choice):
         """
         chosen = self.chosen
         source: LiveSource
-        source = chosen.live() if isinstance(chosen, LiveSimulatedOptions) else chosen.source()
+        source = chosen.live() if isinstance(chosen, ReplayOptions) else chosen.source()
         return source
 
 

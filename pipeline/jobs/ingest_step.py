@@ -115,7 +115,7 @@ def _told_to_end() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
 
     def told(number: int, frame: Any) -> None:
         if stop.is_set():

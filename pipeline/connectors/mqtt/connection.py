@@ -143,9 +143,7 @@ class Connection:
                 self._serve(opened)
         except (RefusedError, InvalidInputError) as error:
             self._failed(error)
-            if not self._tried.is_set() and (
-                isinstance(error, InvalidInputError) or error.final
-            ):
+            if not self._tried.is_set() and (isinstance(error, InvalidInputError) or error.final):
                 self._final = error
                 self._stopping.set()
         except (OSError, ProtocolViolationError) as error:

@@ -85,7 +85,9 @@ class Session:
         If the password cannot be read.
     """
 
-    def __init__(self, options: MqttOptions, receipts: Receipts, now: float, timestamp: int) -> None:
+    def __init__(
+        self, options: MqttOptions, receipts: Receipts, now: float, timestamp: int
+    ) -> None:
         self._options = options
         self._receipts = receipts
         self._timestamp = timestamp

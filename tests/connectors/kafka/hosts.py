@@ -80,9 +80,7 @@ class MemoryHost:
         until([self], done, seconds)
 
 
-def until(
-    hosts: Sequence[MemoryHost], done: Callable[[], bool], seconds: float = 30.0
-) -> None:
+def until(hosts: Sequence[MemoryHost], done: Callable[[], bool], seconds: float = 30.0) -> None:
     """Take and store batches of several hosts in turn until something is so."""
     deadline = time.monotonic() + seconds
     while not done():

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
 from confluent_kafka import Consumer as PlainConsumer
+from confluent_kafka import Producer, TopicPartition
 
 from tests.connectors.kafka.hosts import MemoryArchive, running
 from tests.connectors.kafka.topics import Topic, message
@@ -273,5 +273,3 @@ def _offsets(told: Topic) -> list[int]:
         found.append(offset)
     reader.close()
     return found
-
-

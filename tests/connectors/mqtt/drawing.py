@@ -150,9 +150,7 @@ def publish(
 
 def readings(topic: str, values: Iterable[int]) -> list[tuple[str, bytes]]:
     """Return messages with a time of their own each."""
-    return [
-        (topic, json.dumps({"t": 1_700_000_000_000 + n, "n": n}).encode()) for n in values
-    ]
+    return [(topic, json.dumps({"t": 1_700_000_000_000 + n, "n": n}).encode()) for n in values]
 
 
 class Listener:

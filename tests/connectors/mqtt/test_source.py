@@ -17,8 +17,8 @@ from tests.connectors.mqtt.drawing import (
     publish,
     readings,
     running,
-    unused_name,
     until,
+    unused_name,
 )
 from tests.servers.mosquitto import Mosquitto
 
@@ -69,9 +69,7 @@ def test_a_clean_session_keeps_nothing(broker: Mosquitto) -> None:
 
 @pytest.mark.parametrize("qos", [1, 2])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_was_not_acknowledged_comes_again(
-    broker: Mosquitto, version: str, qos: int
-) -> None:
+def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, version: str, qos: int) -> None:
     topic = unused_name()
     options = declared(broker.url, f"{topic}/{{device}}", version=version, qos=qos)
     with running(options) as source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 __all__ = ["StreamCounters"]
@@ -78,10 +78,6 @@ class StreamCounters:
         if not self.bytes_committed:
             return 1.0
         return (self.bytes_committed + self.bytes_compacted) / self.bytes_committed
-
-    def plus(self, **changes: int) -> StreamCounters:
-        """Return the counters with some of them increased by `changes`."""
-        return replace(self, **{name: getattr(self, name) + by for name, by in changes.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Return them as plain JSON values."""

@@ -97,7 +97,8 @@ class Intake:
         """
         columns = self._plain_columns(data)
         if columns is not None:
-            taken = self._taken(columns)
+            given = data.get("device") if isinstance(data, Mapping) else None
+            taken = self._taken(columns, given if type(given) is list else None)
             if taken is not None:
                 return taken
         batch, rejects = validate(
@@ -133,8 +134,16 @@ class Intake:
             columns[name] = array
         return columns
 
-    def _taken(self, columns: dict[str, pa.Array]) -> Taken | None:
-        """Return the rows of plain columns; None if something is wrong or missing with one."""
+    def _taken(self, columns: dict[str, pa.Array], devices: list[str] | None) -> Taken | None:
+        """Return the rows of plain columns; None if something is wrong or missing with one.
+
+        Parameters
+        ----------
+        columns
+            By name.
+        devices
+            The texts of the column ``device``, where they are at hand.
+        """
         device, time = columns.get("device"), columns.get("time")
         if device is None or time is None or device.null_count or time.null_count:
             return None
@@ -144,7 +153,7 @@ class Intake:
         moments = raw_values(time)
         if rows and (int(moments.min()) < GRID_START or int(moments.max()) >= GRID_STOP):
             return None
-        devices = device.to_pylist()
+        devices = device.to_pylist() if devices is None else list(devices)
         if "" in devices:
             return None
         arrays = [

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pipeline
+from pipeline.schema.channels import Schema
 from pipeline.simulation.disorder import hold_back, repeat_rows, shuffle_within
+from pipeline.simulation.tsbs_iot import TsbsIot
 from tests.support import START, memory_archive
 
 SECOND = 1_000_000
@@ -44,6 +48,36 @@ def late_by_hand(table: pa.Table, disorder: int) -> int:
     return late
 
 
+def replay(
+    live: pipeline.Fleet, table: pa.Table, folder: Path, *, rows: int = 700, disorder: int = 60
+) -> int:
+    """Write a table in batches of any size, by three sessions; return how many rows were late."""
+    chance = np.random.default_rng(5)
+    cuts = np.sort(chance.choice(table.num_rows, 120, replace=False))
+    late, at = 0, 0
+    # Three sessions one after the other: watermarks go on where the archive is.
+    for ends in np.array_split(np.append(cuts, table.num_rows), 3):
+        with live.stream(folder, disorder=f"{disorder} s", flush={"rows": rows}) as stream:
+            for end in ends.tolist():
+                stream.write(table.slice(at, end - at))
+                at = end
+            late += stream.counters.late
+    return late
+
+
+def same_rows(live: pipeline.Fleet, bulk: pipeline.Fleet) -> None:
+    expected, found = (with_texts(fleet.read().read_all()) for fleet in (bulk, live))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def with_texts(table: pa.Table) -> pd.DataFrame:
+    plain = [
+        column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for column in table.columns
+    ]
+    return pa.table(plain, names=table.column_names).to_pandas()
+
+
 @pytest.mark.parametrize("duplicates", ["keep_last", "keep_first", "keep_all"])
 def test_a_live_replay_equals_a_bulk_append(tmp_path: Path, duplicates: str) -> None:
     table = disordered(3)
@@ -51,24 +85,49 @@ def test_a_live_replay_equals_a_bulk_append(tmp_path: Path, duplicates: str) -> 
     live = archive.create_fleet("live", SCHEMA, duplicates=duplicates)
     bulk = archive.create_fleet("bulk", SCHEMA, duplicates=duplicates)
     bulk.append(table)
-    chance = np.random.default_rng(5)
-    cuts = np.sort(chance.choice(table.num_rows, 120, replace=False))
-    late, at = 0, 0
-    # Three sessions one after the other: watermarks go on where the archive is.
-    for ends in np.array_split(np.append(cuts, table.num_rows), 3):
-        with live.stream(tmp_path / "log", disorder="1 min", flush={"rows": 700}) as stream:
-            for end in ends.tolist():
-                stream.write(table.slice(at, end - at))
-                at = end
-            late += stream.counters.late
+    late = replay(live, table, tmp_path / "log")
     assert late == late_by_hand(table, 60 * SECOND)
     assert late > 100
-    expected, found = bulk.read().read_all(), live.read().read_all()
-    for name in ("time", "v", "state"):
-        assert found[name].to_pylist() == expected[name].to_pylist()
-    assert found["device"].to_pylist() == expected["device"].to_pylist()
+    same_rows(live, bulk)
     asked = {"v": ["count", "mean", "last"], "state": "last"}
     one, two = (fleet.aggregate(asked, every="1 h") for fleet in (live, bulk))
     assert (one["v_count"] == two["v_count"]).all()
     assert (one["v_last"] == two["v_last"]).all()
     np.testing.assert_allclose(one["v_mean"], two["v_mean"], rtol=1e-12)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "window", "late"),
+    [("room_climate_nodes", "1 day", 0), ("hast_lora_leaf_nodes", "1 month", 1)],
+)
+def test_real_disorder_replayed_live(
+    name: str, window: str, late: int, tmp_path: Path, real_data: Path
+) -> None:
+    """The rows as the files have them; `late` is the least number of late ones."""
+    table = pq.read_table(real_data / "parquet" / f"{name}.parquet")
+    archive, schema = memory_archive(), Schema.from_arrow(table.schema)
+    live, bulk = (
+        archive.create_fleet(one, schema, pipeline.Partitioning(window)) for one in ("live", "bulk")
+    )
+    bulk.append(table)
+    found = replay(live, table, tmp_path / "log", rows=20_000)
+    valid = table.filter(table["time"].is_valid())
+    assert found == late_by_hand(valid, 60 * SECOND) >= late
+    same_rows(live, bulk)
+    assert live.quarantine().num_rows == bulk.quarantine().num_rows
+    for device in live.devices["id"].to_pylist()[:20]:
+        assert live.latest(devices=[device]).equals(bulk.latest(devices=[device]))
+
+
+def test_the_disorder_of_tsbs_replayed_live(tmp_path: Path) -> None:
+    source = TsbsIot(trucks=20, days=0.25, disorder=True).readings()
+    table = pa.concat_tables(
+        intake.table for fragment in source.fragments() for intake in fragment.read()
+    )
+    archive, schema = memory_archive(), Schema.from_arrow(source.arrow_schema())
+    live, bulk = (archive.create_fleet(one, schema) for one in ("live", "bulk"))
+    bulk.append(table)
+    late = replay(live, table, tmp_path / "log", rows=5000, disorder=5)
+    assert late == late_by_hand(table, 5 * SECOND) > 0
+    same_rows(live, bulk)

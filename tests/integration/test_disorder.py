@@ -75,7 +75,9 @@ def with_texts(table: pa.Table) -> pd.DataFrame:
         column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
         for column in table.columns
     ]
-    return pa.table(plain, names=table.column_names).to_pandas()
+    # Devices come in the order in which they were met; rows of one stay in the order of time.
+    frame: pd.DataFrame = pa.table(plain, names=table.column_names).to_pandas()
+    return frame.sort_values("device", kind="stable", ignore_index=True)
 
 
 @pytest.mark.parametrize("duplicates", ["keep_last", "keep_first", "keep_all"])

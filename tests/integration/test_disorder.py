@@ -118,7 +118,7 @@ def test_real_disorder_replayed_live(
     assert found == late_by_hand(valid, 60 * SECOND) >= late
     same_rows(live, bulk)
     assert live.quarantine().num_rows == bulk.quarantine().num_rows
-    for device in live.devices["id"].to_pylist()[:20]:
+    for device in live.devices[:20]:
         assert live.latest(devices=[device]).equals(bulk.latest(devices=[device]))
 
 

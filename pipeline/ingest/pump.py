@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pipeline.errors import ArchiveError, BufferFullError, InvalidInputError, StorageError
+from pipeline.errors import ArchiveError, BufferFullError, InvalidInputError
 from pipeline.ingest.backoff import Backoff
 from pipeline.ingest.policies import Durability
 from pipeline.ingest.receipts import Receipt
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _POLL: Final = 0.1
 _FULL: Final = 0.02
 _SETTLE: Final = 10.0
+_LONG: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,32 +176,47 @@ class Pump(threading.Thread):
             began = time.monotonic()
             try:
                 self._draw()
-            except (StorageError, InvalidInputError) as error:
+            except InvalidInputError as error:
                 self._fail(error)
                 return
             except _OutOfStepError:
                 _log.warning("source %s: goes back to where the archive stands", self._source.name)
                 self._tally.add(restarts=1)
-                self._draw_no_more()
+                if not self._is_settled():
+                    return
             except Exception as error:
-                failures = 1 if time.monotonic() - began > 60 else failures + 1
-                pause = self._backoff.pause(failures, random.random()) / 1e6  # noqa: S311
-                _log.warning(
-                    "source %s failed, to be started again in %.1f s",
-                    self.name,
-                    pause,
-                    exc_info=True,
-                )
-                self._tally.add(restarts=1)
-                self._tally.put(state="retrying", error=f"{type(error).__name__}: {error}")
-                self._stopping.wait(pause)
+                # A disk without room for the log, too: the source hands over again what is not safe.
+                if self._has_given_up():
+                    return
+                failures = 1 if time.monotonic() - began > _LONG else failures + 1
+                self._wait_after(error, failures)
         if self.failure is None:
             self._tally.put(state="stopped")
 
-    def _draw_no_more(self) -> None:
+    def _wait_after(self, error: Exception, failures: int) -> None:
+        pause = self._backoff.pause(failures, random.random()) / 1e6  # noqa: S311
+        _log.warning(
+            "source %s failed, to be started again in %.1f s", self._source.name, pause, exc_info=True
+        )
+        self._tally.add(restarts=1)
+        self._tally.put(state="retrying", error=f"{type(error).__name__}: {error}")
+        self._stopping.wait(pause)
+
+    def _is_settled(self) -> bool:
         """Wait until it is known what became of everything that was drawn."""
         while not self._stopping.is_set() and not self.settle(_SETTLE):
+            if self._has_given_up():
+                return False
+        return True
+
+    def _has_given_up(self) -> bool:
+        """Tell whether the stream takes nothing any more; that is the end then."""
+        try:
             self._session.check()
+        except ArchiveError as error:
+            self._fail(error)
+            return True
+        return False
 
     def _fail(self, error: BaseException) -> None:
         _log.error("source %s stopped: %s", self._source.name, error)

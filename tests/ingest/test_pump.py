@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -154,6 +156,26 @@ def test_a_stream_that_gave_up_ends_it() -> None:
     assert source.acknowledged == []
     with pytest.raises(StorageError):
         session.close()
+
+
+def test_a_log_without_room_has_the_source_hand_over_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, source, real = ListSink(), ListSource([[1], [2], [3]]), os.pwritev
+    full = [True, True]
+
+    def write(*arguments: Any) -> int:
+        if full and full.pop():
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return real(*arguments)
+
+    with opened(sink, tmp_path) as session:
+        monkeypatch.setattr(os, "pwritev", write)
+        pump = Pump(source, session, 1 << 20, Backoff(1000, 2000))
+        run(pump, source)
+    assert sink.values == [1, 2, 3]
+    assert pump.counters.restarts == source.starts - 1 > 0
+    assert source.acknowledged[-1] == 3
 
 
 def test_what_could_not_be_decoded_goes_to_quarantine() -> None:

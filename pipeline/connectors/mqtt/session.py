@@ -85,7 +85,9 @@ class Session:
         If the password cannot be read.
     """
 
-    def __init__(self, options: MqttOptions, receipts: Receipts, now: float, timestamp: int) -> None:
+    def __init__(
+        self, options: MqttOptions, receipts: Receipts, now: float, timestamp: int
+    ) -> None:
         self._options = options
         self._receipts = receipts
         self._timestamp = timestamp
@@ -209,7 +211,7 @@ class Session:
         if self._options.status_topic:
             self.publish_status(online=True, timestamp=self._timestamp)
 
-    def acknowledge(self, acks: bytes, receipts: Receipts) -> None:
+    def acknowledge(self, acks: bytes | bytearray, receipts: Receipts) -> None:
         """Acknowledge messages that came on this connection; of no other may it be told."""
         self._receipts |= receipts
         self.outgoing += acks

@@ -18,7 +18,11 @@ from pipeline.connectors.payloads.protobuf import ProtobufPayload, descriptor_se
 from pipeline.connectors.payloads.registry import PAYLOAD_FORMATS, payload_format
 from pipeline.connectors.payloads.rules import PayloadMapping, PayloadTime
 from pipeline.connectors.payloads.senml import SenmlCborPayload, SenmlJsonPayload, SenmlMapping
-from pipeline.connectors.payloads.sparkplug import SparkplugMapping, SparkplugPayload, rebirth_command
+from pipeline.connectors.payloads.sparkplug import (
+    SparkplugMapping,
+    SparkplugPayload,
+    rebirth_command,
+)
 from pipeline.connectors.payloads.sparkplug_nodes import DeviceGone, RebirthRequest
 from pipeline.connectors.payloads.topics import TopicTemplate
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,8 +111,6 @@ class Mosquitto:
         Encrypts, and asks clients for certificates of the same authority.
     passwords
         By user; without any everybody may connect.
-    durable
-        Store every change at once, which is slow, instead of when it ends.
     settings
         Further lines of its configuration.
     """
@@ -121,14 +121,12 @@ class Mosquitto:
         *,
         certificates: Certificates | None = None,
         passwords: Mapping[str, str] | None = None,
-        durable: bool = False,
         settings: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.port = free_port()
         self._certificates = certificates
         self._passwords = passwords or {}
-        self._durable = durable
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -154,6 +152,18 @@ class Mosquitto:
                 env={**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, known))},
             )
         wait_for_port(self.port)
+
+    def store(self) -> None:
+        """Have it store everything as it is, and return when that is done."""
+        assert self._process is not None
+        place = self.folder / "mosquitto.db"
+        before = place.stat().st_mtime_ns if place.exists() else 0
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 10
+        # It writes another file, and gives it this name when it is whole.
+        while not place.exists() or place.stat().st_mtime_ns == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End it in order: it stores its sessions."""
@@ -181,10 +191,7 @@ class Mosquitto:
         yield f"allow_anonymous {'false' if self._passwords else 'true'}"
         yield "persistence true"
         yield f"persistence_location {self.folder}/"
-        if self._durable:
-            # Every change is stored at once: a killed broker has it again.
-            yield "autosave_on_changes true"
-            yield "autosave_interval 1"
+        yield "autosave_interval 0"
         yield "max_queued_messages 0"
         if os.geteuid() == 0:
             yield "user root"  # it would give up the right to read the folder otherwise
@@ -212,17 +219,10 @@ def mosquitto(
     *,
     certificates: Certificates | None = None,
     passwords: Mapping[str, str] | None = None,
-    durable: bool = False,
     settings: tuple[str, ...] = (),
 ) -> Iterator[Mosquitto]:
     """Yield a broker that runs; the parameters are those of `Mosquitto`."""
-    broker = Mosquitto(
-        folder,
-        certificates=certificates,
-        passwords=passwords,
-        durable=durable,
-        settings=settings,
-    )
+    broker = Mosquitto(folder, certificates=certificates, passwords=passwords, settings=settings)
     broker.start()
     try:
         yield broker

@@ -64,7 +64,7 @@ class Connection:
         self._waker.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.last_error = ""
-        self.granted_qos = options.qos
+        self.granted_qos: int = options.qos
         self.counts = dict.fromkeys(
             ("connections", "failures", "sessions_lost", "messages", "bytes", "retained_ignored",
              "repeated", "publications_dropped", "acknowledgements_dropped"), 0
@@ -110,7 +110,7 @@ class Connection:
         with suppress(OSError):  # it has not looked at the last calls yet, or has ended
             self._waker.send(b"\0")
 
-    def acknowledge(self, session: Session, acks: bytes, receipts: Receipts) -> None:
+    def acknowledge(self, session: Session, acks: bytes | bytearray, receipts: Receipts) -> None:
         """Acknowledge messages on the connection on which they came, if it still lives."""
         self._orders.append((session, lambda current: current.acknowledge(acks, receipts)))
         self.wake()
@@ -172,11 +172,11 @@ class Connection:
                     session.publish_status(online=False, timestamp=time.time_ns() // 1_000_000)
             reading = bool(farewell) or (not self._paused and self._inbox.has_room)
             self._obey(session)
-            session.tick(now, reading=reading)
-            self._exchange(opened, session, reading=reading)
             if farewell and (session.is_confirmed or now >= farewell):
                 self._leave(opened, session)
                 return
+            session.tick(now, reading=reading)
+            self._exchange(opened, session, reading=reading)
 
     def _obey(self, session: Session) -> None:
         while self._orders:
@@ -208,10 +208,16 @@ class Connection:
         return min(1.0, self._options.keepalive_s / 8, self._options.connect_timeout_s / 4) * 1000
 
     def _send(self, opened: socket.socket, session: Session) -> None:
-        with suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        try:
             sent = opened.send(session.outgoing)
-            del session.outgoing[:sent]
-            session.sent(time.monotonic())
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            if not session.told.ready:
+                self._receive(opened, session)  # it may have said why before it closed
+            raise
+        del session.outgoing[:sent]
+        session.sent(time.monotonic())
 
     def _receive(self, opened: socket.socket, session: Session) -> None:
         try:
@@ -225,7 +231,7 @@ class Connection:
             msg = f"the broker ends the encrypted connection: {error}"
             raise RefusedError(msg, final=True) from error
         if not data:
-            msg = "the broker closed the connection"
+            msg = "the broker closed the connection; maybe for another client of the same client_id"
             raise ConnectionResetError(msg)
         was = session.told.ready
         arrivals = session.receive(data, time.monotonic(), time.time_ns() // 1000)
@@ -251,7 +257,7 @@ class Connection:
         opened.settimeout(_FAREWELL)
         with suppress(OSError):
             opened.sendall(session.outgoing)
-            opened.shutdown(socket.SHUT_WR)
-            # Closing with unread bytes would reset the connection, and lose what was sent last.
+            # The broker closes. Closing with unread bytes would reset the connection, and might
+            # lose the last acknowledgements on their way.
             while opened.recv(_READ):
                 pass

@@ -27,7 +27,7 @@ _NEW: Final = {
     0x8B: "it shuts down",
     0x8C: "the way of authentication is wrong",
     0x8D: "nothing came for longer than the keepalive",
-    0x8E: "another client connected with the same client id",
+    0x8E: "another client connected with the same client_id",
     0x8F: "the topic filter is not allowed",
     0x90: "the topic is not allowed",
     0x93: "more messages were in flight than the receive maximum",

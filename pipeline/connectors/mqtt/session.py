@@ -211,7 +211,7 @@ class Session:
         if self._options.status_topic:
             self.publish_status(online=True, timestamp=self._timestamp)
 
-    def acknowledge(self, acks: bytes, receipts: Receipts) -> None:
+    def acknowledge(self, acks: bytes | bytearray, receipts: Receipts) -> None:
         """Acknowledge messages that came on this connection; of no other may it be told."""
         self._receipts |= receipts
         self.outgoing += acks

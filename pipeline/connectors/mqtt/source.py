@@ -19,7 +19,7 @@ from pipeline.model.live_sources import LiveBatch, LiveHost
 
 __all__ = ["MqttSource"]
 
-type _Debts = list[tuple[Session, bytes, Receipts]]
+type _Debts = dict[Session, tuple[bytearray, Receipts]]
 """By connection, what acknowledges messages that came on it."""
 
 
@@ -98,11 +98,13 @@ class MqttSource:
         if not had_room:
             self._connection.wake()
         messages: list[Message] = []
-        debts: _Debts = []
+        debts: _Debts = {}
         for session, arrivals in arrived:
             messages += arrivals.messages
             if arrivals.acks:
-                debts.append((session, arrivals.acks, arrivals.receipts))
+                acks, receipts = debts.setdefault(session, (bytearray(), {}))
+                acks += arrivals.acks
+                receipts |= arrivals.receipts
         decoded = self._decoder.decode(messages)
         self._answer(decoded.events)
         self._rejected += len(decoded.rejects)
@@ -126,7 +128,7 @@ class MqttSource:
     def acknowledge(self, token: Any) -> None:
         """Acknowledge the messages of the batch with this token, and of all before it."""
         while self._debts and self._debts[0][0] <= token:
-            for session, acks, receipts in self._debts.popleft()[1]:
+            for session, (acks, receipts) in self._debts.popleft()[1].items():
                 self._connection.acknowledge(session, acks, receipts)
 
     def pause(self) -> None:

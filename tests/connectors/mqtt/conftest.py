@@ -28,8 +28,9 @@ def broker(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def own_broker(installed: None, tmp_path: Path) -> Iterator[Mosquitto]:
-    """A broker that a test may kill; it stores every change at once."""
-    with mosquitto(tmp_path / "mosquitto", durable=True) as made:
+    """A broker that a test may kill."""
+    settings = ("max_inflight_messages 0",)
+    with mosquitto(tmp_path / "mosquitto", settings=settings) as made:
         yield made
 
 

@@ -23,9 +23,11 @@ __all__ = [
     "Host",
     "Listener",
     "declared",
+    "devices",
     "draw",
     "numbers",
     "publish",
+    "readings",
     "running",
     "until",
     "unused_name",
@@ -132,7 +134,6 @@ def _client(url: str, client_id: str = "") -> paho.Client:
     client.max_inflight_messages_set(0)
     parts = urlsplit(url)
     client.connect(parts.hostname or "", parts.port or 1883)
-    client.loop_start()
     return client
 
 
@@ -140,12 +141,16 @@ def publish(
     url: str, messages: Iterable[tuple[str, bytes]], *, qos: int = 1, retain: bool = False
 ) -> None:
     """Publish messages by another client, and return when the broker has confirmed them."""
+    # Without a thread: ending one of paho's takes a second.
     client = _client(url)
+    while not client.is_connected():
+        client.loop(0.05)
     told = [client.publish(topic, payload, qos, retain) for topic, payload in messages]
-    for one in told:
-        one.wait_for_publish(30)
+    deadline = time.monotonic() + 60
+    while client.want_write() or not all(one.is_published() for one in told):
+        client.loop(0.05)
+        assert time.monotonic() < deadline
     client.disconnect()
-    client.loop_stop()
 
 
 def readings(topic: str, values: Iterable[int]) -> list[tuple[str, bytes]]:
@@ -170,11 +175,12 @@ class Listener:
         self._client = _client(url)
         self._client.on_message = self._note
         self._client.on_subscribe = lambda *_: ready.set()
-        self._client.subscribe(topic, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
+        self._client.loop_start()
         assert ready.wait(10)
 
     def _note(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        self.heard.append((message.topic, message.payload, message.retain))
+        self.heard.append((message.topic, bytes(message.payload), message.retain))
 
     def close(self) -> None:
         """Stop listening."""

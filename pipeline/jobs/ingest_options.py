@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model
 
 from pipeline.archive.fleet_meta import Duplicates
 from pipeline.connectors.kafka import KafkaOptions
-from pipeline.connectors.mqtt import MqttOptions
+from pipeline.connectors.mqtt import MqttOptions, MqttSource
 from pipeline.ingest.lease_keeping import LeaseOptions
 from pipeline.ingest.options import StreamOptions
 from pipeline.jobs.options import Choice, Options
@@ -74,10 +74,12 @@ class LiveSourceChoice(Choice):
         MissingDependencyError
             If a library that it needs is not installed.
         """
-        chosen = self.chosen
-        source: LiveSource
-        source = chosen.live() if isinstance(chosen, ReplayOptions) else chosen.source()
-        return source
+        if self.mqtt is not None:
+            return MqttSource(self.mqtt)
+        if self.kafka is not None:
+            return self.kafka.source()
+        replay: ReplayOptions = self.chosen
+        return replay.live()
 
 
 class PrometheusOptions(Options):

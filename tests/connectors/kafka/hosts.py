@@ -80,16 +80,14 @@ class MemoryHost:
         if batch is None:
             return 0
         self.waiting.append(batch)
-        return batch.table.num_rows
+        return len(batch.table)
 
     def until(self, done: Callable[[], bool], seconds: float = 30.0) -> None:
         """Take and store batches until something is so."""
         until([self], done, seconds)
 
 
-def until(
-    hosts: Sequence[MemoryHost], done: Callable[[], bool], seconds: float = 30.0
-) -> None:
+def until(hosts: Sequence[MemoryHost], done: Callable[[], bool], seconds: float = 30.0) -> None:
     """Take and store batches of several hosts in turn until something is so."""
     deadline = time.monotonic() + seconds
     while not done():

@@ -33,10 +33,7 @@ def partitions(host: MemoryHost) -> int:
 def moved_by(host: MemoryHost) -> set[str]:
     """Return the partitions of the rows that are on their way."""
     return {
-        number
-        for batch in host.waiting
-        for topics in batch.positions.values()
-        for number in topics
+        number for batch in host.waiting for topics in batch.positions.values() for number in topics
     }
 
 
@@ -44,9 +41,7 @@ def moved_by(host: MemoryHost) -> set[str]:
 def test_readers_that_come_and_go_share_the_partitions(topic: Topics, settings: Settings) -> None:
     told = topic(partitions=4)
     archive = MemoryArchive()
-    options = told.options(
-        settings=settings, limits={"batch_messages": 20, "linger_s": 0.0}
-    )
+    options = told.options(settings=settings, limits={"batch_messages": 20, "linger_s": 0.0})
     told.send(range(1000))
     with ExitStack() as stack:
         first = stack.enter_context(running(options, archive))
@@ -73,9 +68,7 @@ def test_what_is_not_settled_in_time_is_stored_once_all_the_same(
 ) -> None:
     told = topic(partitions=2)
     archive = MemoryArchive()
-    options = told.options(
-        settings=settings, limits={"batch_messages": 50, "linger_s": 0.0}
-    )
+    options = told.options(settings=settings, limits={"batch_messages": 50, "linger_s": 0.0})
     told.send(range(400))
     with running(options, archive) as first:
         first.until(lambda: len(archive.numbers) >= 100)

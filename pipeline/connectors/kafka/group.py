@@ -129,6 +129,8 @@ class Group:
 
     def mend(self) -> None:
         """Do what could not be done within a callback, and raise what must not be raised there."""
+        self._tally.partitions = len(self.partitions.read)
+        self._tally.waiting = len(self._waiting)
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -139,8 +141,6 @@ class Group:
         if self._waiting and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _TRY_AGAIN_S
             self._place_waiting()
-        self._tally.partitions = len(self.partitions.read)
-        self._tally.waiting = len(self._waiting)
 
     def out_of_range(self, place: Place) -> None:
         """Go on after the messages at the position of a partition turned out to be gone.

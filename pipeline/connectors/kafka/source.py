@@ -53,6 +53,7 @@ class KafkaSource:
         self._group: Group | None = None
         self._connection_errors: deque[Any] = deque(maxlen=100)
         self._acknowledged: dict[Place, tuple[int, int]] = {}
+        self._told = (0, 0)
         self._next_commit = self._next_lag = 0.0
 
     @property
@@ -197,7 +198,8 @@ class KafkaSource:
     def _batch(self, group: Group) -> LiveBatch:
         messages, positions, expects, token = group.partitions.take()
         decoded = self._decoder.decode(messages)
-        tally = self._tally
+        tally, told = self._tally, self._told
+        self._told = (tally.messages, tally.bytes)
         tally.rows += decoded.table.num_rows
         tally.merged += decoded.merged
         tally.ignored += decoded.ignored
@@ -206,8 +208,8 @@ class KafkaSource:
             decoded.table,
             decoded.quarantine(self.name),
             decoded.tags,
-            messages=len(messages),
-            bytes=sum(len(message.payload) for message in messages),
+            messages=tally.messages - told[0],
+            bytes=tally.bytes - told[1],
             positions=positions,
             expects=expects,
             token=token,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer as PlainConsumer
+from confluent_kafka import KafkaException
 
-from pipeline.errors import InvalidInputError
+from pipeline.connectors.kafka.placing import Placing
+from pipeline.errors import InvalidInputError, StorageError
 from tests.connectors.kafka.hosts import MemoryArchive, MemoryHost, running, until
 from tests.connectors.kafka.topics import Topic
 
@@ -153,3 +156,43 @@ def test_partitions_are_paused_when_they_come_to_a_paused_reader(topic: Topics) 
         assert archive.numbers == []
         host.source.resume()
         host.until(lambda: len(archive.numbers) == 10)
+
+
+def test_an_archive_that_cannot_be_asked_is_told_and_asked_again(topic: Topics) -> None:
+    told = topic(partitions=2)
+    told.send(range(20))
+    with running(told.options()) as host:
+        ask, host.positions = host.positions, unable  # type: ignore[method-assign]
+        with pytest.raises(StorageError, match="no archive"):
+            host.until(lambda: False)
+        assert host.source.counters()["waiting"] == 2
+        host.positions = ask  # type: ignore[method-assign]
+        host.until(lambda: len(host.archive.numbers) == 20)
+        assert host.source.counters()["waiting"] == 0
+    assert sorted(host.archive.numbers) == list(range(20))
+
+
+def test_a_broker_that_does_not_answer_is_asked_again(
+    topic: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = topic(partitions=2)
+    told.send(range(20))
+    with running(told.options()) as host, monkeypatch.context() as away:
+        away.setattr(Placing, "bounds", no_answer)
+        host.until(lambda: host.source.counters()["waiting"] == 2)
+        told.send(range(20, 30))
+        host.draw()
+        away.undo()
+        host.until(lambda: len(host.archive.numbers) == 30)
+        assert "no answer" in str(host.source.counters()["last_error"])
+    assert sorted(host.archive.numbers) == list(range(30))
+
+
+def unable() -> Mapping[str, Any]:
+    """Fail as an archive does whose storage is away."""
+    raise StorageError("no archive")
+
+
+def no_answer(*_: Any) -> tuple[int, int]:
+    """Fail as a broker does that is away."""
+    raise KafkaException("no answer")

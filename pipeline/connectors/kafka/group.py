@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ __all__ = ["Group"]
 
 _TRY_AGAIN_S: Final = 1.0
 _LAG_QUERY_S: Final = 1.0
+_LEAVE_S: Final = 5.0
 
 
 class Group:
@@ -81,9 +83,21 @@ class Group:
         )
 
     def leave(self) -> None:
-        """Leave the group, and let go of the broker."""
+        """Leave the group, and let go of the broker.
+
+        With a commit of offsets on its way the library waits for the coordinator, as long as the
+        session may last. It does so alone after a few seconds: these offsets are for tools.
+        """
         self._leaving = True
-        self._consumer.close()
+        closing = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
+        closing.start()
+        closing.join(_LEAVE_S)
+        if closing.is_alive():
+            LOG.warning(
+                "Kafka source %r: no broker answers; the group learns of the end of this reader "
+                "when its session times out",
+                self._options.source_name,
+            )
 
     def consume(self, most: int, timeout: float) -> tuple[int, list[Any]]:
         """Buffer messages.
@@ -115,6 +129,8 @@ class Group:
 
     def mend(self) -> None:
         """Do what could not be done within a callback, and raise what must not be raised there."""
+        self._tally.partitions = len(self.partitions.read)
+        self._tally.waiting = len(self._waiting)
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -125,8 +141,6 @@ class Group:
         if self._waiting and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _TRY_AGAIN_S
             self._place_waiting()
-        self._tally.partitions = len(self.partitions.read)
-        self._tally.waiting = len(self._waiting)
 
     def out_of_range(self, place: Place) -> None:
         """Go on after the messages at the position of a partition turned out to be gone.
@@ -195,13 +209,17 @@ class Group:
         The library knows the ends of what it fetches; of paused partitions the broker is asked.
         """
         lags = {}
-        for place, one in self.partitions.read.items():
-            try:
+        try:
+            if not self._tally.connected:
+                # Of topics in which nothing happens nothing else tells that brokers are back.
+                self._consumer.list_topics(timeout=_LAG_QUERY_S)
+                self._tally.connected = 1
+            for place, one in self.partitions.read.items():
                 _, high = self._placing.bounds(place, _LAG_QUERY_S if self._paused else None)
-            except self._library.KafkaException:
-                return
-            if high >= 0:
-                lags[place] = max(high - one.next, 0) + len(one.messages)
+                if high >= 0:
+                    lags[place] = max(high - one.next, 0) + len(one.messages)
+        except self._library.KafkaException:
+            return
         self._tally.lags = lags
 
     def pause(self) -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["LOG", "kafka_library", "new_consumer"]
 
 LOG: Final = logging.getLogger("pipeline.connectors.kafka")
-"""Where the connector and librdkafka tell what happens."""
+"""Where the connector tells what happens."""
+
+_LIBRARY_LOG: Final = LOG.getChild("librdkafka")  # tells every attempt to connect
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "client.id": "iot-archive",
@@ -89,7 +91,7 @@ def new_consumer(
     if told.get("group.protocol", "classic") == "classic":
         told["partition.assignment.strategy"] = "cooperative-sticky"
     try:
-        return library.Consumer(told, logger=LOG)
+        return library.Consumer(told, logger=_LIBRARY_LOG)
     except (library.KafkaException, TypeError, ValueError) as error:
         msg = f"the settings of Kafka source {options.source_name!r} are wrong: {_text(error)}"
         raise InvalidInputError(msg) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from typing import Any, Final
 
-from pipeline.connectors.kafka.partitions import Partitions, Place
+from pipeline.connectors.kafka.partitions import Partition, Partitions, Place
 from pipeline.connectors.kafka.tally import Tally
 from pipeline.connectors.payloads import Message
 
@@ -51,9 +51,11 @@ class Receiver:
         unsure
             Partitions of which messages may be from before they were placed; they are dropped.
         """
-        read, tally = self._partitions.read, self._tally
+        tally = self._tally
         troubles = []
         size = count = 0
+        at: Place | None = None
+        partition: Partition | None = None
         for one in found:
             error = one.error()
             if error is not None:
@@ -62,10 +64,12 @@ class Receiver:
                 else:
                     troubles.append(one)
                 continue
-            place = (one.topic(), one.partition())
+            topic, number = one.topic(), one.partition()
+            if at is None or number != at[1] or topic != at[0]:  # they come in runs
+                at = (topic, number)
+                partition = None if at in unsure else self._partitions.read.get(at)
             offset = one.offset()
-            partition = read.get(place)
-            if partition is None or offset < partition.next or place in unsure:
+            if partition is None or offset < partition.next:
                 tally.dropped += 1
                 continue
             partition.next = offset + 1
@@ -75,19 +79,23 @@ class Receiver:
                 tally.tombstones += 1
                 continue
             size += len(payload)
-            kind, stamp = one.timestamp()
-            if kind == _NO_TIMESTAMP or not _EARLIEST_MS <= stamp <= _LATEST_MS:
-                tally.odd_timestamps += 1
-                received = self._now()
-            else:
-                received = stamp * 1000
-            message = Message(place[0], payload, received, one.key(), _headers(one))
+            headers = one.headers()
+            told = () if headers is None else _headers(headers)
+            message = Message(topic, payload, self._received(one), one.key(), told)
             partition.messages.append(message)
         tally.messages += count
         tally.bytes += size
         if count:
             tally.connected = 1
         return troubles
+
+    def _received(self, message: Any) -> int:
+        """Return the timestamp of a record, or this moment if it has none that can be."""
+        kind, stamp = message.timestamp()
+        if kind != _NO_TIMESTAMP and _EARLIEST_MS <= stamp <= _LATEST_MS:
+            return int(stamp) * 1000
+        self._tally.odd_timestamps += 1
+        return self._now()
 
     def _reached(self, event: Any) -> None:
         """Move on to the end of a partition, past records that are never delivered."""
@@ -97,8 +105,5 @@ class Receiver:
             partition.next = max(partition.next, event.offset())
 
 
-def _headers(message: Any) -> tuple[tuple[str, str | bytes], ...]:
-    found = message.headers()
-    if not found:
-        return ()
+def _headers(found: Sequence[tuple[str, bytes | None]]) -> tuple[tuple[str, str | bytes], ...]:
     return tuple((name, b"" if value is None else value) for name, value in found)

@@ -53,6 +53,7 @@ class KafkaSource:
         self._group: Group | None = None
         self._connection_errors: deque[Any] = deque(maxlen=100)
         self._acknowledged: dict[Place, tuple[int, int]] = {}
+        self._told = (0, 0)
         self._next_commit = self._next_lag = 0.0
 
     @property
@@ -114,9 +115,9 @@ class KafkaSource:
         group = self._started()
         deadline = time.monotonic() + timeout
         while True:
-            self._keep_house(group)
             wait = max(deadline - time.monotonic(), 0.0)
             self._collect(group, min(wait, _LAG_S))
+            self._keep_house(group)
             if group.partitions.has_news():
                 return self._batch(group)
             if time.monotonic() >= deadline:
@@ -158,25 +159,26 @@ class KafkaSource:
         return self._group
 
     def _collect(self, group: Group, timeout: float) -> None:
-        """Buffer messages, as many as make a batch, or as come in a short while."""
+        """Buffer messages: as many as make a batch, or as are there or come in a short while."""
         limits, tally = self._options.limits, self._tally
         messages, size = tally.messages, tally.bytes
-        wanted, deadline = 1, None
-        while True:
-            found, troubles = group.consume(wanted, timeout)
-            for trouble in troubles:
-                self._face(group, trouble)
-            group.mend()
-            deadline = deadline or time.monotonic() + limits.linger_s
+        wanted = 1
+        while wanted > 0 and self._consume(group, wanted, timeout) == wanted:
             count, held = tally.messages - messages, tally.bytes - size
-            timeout = deadline - time.monotonic()
-            if found < wanted or held >= limits.batch_bytes or timeout <= 0:
-                return
-            # One more chunk of about as many messages as there is room for in bytes.
-            room = (limits.batch_bytes - held) * max(count, 1) // max(held, 1) + 1
+            if wanted == 1:
+                deadline = time.monotonic() + limits.linger_s
+            timeout = max(deadline - time.monotonic(), 0.0)
+            # How many there is room for in bytes is known from those that came; the first few
+            # tell little.
+            room = (limits.batch_bytes - held) * max(count, 1) // max(held, 1)
             wanted = min(limits.batch_messages - count, room, count * 50 + _FIRST_CHUNK)
-            if wanted < 1:
-                return
+
+    def _consume(self, group: Group, most: int, timeout: float) -> int:
+        found, troubles = group.consume(most, timeout)
+        for trouble in troubles:
+            self._face(group, trouble)
+        group.mend()
+        return found
 
     def _face(self, group: Group, trouble: Any) -> None:
         error, codes = trouble.error(), self._library.KafkaError
@@ -196,7 +198,8 @@ class KafkaSource:
     def _batch(self, group: Group) -> LiveBatch:
         messages, positions, expects, token = group.partitions.take()
         decoded = self._decoder.decode(messages)
-        tally = self._tally
+        tally, told = self._tally, self._told
+        self._told = (tally.messages, tally.bytes)
         tally.rows += decoded.table.num_rows
         tally.merged += decoded.merged
         tally.ignored += decoded.ignored
@@ -205,8 +208,8 @@ class KafkaSource:
             decoded.table,
             decoded.quarantine(self.name),
             decoded.tags,
-            messages=len(messages),
-            bytes=sum(len(message.payload) for message in messages),
+            messages=tally.messages - told[0],
+            bytes=tally.bytes - told[1],
             positions=positions,
             expects=expects,
             token=token,

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.connectors.kafka import KafkaOptions, KafkaSource
 from pipeline.model.live_sources import LiveBatch
 
-__all__ = ["MemoryArchive", "MemoryHost", "running"]
+__all__ = ["MemoryArchive", "MemoryHost", "running", "until"]
 
 
 class MemoryArchive:
@@ -37,6 +37,13 @@ class MemoryArchive:
         self.devices += batch.table["device"].to_pylist()
         self.records += batch.rejects.records
         self.reasons += batch.rejects.reasons
+
+    def known_of(self, topic: str) -> dict[str, int]:
+        """Return where the partitions of a topic stand."""
+        found: dict[str, int] = {}
+        for topics in self.known.values():
+            found |= topics.get(topic, {})
+        return found
 
 
 class MemoryHost:
@@ -73,7 +80,7 @@ class MemoryHost:
         if batch is None:
             return 0
         self.waiting.append(batch)
-        return batch.table.num_rows
+        return len(batch.table)
 
     def until(self, done: Callable[[], bool], seconds: float = 30.0) -> None:
         """Take and store batches until something is so."""

@@ -195,7 +195,7 @@ def test_batches_end_at_their_limits(topic: Topics) -> None:
     told.send(range(1000))
     options = told.options(limits={"batch_messages": 64, "linger_s": 2.0})
     with running(options) as host:
-        sizes = []
+        sizes: list[int] = []
         while sum(sizes) < 1000:
             sizes.append(host.draw(1.0))
         host.commit()
@@ -254,9 +254,7 @@ def test_a_regular_expression_names_topics(topic: Topics) -> None:
 
 
 def _position(archive: MemoryArchive, told: Topic) -> int:
-    [topics] = archive.known.values() or [{}]
-    position: int = topics.get(told.name, {}).get("0", -1)
-    return position
+    return archive.known_of(told.name).get("0", -1)
 
 
 def _offsets(told: Topic) -> list[int]:

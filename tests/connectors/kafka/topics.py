@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from pipeline.connectors.kafka import KafkaOptions
 

@@ -18,12 +18,14 @@ from pipeline.api.live_stream import LiveStream
 from pipeline.archive.fleet_store import FleetStore
 from tests.benchmarks.measuring import Stopwatch, run_apart, scratch_folder
 from tests.benchmarks.outcome import Figure, Outcome, Size, WrongResultError
+from tests.benchmarks.stream_brokers import measure_kafka, measure_mqtt
 
 __all__ = ["run"]
 
 _START: Final = np.datetime64("2026-03-01", "us")
 _DEVICES: Final = 1000
 _ROWS: Final = 100
+_EACH: Final = 100
 _THREADS: Final = 4
 _RATE: Final = 50_000
 _SCHEMA: Final = pipeline.Schema(
@@ -45,9 +47,30 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
         ]
         show("throughput and acknowledgements measured")
         slow = run_apart(measure_slow_storage, str(folder / "c"), seconds)
-    found = {**rows[0], **rows[1], **slow.value, "peak_rss_mb": slow.peak_rss / 1e6}
+        show("slow storage measured")
+        brokers = _brokers(folder, size, show)
+    found = {**rows[0], **rows[1], **slow.value, "peak_rss_mb": slow.peak_rss / 1e6, **brokers}
     figures = {name: Figure(found[name], meaning) for name, meaning in _MEANINGS.items()}
     return Outcome(figures, [{"figure": k, "value": v} for k, v in found.items()], _NOTES)
+
+
+def _brokers(folder: Path, size: Size, show: Callable[[str], None]) -> dict[str, float]:
+    """Measure from real brokers into the archive."""
+    scale = {Size.FULL: 1.0, Size.QUICK: 0.2, Size.TINY: 0.002}[size]
+    single, many = int(600_000 * scale), int(60_000 * scale)
+    found = {
+        "mqtt_messages_per_s": run_apart(measure_mqtt, str(folder / "d"), single, 1).value,
+        "mqtt_batched_readings_per_s": _EACH
+        * run_apart(measure_mqtt, str(folder / "e"), many, _EACH).value,
+    }
+    show("MQTT measured")
+    for name, readings, each in (
+        ("kafka_readings_per_s", many * _EACH, _EACH),
+        ("kafka_single_readings_per_s", 5 * single, 1),
+    ):
+        found[name] = run_apart(measure_kafka, str(folder / name), readings, each).value
+    show("Kafka measured")
+    return found
 
 
 _MEANINGS: Final = {
@@ -62,6 +85,10 @@ _MEANINGS: Final = {
     "write_amplification": "encoded bytes written / bytes of the commits alone",
     "slow_readings_per_s": "rows/s with commits slowed down 10 times, 32 MB held at most",
     "peak_rss_mb": "MB, most memory of that process",
+    "mqtt_messages_per_s": "messages/s, a reading each, QoS 1: mosquitto to the last commit",
+    "mqtt_batched_readings_per_s": "readings/s of the same with 100 in a message",
+    "kafka_readings_per_s": "readings/s, 100 in a message: Kafka to the last commit",
+    "kafka_single_readings_per_s": "readings/s of the same with one in a message",
     "other_cores": "cores that other processes used during the first measurement",
 }
 

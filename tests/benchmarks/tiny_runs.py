@@ -101,6 +101,9 @@ KEYS = {
         "freshness_p99_s",
         "live_vs_bulk_bytes",
         "peak_rss_mb",
+        "mqtt_messages_per_s",
+        "mqtt_batched_readings_per_s",
+        "kafka_readings_per_s",
     },
     "quickstart": {
         "points_per_s",

@@ -11,13 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from pipeline.connectors.mqtt.inbox import Inbox
 from pipeline.connectors.mqtt.options import MqttOptions
 from pipeline.connectors.mqtt.packets import Receipts
 from pipeline.connectors.mqtt.reasons import RefusedError
-from pipeline.connectors.mqtt.session import Session
+from pipeline.connectors.mqtt.session import Session, Told
 from pipeline.connectors.mqtt.sockets import open_socket, tls_context
 from pipeline.connectors.mqtt.wire import ProtocolViolationError
 from pipeline.errors import InvalidInputError
@@ -58,6 +59,7 @@ class Connection:
         self._tried = threading.Event()
         self._stopping = threading.Event()
         self._paused = False
+        self._heard = 0.0
         self._final: RefusedError | InvalidInputError | None = None
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -72,12 +74,12 @@ class Connection:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker has accepted connection and subscriptions."""
+        """Whether the broker has accepted the connection."""
         session = self._session
-        return session is not None and session.told.ready
+        return session is not None and session.told.opened
 
     def start(self) -> None:
-        """Begin, and wait for the end of the first attempt.
+        """Begin, and wait until the first attempt has failed, or has led to subscriptions.
 
         Raises
         ------
@@ -156,32 +158,34 @@ class Connection:
         self.last_error = str(error) or type(error).__name__
 
     def _serve(self, opened: socket.socket) -> None:
-        now = time.monotonic()
+        now = self._heard = time.monotonic()
         session = Session(self._options, self._receipts, now, time.time_ns() // 1_000_000)
         self._session = session
-        until = now + self._options.connect_timeout_s
+        patience = self._options.connect_timeout_s
         farewell = 0.0
         while True:
             now = time.monotonic()
-            if not session.told.ready and now >= until:
-                msg = f"the broker did not answer for {self._options.connect_timeout_s:g} seconds"
+            if not session.told.ready and now - self._heard >= patience:
+                msg = f"the broker did not answer for {patience:g} seconds"
                 raise TimeoutError(msg)
             if self._stopping.is_set() and not farewell:
                 farewell = now + _FAREWELL
-                if session.told.ready and self._options.status_topic:
+                if session.told.opened and self._options.status_topic:
                     session.publish_status(online=False, timestamp=time.time_ns() // 1_000_000)
             reading = bool(farewell) or (not self._paused and self._inbox.has_room)
             self._obey(session)
             if farewell and (session.is_confirmed or now >= farewell):
                 self._leave(opened, session)
                 return
+            if not reading:
+                self._heard = now
             session.tick(now, reading=reading)
             self._exchange(opened, session, reading=reading)
 
     def _obey(self, session: Session) -> None:
         while self._orders:
             told, order = self._orders.popleft()
-            if told is session or (told is None and session.told.ready):
+            if told is session or (told is None and session.told.opened):
                 order(session)
             else:
                 dropped = "publications" if told is None else "acknowledgements"
@@ -233,24 +237,30 @@ class Connection:
         if not data:
             msg = "the broker closed the connection; maybe for another client of the same client_id"
             raise ConnectionResetError(msg)
-        was = session.told.ready
-        arrivals = session.receive(data, time.monotonic(), time.time_ns() // 1000)
-        if session.told.ready and not was:
-            self._opened(session)
+        self._heard = time.monotonic()
+        before = replace(session.told)
+        arrivals = session.receive(data, self._heard, time.time_ns() // 1000)
+        if session.told != before:
+            self._note(session, before)
         self.counts["messages"] += len(arrivals.messages)
         self.counts["bytes"] += arrivals.read
         self.counts["retained_ignored"] += arrivals.ignored
         self.counts["repeated"] += len(arrivals.repeated)
         if not self._stopping.is_set() and (arrivals.messages or arrivals.acks):
             self._inbox.put(session, arrivals)
+            # A long backlog comes before the answer to the subscription, and fills the inbox:
+            # whoever waits for the start has to draw.
+            self._tried.set()
 
-    def _opened(self, session: Session) -> None:
-        again = self.counts["connections"] > 0 and self._options.session == "persistent"
-        self.counts["connections"] += 1
-        self.counts["sessions_lost"] += again and not session.told.present
-        self.granted_qos = session.told.qos
-        self.last_error = ""
-        self._tried.set()
+    def _note(self, session: Session, before: Told) -> None:
+        if session.told.opened and not before.opened:
+            again = self.counts["connections"] > 0 and self._options.session == "persistent"
+            self.counts["connections"] += 1
+            self.counts["sessions_lost"] += again and not session.told.present
+        if session.told.ready:
+            self.granted_qos = session.told.qos
+            self.last_error = ""
+            self._tried.set()
 
     def _leave(self, opened: socket.socket, session: Session) -> None:
         session.disconnect()

@@ -45,14 +45,17 @@ class Told:
 
     Parameters
     ----------
+    opened
+        It accepted the connection.
     present
         It still had the session.
     ready
-        It took the subscriptions.
+        It took the subscriptions. What it kept for the session may come before it says so.
     qos
         The lowest quality of service that it granted.
     """
 
+    opened: bool = False
     present: bool = False
     ready: bool = False
     qos: int = 2
@@ -92,7 +95,6 @@ class Session:
         self._receipts = receipts
         self._timestamp = timestamp
         self._reader = PacketReader(options.level, receipts, retained=options.stores_retained)
-        self._opened = False
         self._numbers = 1
         self._unconfirmed: set[bytes] = set()
         self._half = options.keepalive_s / 2
@@ -158,7 +160,7 @@ class Session:
                 released.append(body[:2])
             elif kind == PUBACK:
                 self._unconfirmed.discard(body[:2])
-            elif kind == CONNACK and not self._opened:
+            elif kind == CONNACK and not self.told.opened:
                 self._accepted(body)
             elif kind == SUBACK:
                 self._subscribed(body)
@@ -178,7 +180,7 @@ class Session:
             raise connect_refusal(self._options.level, body[1], told.get(31, ""))
         if self._options.shared_group and told.get(42) == 0:
             raise RefusedError(reason_text(0x9E), final=True)
-        self._opened = True
+        self.told.opened = True
         self.told.present = bool(body[0] & 1)
         if not self.told.present:
             self._receipts.clear()
@@ -194,6 +196,8 @@ class Session:
             own=bool(options.shared_group),  # MQTT 5 forbids the other for shared subscriptions
             retain_handling=handling,
         )
+        if options.status_topic:
+            self.publish_status(online=True, timestamp=self._timestamp)
 
     def _subscribed(self, body: bytes) -> None:
         start = read_properties(body, 2)[1] if self._options.level == 5 else 2
@@ -208,8 +212,6 @@ class Session:
                 raise RefusedError(msg, final=True)
         self.told.qos = min(codes)
         self.told.ready = True
-        if self._options.status_topic:
-            self.publish_status(online=True, timestamp=self._timestamp)
 
     def acknowledge(self, acks: bytes | bytearray, receipts: Receipts) -> None:
         """Acknowledge messages that came on this connection; of no other may it be told."""
@@ -268,7 +270,7 @@ class Session:
             msg = f"the broker has been silent for {now - self._heard:.0f} seconds"
             raise TimeoutError(msg)
         idle = now - self._sent >= self._half or now - self._heard >= self._half
-        if self._opened and self._pinged is None and idle:
+        if self.told.opened and self._pinged is None and idle:
             self.outgoing += ping_packet()
             self._sent = now
             self._pinged = now if reading else None

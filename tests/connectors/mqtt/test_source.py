@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -190,6 +191,21 @@ def test_what_waits_is_bounded(broker: Mosquitto, paused: bool) -> None:
         batches = draw(source, 1000)
         assert max(batch.bytes for batch in batches) <= 100_000 + 256 * 1024
     assert numbers(batches) == list(range(1000))
+
+
+def test_a_backlog_larger_than_the_buffer_is_drawn(broker: Mosquitto) -> None:
+    topic = unused_name()
+    limits: dict[str, Any] = {"buffer_bytes": 100_000, "batch_bytes": 50_000}
+    options = declared(broker.url, f"{topic}/{{device}}", limits=limits, connect_timeout_s=1)
+    with running(options):
+        pass
+    text = "x" * 10_000
+    documents = [json.dumps({"t": n, "n": n, "text": text}).encode() for n in range(1500)]
+    publish(broker.url, [(f"{topic}/pump", document) for document in documents])
+    with running(options) as source:
+        time.sleep(1.5)  # the broker's answer to the subscription is behind all of it
+        assert numbers(draw(source, 1500)) == list(range(1500))
+        assert (source.counters()["failures"], source.counters()["connections"]) == (0, 1)
 
 
 def test_user_properties_are_headers(broker: Mosquitto) -> None:

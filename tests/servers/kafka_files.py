@@ -146,13 +146,17 @@ def _encrypted(certificates: Certificates, data: Path) -> dict[str, str]:
     bundle.write_bytes(
         certificates.server_key.read_bytes() + certificates.server_certificate.read_bytes()
     )
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    modules = "org.apache.kafka.common.security"
+    plain = f"{modules}.plain.PlainLoginModule required"
+    scram = f"{modules}.scram.ScramLoginModule required"
     return {
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(bundle),
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(certificates.authority),
         "listener.name.ssl.ssl.client.auth": "required",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{login} user_reader="right";',
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{plain} user_reader="right";',
+        # Its users are made with `AdminClient.alter_user_scram_credentials`.
+        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{scram};",
     }

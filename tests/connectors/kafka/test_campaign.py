@@ -29,13 +29,14 @@ def test_exactly_once(topic: Callable[..., Topic], protocol: str, seed: int) -> 
     )
     archive = MemoryArchive()
     hosts: list[MemoryHost] = []
+    asleep: dict[int, float] = {}
     done: dict[str, int] = {}
     sent = 0
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         act = chance.choices(
             ["draw", "commit", "send", "start", "stop", "die", "sleep", "unsettle"],
-            [60, 30, 10, 3, 1, 2, 1, 4],
+            [60, 20, 10, 3, 1, 1, 3, 6],
         )[0]
         done[act] = done.get(act, 0) + 1
         host = chance.choice(hosts) if hosts else None
@@ -44,11 +45,12 @@ def test_exactly_once(topic: Callable[..., Topic], protocol: str, seed: int) -> 
             sent += 500
         elif act == "start" and len(hosts) < 3:
             hosts.append(MemoryHost(archive, options.source()))
+            hosts[-1].settles = chance.random() < 0.5
             hosts[-1].source.start(hosts[-1])
-        elif act == "sleep":
-            time.sleep(chance.choice([0.5, 2.5]))
-        elif host is None:
+        elif host is None or asleep.get(id(host), 0.0) > time.monotonic():
             continue
+        elif act == "sleep":
+            asleep[id(host)] = time.monotonic() + chance.choice([0.5, 3.0])
         elif act == "draw":
             host.draw(0.02)
         elif act == "commit":

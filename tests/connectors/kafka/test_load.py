@@ -20,7 +20,7 @@ def test_what_is_written_is_read(topic: Callable[..., Topic], each: int) -> None
         output, _ = process.communicate(timeout=60)
     written = json.loads(output)
     assert (written["readings"], written["messages"]) == (500, 500 // each)
-    rows = set()
+    rows: set[tuple[str, object]] = set()
     with running(told.options(payload=PAYLOAD)) as host:
         while len(rows) < 500:
             batch = host.source.poll(1.0)

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it names no exports
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from pydantic import ValidationError
 
 from pipeline.connectors.kafka import KafkaSecurity
@@ -53,6 +59,24 @@ def test_a_password_from_a_file(
     told = topic()
     told.send([1])
     options = sasl(broker, certificates, password_env=None, password_file=secret)
+    with running(told.options(**options)) as host:
+        host.until(lambda: host.archive.numbers == [1])
+
+
+def test_salted_passwords(
+    broker: KafkaBroker,
+    certificates: Certificates,
+    topic: Topics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.address})
+    how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    user = UserScramCredentialUpsertion("salted", how, b"secret")
+    admin.alter_user_scram_credentials([user])["salted"].result(30)
+    monkeypatch.setenv("KAFKA_PASSWORD", "secret")
+    told = topic()
+    told.send([1])
+    options = sasl(broker, certificates, username="salted", mechanism="SCRAM-SHA-512")
     with running(told.options(**options)) as host:
         host.until(lambda: host.archive.numbers == [1])
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
 import pipeline
 from pipeline.connectors.kafka import KafkaOptions
 from pipeline.connectors.mqtt import MqttOptions, MqttSource
@@ -22,6 +25,7 @@ from tests.servers.mosquitto import mosquitto
 __all__ = ["measure_kafka", "measure_mqtt"]
 
 _LONGEST: Final = 600.0
+_PARTITIONS: Final = 4
 
 
 def measure_mqtt(folder: str, messages: int, each: int) -> float:
@@ -58,12 +62,12 @@ def measure_kafka(folder: str, readings: int, each: int) -> float:
                 "bootstrap_servers": [broker.address],
                 "topics": ["load"],
                 "group_id": "archive",
-                "missing_topics": "wait",
                 "payload": PAYLOAD,
             }
         )
         source = options.source()
         fleet = _fleet(place, source)
+        _make_topic(broker.address, "load")
         told = Load(broker.address, "load", readings, each)
         with start_load(told) as producing:
             began = time.perf_counter()
@@ -75,6 +79,12 @@ def measure_kafka(folder: str, readings: int, each: int) -> float:
                 msg = "the producer of the load failed"
                 raise WrongResultError(msg)
         return readings / seconds
+
+
+def _make_topic(address: str, name: str) -> None:
+    admin = AdminClient({"bootstrap.servers": address})
+    for made in admin.create_topics([NewTopic(name, _PARTITIONS, 1)]).values():
+        made.result(30)
 
 
 def _fleet(folder: Path, source: LiveSource) -> pipeline.Fleet:

@@ -66,7 +66,7 @@ class Connection:
         self._waker.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.last_error = ""
-        self.granted_qos: int = options.qos
+        self.granted_qos = -1  # until a subscription is confirmed
         self.counts = dict.fromkeys(
             ("connections", "failures", "sessions_lost", "messages", "bytes", "retained_ignored",
              "repeated", "publications_dropped", "acknowledgements_dropped"), 0

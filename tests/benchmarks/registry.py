@@ -11,6 +11,7 @@ from tests.benchmarks import (
     history_bench,
     import_bench,
     latency_bench,
+    mqtt_source_bench,
     partition_bench,
     payloads_bench,
     query_bench,
@@ -48,6 +49,11 @@ _ALL: Final = (
         "latency",
         "questions to archives of a hundred million and a billion values, warm and cold",
         latency_bench.run,
+    ),
+    Benchmark(
+        "mqtt_source",
+        "messages of an MQTT broker to rows, all acknowledged, against paho",
+        mqtt_source_bench.run,
     ),
     Benchmark(
         "partition",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks.tiny_runs import check_tiny_run
 
-NAMES = ["codecs", "payloads", "stream"]
+NAMES = ["codecs", "mqtt_source", "payloads", "stream"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,10 @@ import pytest
 
 from tests.benchmarks.command import main
 
-__all__ = ["KEYS", "check_tiny_run"]
+__all__ = ["BROKERS", "KEYS", "check_tiny_run"]
+
+BROKERS = {"mqtt_source": (find_mosquitto,), "stream": (find_mosquitto, find_kafka)}
+"""Benchmarks that need brokers, and what tells whether those are installed."""
 
 KEYS = {
     "codecs": {
@@ -54,6 +57,14 @@ KEYS = {
         "seconds_vs_duckdb_parquet",
         "bytes_vs_duckdb_parquet",
         "warmup_s",
+    },
+    "mqtt_source": {
+        "ours_1_per_s",
+        "paho_1_per_s",
+        "vs_paho_1",
+        "ours_100_per_s",
+        "paho_100_per_s",
+        "vs_paho_100",
     },
     "partition": {
         "gb_per_hour_per_core",

@@ -1,9 +1,10 @@
 """Run every check and test: ``python -m tests``.
 
-Two lines of steps run side by side. One runs all tests, a file on each core, with a JSON report. The
-other checks lint, format, types and import contracts, and runs the codec tests once more with the
-kernels as plain Python, so that coverage counts their lines; what it prints comes when it is done.
-The coverage bounds are checked last. The first failure of a line ends it, and the run fails.
+Two lines of steps run side by side. One fetches the servers that tests need, and runs all tests, a
+file on each core, with a JSON report. The other checks lint, format, types and import contracts, and
+runs the codec tests once more with the kernels as plain Python, so that coverage counts their lines;
+what it prints comes when it is done. The coverage bounds are checked last. The first failure of a
+line ends it, and the run fails.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Step:
 
 
 TESTS = [
+    Step("servers for tests", [sys.executable, "-m", "tests.servers.install"]),
     Step(
         "tests",
         [
@@ -85,7 +87,7 @@ TESTS = [
             "--json-report-indent=1",
         ],
         {"COVERAGE_FILE": ".coverage.compiled"},
-    )
+    ),
 ]
 CHECKS = [
     Step("lint", ["ruff", "check", "."]),

@@ -196,7 +196,10 @@ class Pump(threading.Thread):
     def _wait_after(self, error: Exception, failures: int) -> None:
         pause = self._backoff.pause(failures, random.random()) / 1e6  # noqa: S311
         _log.warning(
-            "source %s failed, to be started again in %.1f s", self._source.name, pause, exc_info=True
+            "source %s failed, to be started again in %.1f s",
+            self._source.name,
+            pause,
+            exc_info=True,
         )
         self._tally.add(restarts=1)
         self._tally.put(state="retrying", error=f"{type(error).__name__}: {error}")

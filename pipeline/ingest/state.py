@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import InvalidInputError, StorageError
@@ -57,7 +58,7 @@ class StreamState:
     left_out: set[int] = field(default_factory=set)
     id: str = ""
     clock: Callable[[], int] = _ticks
-    _counts: dict[str, int] = field(default_factory=dict)
+    _counts: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     work: threading.Condition = field(init=False)
     progress: threading.Condition = field(init=False)

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.command import main
+from tests.servers.kafka_files import missing
+from tests.servers.mosquitto import find
 
 __all__ = ["BROKERS", "KEYS", "check_tiny_run"]
 
-BROKERS = {"mqtt_source": (find_mosquitto,), "stream": (find_mosquitto, find_kafka)}
-"""Benchmarks that need brokers, and what tells whether those are installed."""
+
+def _missing_mosquitto() -> str:
+    return "" if find() else "mosquitto is not installed: python -m tests.servers.install"
+
+
+BROKERS = {"mqtt_source": (_missing_mosquitto,), "stream": (_missing_mosquitto, missing)}
+"""Benchmarks that need brokers, and what tells why one is missing."""
 
 KEYS = {
     "codecs": {
@@ -133,6 +140,9 @@ KEYS = {
 
 def check_tiny_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Run a benchmark at tiny size, and check what it reports and prints."""
+    for reason in (told() for told in BROKERS.get(name, ())):
+        if reason:
+            pytest.skip(reason)
     file = folder / "figures.json"
     assert main([name, "--tiny", "--json", str(file)]) == 0
     report = json.loads(file.read_text())

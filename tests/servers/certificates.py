@@ -1,97 +1,63 @@
-"""Certificates for servers on the loopback interface, made for one run of the tests."""
+"""An authority, and certificates of a server on loopback and of a client, for tests."""
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
-__all__ = ["Certificates", "make_certificates"]
-
-_LIFE = timedelta(days=2)
+__all__ = ["Certificates", "made_certificates"]
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files in PEM.
+    """PEM files.
 
     Parameters
     ----------
-    authority
-        The certificate to trust.
-    server_certificate, server_key
-        Of ``127.0.0.1`` and ``localhost``.
-    client_certificate, client_key
-        Of a client named ``reader``.
+    ca
+        The authority.
+    server, server_key
+        For 127.0.0.1 and localhost.
+    client, client_key
+        The key is not encrypted.
     """
 
-    authority: Path
-    server_certificate: Path
+    ca: Path
+    server: Path
     server_key: Path
-    client_certificate: Path
+    client: Path
     client_key: Path
 
 
-def make_certificates(folder: Path) -> Certificates:
-    """Write a new authority, and a server's and a client's certificate that it signed."""
+def made_certificates(folder: Path) -> Certificates:
+    """Make an authority with two certificates that are valid for a day, by ``openssl``."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("authority of tests")
-    authority = (
-        _builder(name, name, key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = _write(folder / "authority.pem", authority)
-    told: list[Path] = []
-    for who in ("server", "reader"):
-        own = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
-        signed = (
-            _builder(_name(who), name, own.public_key())
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        told += [_write(folder / f"{who}.pem", signed), _write_key(folder / f"{who}.key", own)]
-    return Certificates(path, *told)
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + _LIFE)
+    authority = ["-subj", "/CN=authority of a test", "-addext", "keyUsage=critical,keyCertSign"]
+    _request(folder, "ca", [*authority, "-x509", "-days", "1"])
+    for name in ("server", "client"):
+        told = f"{name}.txt"
+        (folder / told).write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        _request(folder, name, ["-subj", f"/CN={name}"])
+        _openssl(
+            folder, "x509", "-req", "-in", f"{name}.pem", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-days", "1", "-extfile", told, "-out", f"{name}.crt",
+        )  # fmt: skip
+    return Certificates(
+        folder / "ca.pem",
+        folder / "server.crt",
+        folder / "server.key",
+        folder / "client.crt",
+        folder / "client.key",
     )
 
 
-def _write(path: Path, certificate: x509.Certificate) -> Path:
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> Path:
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+def _request(folder: Path, name: str, options: list[str]) -> None:
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    _openssl(
+        folder, "req", "-new", *curve, "-keyout", f"{name}.key", "-out", f"{name}.pem", *options
     )
-    return path
+
+
+def _openssl(folder: Path, *options: str) -> None:
+    subprocess.run(["openssl", *options], cwd=folder, check=True, capture_output=True)

@@ -143,9 +143,7 @@ def settings_of(data: Path, ports: Mapping[str, int], certificates: Certificates
 
 def _encrypted(certificates: Certificates, data: Path) -> dict[str, str]:
     bundle = data.with_name("server-bundle.pem")
-    bundle.write_bytes(
-        certificates.server_key.read_bytes() + certificates.server_certificate.read_bytes()
-    )
+    bundle.write_bytes(certificates.server_key.read_bytes() + certificates.server.read_bytes())
     modules = "org.apache.kafka.common.security"
     plain = f"{modules}.plain.PlainLoginModule required"
     scram = f"{modules}.scram.ScramLoginModule required"
@@ -153,7 +151,7 @@ def _encrypted(certificates: Certificates, data: Path) -> dict[str, str]:
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(bundle),
         "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(certificates.authority),
+        "ssl.truststore.location": str(certificates.ca),
         "listener.name.ssl.ssl.client.auth": "required",
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
         "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{plain} user_reader="right";',

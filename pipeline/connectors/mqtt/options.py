@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipeline.connectors.payloads import PayloadFormat, TopicTemplate, payload_format
+from pipeline.connectors.payloads import PayloadFormat, TopicTemplate, declared_payload
 from pipeline.errors import InvalidInputError
 
-__all__ = ["MqttBackoff", "MqttLimits", "MqttOptions", "MqttTls", "declared_payload"]
+__all__ = ["MqttBackoff", "MqttLimits", "MqttOptions", "MqttTls"]
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _FOREVER: Final = 0xFFFF_FFFF
@@ -102,26 +102,6 @@ class MqttLimits(_Options):
     linger_s: Annotated[float, Field(ge=0)] = 0.02
     buffer_bytes: Annotated[int, Field(gt=0)] = 64 * _MIB
     receive_maximum: Annotated[int, Field(gt=0, le=65535)] = 65535
-
-
-def declared_payload(given: Any) -> Any:
-    """Return the format for its declaration in a job file: ``{json: {mapping: ...}}``.
-
-    Raises
-    ------
-    ValueError
-        If it is no mapping of one format's name to its options.
-    """
-    if isinstance(given, PayloadFormat):
-        return given
-    if not isinstance(given, dict) or len(given) != 1:
-        msg = "a payload is one format's name with its options, such as json: {mapping: ...}"
-        raise ValueError(msg)
-    [(name, options)] = given.items()
-    try:
-        return payload_format(name, options)
-    except LookupError as error:
-        raise ValueError(str(error)) from error
 
 
 class MqttOptions(_Options):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.connectors.kafka.topics import Topic, new_topic
-from tests.servers.certificates import Certificates, make_certificates
+from tests.servers.certificates import Certificates, made_certificates
 from tests.servers.kafka import KafkaBroker, missing
 
 _numbers = count()
@@ -18,7 +18,7 @@ _numbers = count()
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates of the broker and of a client."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
+    return made_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")

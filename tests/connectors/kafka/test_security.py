@@ -20,7 +20,7 @@ from pipeline.connectors.kafka import KafkaSecurity
 from pipeline.errors import InvalidInputError
 from tests.connectors.kafka.hosts import running
 from tests.connectors.kafka.topics import Topic
-from tests.servers.certificates import Certificates, make_certificates
+from tests.servers.certificates import Certificates, made_certificates
 from tests.servers.kafka import KafkaBroker
 
 type Topics = Callable[..., Topic]
@@ -30,7 +30,7 @@ def sasl(broker: KafkaBroker, certificates: Certificates, **others: Any) -> dict
     """Return the options of the listener that asks for a password."""
     security = {
         "protocol": "sasl_ssl",
-        "ca": certificates.authority,
+        "ca": certificates.ca,
         "mechanism": "PLAIN",
         "username": "reader",
         "password_env": "KAFKA_PASSWORD",
@@ -88,8 +88,8 @@ def test_a_certificate_of_the_client(
     told.send([1])
     security = {
         "protocol": "ssl",
-        "ca": certificates.authority,
-        "certificate": certificates.client_certificate,
+        "ca": certificates.ca,
+        "certificate": certificates.client,
         "key": certificates.client_key,
     }
     options = told.options(bootstrap_servers=[broker.mutual_address], security=security)
@@ -118,7 +118,7 @@ def test_a_broker_of_another_authority_is_told(
     broker: KafkaBroker, topic: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_PASSWORD", "right")
-    strange = make_certificates(tmp_path)
+    strange = made_certificates(tmp_path)
     options = topic().options(**sasl(broker, strange), connect_timeout_s=20)
     with (
         pytest.raises(InvalidInputError, match=r"refuses the connection: .*certificate"),
@@ -130,7 +130,7 @@ def test_a_broker_of_another_authority_is_told(
 def test_a_client_without_certificate_is_told(
     broker: KafkaBroker, certificates: Certificates, topic: Topics
 ) -> None:
-    security = {"protocol": "ssl", "ca": certificates.authority}
+    security = {"protocol": "ssl", "ca": certificates.ca}
     options = topic().options(
         bootstrap_servers=[broker.mutual_address], security=security, connect_timeout_s=3
     )

@@ -31,7 +31,7 @@ class _Scale:
 
 
 _SCALES: Final = {
-    Size.FULL: _Scale({1: 100_000, 100: 5_000}, 5),
+    Size.FULL: _Scale({1: 100_000, 100: 5_000}, 3),
     Size.QUICK: _Scale({1: 20_000, 100: 1_000}, 3),
     Size.TINY: _Scale({1: 200, 100: 10}, 1),
 }

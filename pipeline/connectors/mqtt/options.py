@@ -93,8 +93,9 @@ class MqttLimits(_Options):
         What may wait undecoded. When more does, the socket is not read, and the broker stops.
         One message larger than this is taken all the same, alone.
     receive_maximum
-        How many messages with QoS 1 and 2 may be unacknowledged, with MQTT 5. Of 3.1.1 the
-        broker decides (``max_inflight_messages`` of mosquitto, 20 by default).
+        How many messages with QoS 1 and 2 may be unacknowledged, with MQTT 5. The broker may
+        send fewer, and decides alone with 3.1.1: mosquitto's ``max_inflight_messages`` is 20
+        by default, which makes a source that acknowledges after each sync slow; 0 lifts it.
     """
 
     batch_messages: Annotated[int, Field(gt=0)] = 20_000
@@ -120,7 +121,8 @@ class MqttOptions(_Options):
     topics
         Topic filters to subscribe to instead of what the payload's template asks for.
     qos
-        0, 1 or 2.
+        0, 1 or 2. With 0 nothing is acknowledged: what is under way when a connection breaks,
+        or does not fit the broker's queue while the archive is busy, is lost.
     session
         ``"persistent"``: what comes while nobody is connected is kept by the broker, for
         `session_expiry_s` seconds with MQTT 5 (by default without an end). ``"clean"``: it is

@@ -130,7 +130,7 @@ SIMULATED = f"{IMPORT}.source.simulated"
             "{v: {dtype: float65}}}}}",
             "delimited.mapping.channels.v.dtype: has to be 'bool', 'int8'",
         ),
-        ("steps.0={report: {}, latest: {}}", "steps.0: give exactly one of import, compact,"),
+        ("steps.0={report: {}, latest: {}}", "steps.0: give exactly one of import, ingest,"),
         ("steps.0=[report]", "steps.0: give exactly one of"),
         ("steps.0=reprot", "steps.0: unknown key 'reprot'; did you mean 'report'?"),
         ("steps.0={latest: {}}", "steps.0.latest: key 'fleet' is missing"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.jobs.job_file import load_job
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -30,3 +32,15 @@ def test_ci_runs_the_documented_test_command() -> None:
 def test_every_config_is_in_the_table() -> None:
     for path in (ROOT / "configs").glob("*.yaml"):
         assert f"`configs/{path.name}`" in README
+
+
+def test_every_job_it_shows_can_be_loaded(tmp_path: Path) -> None:
+    jobs = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    loaded = 0
+    for block in jobs:
+        if "archive:" in block:
+            path = tmp_path / "job.yaml"
+            path.write_text(block)
+            load_job(path)
+            loaded += 1
+    assert loaded >= 1

@@ -92,4 +92,5 @@ class FleetStream(FleetHandle):
             patience=patience,
             compact=compact,
         )
-        return LiveStream(self._store, options, None if folder is None else Path(folder))
+        place = None if folder is None else Path(folder)
+        return LiveStream(self._store, options, place, self._version)

@@ -198,9 +198,9 @@ def commit_rewrites(
 
 def _check_definition(store: Store, meta: FleetMeta) -> None:
     current = load_fleet(store, meta.name)
-    if (current.layout, current.schema, current.duplicates) != (
+    if (current.layout, current.history, current.duplicates) != (
         meta.layout,
-        meta.schema,
+        meta.history,
         meta.duplicates,
     ):
         msg = f"fleet {meta.name!r}: its schema or partitioning was changed by another writer; plan again"
@@ -253,7 +253,7 @@ def _summarise(
     changed: Cells | None,
 ) -> None:
     meta = view.meta
-    writer = SummaryWriter(view.store, meta.layout, tuple(meta.schema))
+    writer = SummaryWriter(view.store, meta.layout, meta.stored_channels)
     updates = [
         update
         for rewrite, blocks in zip(rewrites, written, strict=True)
@@ -266,7 +266,7 @@ def _summarise(
         writer.replace(update)
     if changed is not None:
         writer.clear(changed)
-        for update in recomputed(view, changed):
+        for update in recomputed(view.stored(), changed):
             writer.replace(update)
     writer.save()
 
@@ -296,7 +296,9 @@ def _known(view: FleetView, update: PeriodStatistics, blocks: BlockTable) -> Per
     return update.take(~shared)
 
 
-def recomputed(view: FleetView, cells: Cells) -> Iterator[PeriodStatistics]:
+def recomputed(
+    view: FleetView, cells: Cells, channels: Sequence[str] | None = None
+) -> Iterator[PeriodStatistics]:
     """Yield the statistics of the rows of some cells; those without a row do not occur.
 
     Parameters
@@ -305,8 +307,11 @@ def recomputed(view: FleetView, cells: Cells) -> Iterator[PeriodStatistics]:
         The fleet, in a snapshot or in a transaction.
     cells
         Which cells.
+    channels
+        Of what; None for all that the view has.
     """
     meta = view.meta
+    names = meta.schema.names if channels is None else tuple(channels)
     window, period = meta.scheme.window_length, meta.scheme.summary_length
     windows = window.numbers(period.starts(cells.period))
     for number in np.unique(windows).tolist():
@@ -316,9 +321,9 @@ def recomputed(view: FleetView, cells: Cells) -> Iterator[PeriodStatistics]:
         for unit in read_units(blocks, meta.scheme):
             # A device's rows may go on from one block to the next.
             rows = (
-                view.block_rows(unit, selection, meta.schema.names)
+                view.block_rows(unit, selection, names)
                 if unit.is_ordered
-                else iter([view.rows(unit, selection, meta.schema.names)])
+                else iter([view.rows(unit, selection, names)])
             )
             parts = [
                 summarise(period, part.codes, part.time, part.columns) for part in rows if len(part)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pipeline.archive.appending import AppendResult
-from pipeline.archive.fleet_store import FleetStore, prepare_planned
+from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.positions import positions_of
 from pipeline.archive.preparing import Memories
 from pipeline.model.batches import RecordBatch
@@ -45,9 +45,12 @@ class FleetSink:
     ----------
     store
         The fleet.
+    version
+        Version of the schema that rows have; None for the newest.
     """
 
     store: FleetStore
+    version: int | None = None
     _memories: Memories = field(default_factory=dict, init=False)
 
     def position(self, log: str) -> int:
@@ -63,16 +66,11 @@ class FleetSink:
         positions: Mapping[str, Any],
     ) -> AppendResult:
         """Put rows and positions into the archive in one durable commit."""
-        texts = {
-            name: column.categories
-            for name, column in batch.columns.items()
-            if column.categories is not None
-        }
-        return self.store.append_prepared(
-            batch.devices,
-            texts,
-            lambda plan: [prepare_planned(batch, plan, self._memories)] if len(batch) else [],
+        return self.store.append(
+            batch,
             rejects,
             tags=tags or None,
             positions=positions,
+            version=self.version,
+            memories=self._memories,
         )

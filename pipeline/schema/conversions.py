@@ -122,8 +122,8 @@ class Conversion:
         msg = (
             f"channel {self.channel.name!r}: {count} values of version {self.source} of the schema "
             f"do not fit {self.channel.dtype} of version {self.target}, the first is "
-            f"{values[0] if len(values) == 1 else values}; read them with "
-            f"schema_version={self.source}, or evolve the channel to a dtype that holds them"
+            f"{values[0] if len(values) == 1 else values}; read them as "
+            f"fleet.at_version({self.source}), or evolve the channel to a dtype that holds them"
         )
         raise SchemaError(msg)
 

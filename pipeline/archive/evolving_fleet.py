@@ -133,7 +133,7 @@ def _check_rollups(store: Store, meta: FleetMeta, evolved: SchemaHistory) -> Non
     """Refuse a version in which a channel that a rollup holds is another one."""
     if not meta.layout.tracked:
         return
-    before, after = meta.history.latest.arrays, evolved.latest.arrays
+    before, after = (_held_as(history.latest) for history in (meta.history, evolved))
     for name in rollup_names(store, meta):
         held = load_rollup(store, meta, name).definition.statistics
         changed = [one for one in held if before.get(one) != after.get(one)]
@@ -143,6 +143,12 @@ def _check_rollups(store: Store, meta: FleetMeta, evolved: SchemaHistory) -> Non
                 f"(fleet.rollups.drop({name!r})), evolve, and create it again"
             )
             raise SchemaError(msg)
+
+
+def _held_as(version: SchemaVersion) -> dict[str, tuple[str, str]]:
+    """Return by channel what a rollup relies on: its array, and the name of its units."""
+    schema = version.schema
+    return {channel.name: (version.arrays[channel.name], channel.units) for channel in schema}
 
 
 def _save(store: Store, meta: FleetMeta, evolved: SchemaHistory) -> None:

@@ -90,7 +90,7 @@ def test_a_deployed_fleet_changes_three_times() -> None:
     before = rows_of(first.read(time=(None, "2024-01-01T00:05")))
     assert before["count"].tolist() == [32_765, 32_766, 32_767, 5, 6]
     np.testing.assert_allclose(before["temperature"], [*FAHRENHEIT, 41, 68])
-    with pytest.raises(SchemaError, match="5000000000; read them as fleet.at_version"):
+    with pytest.raises(SchemaError, match=r"5000000000; read them as fleet\.at_version"):
         first.read().read_all()
 
     # An old device still sends what version 1 was.

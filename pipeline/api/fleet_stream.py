@@ -7,8 +7,10 @@ from typing import Any
 
 from pipeline.api.fleet_handle import FleetHandle
 from pipeline.api.live_stream import LiveStream
+from pipeline.ingest.logged_versions import logged_versions
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import DEFAULT_FUTURE
+from pipeline.ingest.sink import FleetSink
 
 __all__ = ["FleetStream"]
 
@@ -93,4 +95,10 @@ class FleetStream(FleetHandle):
             compact=compact,
         )
         place = None if folder is None else Path(folder)
-        return LiveStream(self._store, options, place, self._version)
+        version = self.schema.version
+        pending = logged_versions(place, FleetSink(self._store).position) if place else []
+        for older in (one for one in pending if one != version):
+            # Rows that were logged before the schema changed are committed as what they are.
+            with LiveStream(self._store, options, place, older):
+                pass
+        return LiveStream(self._store, options, place, version)

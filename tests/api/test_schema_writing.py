@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -235,3 +237,25 @@ def test_closed_categories() -> None:
     result = fleet.append(rows)
     assert (result.rows, result.quarantined) == (1, 1)
     assert "takes 'on', 'off', 'idle', not 'broken'" in fleet.quarantine()["reason"][0].as_py()
+
+
+def test_logged_rows_are_what_they_were_when_the_schema_changes(tmp_path: Path) -> None:
+    archive = pipeline.Archive.create(tmp_path / "archive")
+    fleet = archive.create_fleet("fleet", pipeline.Schema([Channel("level", "float64", "m")]))
+    program = f"""
+import os
+import pipeline
+fleet = pipeline.Archive.open({str(tmp_path / "archive")!r}).fleet("fleet")
+stream = fleet.stream({str(tmp_path / "log")!r}, flush={{"age": "1 h"}})
+stream.write({{"device": ["a"], "time": ["2024-01-01T00:00"], "level": [1.5]}})
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert frame(fleet).empty
+    fleet.evolve(ChangeUnits("level", "mm", multiply=1000))
+    for _ in range(2):
+        with fleet.stream(tmp_path / "log") as stream:
+            assert frame(fleet)["level"].tolist() == [1500.0]
+    with fleet.stream(tmp_path / "log") as stream:
+        stream.write({"device": ["a"], "time": minutes(1), "level": [2.0]})
+    assert frame(fleet)["level"].tolist() == [1500.0, 2.0]

@@ -8,6 +8,14 @@ from typing import Any, Self
 
 from pipeline.api.fleet_handle import FleetHandle
 from pipeline.archive.evolving_fleet import evolve_fleet, save_policies
+from pipeline.archive.migration import (
+    MigrationOptions,
+    MigrationResult,
+    estimate,
+    migrate,
+    roll_back,
+)
+from pipeline.archive.requests import TimeRange, selection_of
 from pipeline.model.timestamps import from_microseconds, to_microseconds
 from pipeline.schema.changes import Change
 from pipeline.schema.compatibility import CompatibilityReport, compare
@@ -119,6 +127,84 @@ class FleetSchema(FleetHandle):
         """
         history = self._view().meta.history
         return compare(evolve(history, changes), len(history), len(history) + 1)
+
+    def migrate(
+        self,
+        to: int | None = None,
+        time: TimeRange = None,
+        *,
+        dry_run: bool = False,
+        verify: bool = False,
+        bytes_per_second: float | None = None,
+        partitions_per_commit: int = 64,
+    ) -> MigrationResult:
+        """Rewrite blocks of other versions in one version of the schema.
+
+        Answers stay as they were. Each partition is as it was or converted, never both; appends may
+        go on meanwhile. Killed at any moment, it goes on where it stopped when it is run again.
+        Only arrays that differ between the versions are read and written.
+
+        Parameters
+        ----------
+        to
+            Number of the version; the newest by default.
+        time
+            Look only at windows that this range touches.
+        dry_run
+            Return what would be done, and about how long it would take; nothing is changed.
+        verify
+            Read every block once more, before and after, and compare.
+        bytes_per_second
+            Most raw bytes converted in a second, on average.
+        partitions_per_commit
+            How many partitions become visible at once, at most.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such version.
+        SchemaError
+            If a value does not fit the version; what was converted before stays.
+        CorruptBlockError
+            If a block is damaged; it stays as it is.
+        ConflictError
+            If other writers changed the same blocks again and again.
+        InvalidInputError
+            If this is an old snapshot.
+        """
+        self._writable()
+        options = MigrationOptions(
+            to,
+            partitions=partitions_per_commit,
+            bytes_per_second=bytes_per_second,
+            verify=verify,
+        )
+        selection = selection_of(self._view().registry, None, time)
+        if dry_run:
+            return estimate(self._store, options, selection)
+        return migrate(self._store, options, selection=selection)
+
+    def roll_back_migration(self, snapshot: str) -> MigrationResult:
+        """Make blocks that were converted since a snapshot what they were then, to the last bit.
+
+        Rows that were added since stay.
+
+        Parameters
+        ----------
+        snapshot
+            `MigrationResult.before` of a migration, as long as that snapshot is not expired.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such snapshot any more.
+        ConflictError
+            If other writers changed the same blocks again and again.
+        InvalidInputError
+            If this is an old snapshot.
+        """
+        self._writable()
+        return roll_back(self._store, snapshot)
 
     def at_version(self, number: int | None) -> Self:
         """Return the fleet as one version of its schema shows it, to read or write; None for the newest.

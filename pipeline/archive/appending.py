@@ -307,7 +307,8 @@ def merge_statistics(view: FleetView, prepared: Sequence[Prepared]) -> int:
         return 0
     writer = SummaryWriter(view.store, view.meta.layout, view.meta.stored_channels)
     updates = [part.statistics for part in prepared]
-    writer.preload(updates, merging=True)
+    # Arrays of other versions have no new rows.
+    writer.preload(updates, {name for update in updates for name in update.channels})
     late = [writer.merge(update) for update in updates]
     cells = _late_cells(updates, late)
     if cells:

@@ -209,6 +209,10 @@ class FleetView:
                 one = decode_devices(fetched.one(at), selection.codes)
                 yield self._selected(part, times, channels, one.columns, one.positions)
 
+    def column(self, blocks: BlockTable, wanted: Sequence[tuple[str, np.dtype[Any]]]) -> Column:
+        """Read one column, with its stored dtype, of all rows of some blocks."""
+        return self._fetched(blocks, wanted).decode_all()[0]
+
     def channel(self, rows: Rows, name: str) -> Column:
         """Read one channel of rows that were found before."""
         return self._channels(rows, [name])[name]

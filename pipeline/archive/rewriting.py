@@ -35,7 +35,15 @@ from pipeline.archive.stored_chunks import raw_paths
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["Rewrite", "RewriteResult", "cells_of", "commit_rewrites", "needs_also", "recomputed"]
+__all__ = [
+    "Rewrite",
+    "RewriteResult",
+    "cells_of",
+    "commit_rewrites",
+    "needs_also",
+    "recomputed",
+    "sole_cells",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,7 +266,7 @@ def _summarise(
         update
         for rewrite, blocks in zip(rewrites, written, strict=True)
         if rewrite.prepared is not None
-        for update in [_known(view, rewrite.prepared.statistics, blocks)]
+        for update in [sole_cells(view, rewrite.prepared.statistics, blocks)]
         if len(update)
     ]
     writer.preload(updates if changed is None else [*updates, changed])
@@ -271,8 +279,18 @@ def _summarise(
     writer.save()
 
 
-def _known(view: FleetView, update: PeriodStatistics, blocks: BlockTable) -> PeriodStatistics:
-    """Return the statistics of cells whose rows are all in `blocks`, as the index proves."""
+def sole_cells(view: FleetView, update: PeriodStatistics, blocks: BlockTable) -> PeriodStatistics:
+    """Return the statistics of cells whose rows are all in `blocks`, as the index proves.
+
+    Parameters
+    ----------
+    view
+        The fleet, in the transaction.
+    update
+        Statistics of the rows of `blocks`.
+    blocks
+        Blocks of it.
+    """
     if not len(update):
         return update
     meta, length = view.meta, view.meta.scheme.summary_length

@@ -110,6 +110,15 @@ class SummaryWriter:
                 for table in self._pairs[name]:
                     self._chunk(table, at)[:, *where] = table.fill
 
+    def move(self, update: PeriodStatistics, emptied: Sequence[str]) -> None:
+        """Set what `update` tells of arrays in its cells, and empty other arrays there; rows stay."""
+        for at, members in self._by_chunk(update):
+            where = self._cells(update, members)
+            for name, states in update.channels.items():
+                self._put_states(name, states[members], at, where)
+            for table in (table for name in emptied for table in self._pairs[name]):
+                self._chunk(table, at)[:, *where] = table.fill
+
     def clear(self, cells: Cells) -> None:
         """Make cells what they are without a row."""
         for at, members in self._by_chunk(cells):
@@ -130,7 +139,9 @@ class SummaryWriter:
         write_chunks(self._store, touched)
 
     def preload(
-        self, updates: Sequence[PeriodStatistics | Cells], *, merging: bool = False
+        self,
+        updates: Sequence[PeriodStatistics | Cells],
+        names: Container[str] | None = None,
     ) -> None:
         """Read all chunks that `updates` will touch, and were not read yet, at once.
 
@@ -138,16 +149,13 @@ class SummaryWriter:
         ----------
         updates
             Statistics or cells.
-        merging
-            Whether they will be merged: then arrays that they do not tell of are not touched.
+        names
+            The arrays that will be touched; None for all.
         """
         wanted = sorted({at for update in updates for at, _ in self._by_chunk(update)})
-        names = {
-            name for update in updates if isinstance(update, PeriodStatistics) for name in update.channels
-        }  # fmt: skip
         places = [
             (table, at)
-            for table in self._tables(names if merging else None)
+            for table in self._tables(names)
             for at in wanted
             if at not in self._chunks.get(table.path, {})
         ]
@@ -177,11 +185,21 @@ class SummaryWriter:
             rows = rows + extent[_ROWS][cells]
         extent[:, *cells] = [rows, first, update.time_max[members]]
         for name, states in update.channels.items():
-            values, moments = (self._chunk(table, at) for table in self._pairs[name])
-            new = states[members]
-            new = _states(values[:, *cells], moments[:, *cells]).combine(new) if merge else new
-            values[:, *cells] = [new.min, new.max, new.first, new.last]
-            moments[:, *cells] = [new.count, new.total, new.m2]
+            self._put_states(name, states[members], at, cells, merge=merge)
+
+    def _put_states(
+        self,
+        name: str,
+        new: Statistics,
+        at: tuple[int, ...],
+        cells: tuple[NDArray[np.int64], NDArray[np.int64]],
+        *,
+        merge: bool = False,
+    ) -> None:
+        values, moments = (self._chunk(table, at) for table in self._pairs[name])
+        new = _states(values[:, *cells], moments[:, *cells]).combine(new) if merge else new
+        values[:, *cells] = [new.min, new.max, new.first, new.last]
+        moments[:, *cells] = [new.count, new.total, new.m2]
 
     def _by_chunk(
         self, update: PeriodStatistics | Cells

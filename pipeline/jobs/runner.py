@@ -18,6 +18,7 @@ from pipeline.jobs.clusters import Cluster, open_cluster
 from pipeline.jobs.compact_step import compact_fleet
 from pipeline.jobs.import_step import check_sources, import_all
 from pipeline.jobs.job_file import LoadedJob
+from pipeline.jobs.migrate_step import migrate_fleet
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
@@ -36,6 +37,7 @@ from pipeline.jobs.step_options import (
 from pipeline.jobs.upkeep_options import (
     DeleteStep,
     MaintenanceStep,
+    MigrateStep,
     RepairStep,
     RepartitionStep,
     StatsStep,
@@ -196,6 +198,10 @@ def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
     run.add_upkeep(delete(opened, step))
 
 
+def _migrate(run: _Run, opened: JobArchive, step: MigrateStep) -> None:
+    run.add_upkeep(migrate_fleet(opened, run.cluster(), step, run.progress))
+
+
 def _downsample(run: _Run, opened: JobArchive, step: DownsampleStep) -> None:
     run.add(ask_downsample(opened.archive, step))
 
@@ -227,6 +233,7 @@ STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     StatsStep: _stats,
     RepartitionStep: _repartition,
     DeleteStep: _delete,
+    MigrateStep: _migrate,
     ReportStep: _report,
 }
 """What runs each kind of step."""

@@ -126,7 +126,7 @@ class FleetSchema(FleetHandle):
             If the changes make no sense.
         """
         history = self._view().meta.history
-        return compare(evolve(history, changes), len(history), len(history) + 1)
+        return compare(evolve(history, changes), history.newest, history.newest + 1)
 
     def migrate(
         self,

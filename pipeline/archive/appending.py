@@ -142,7 +142,7 @@ def plan_append(
         If there is no such version of the schema.
     """
     changes = plan_devices(view.registry, devices, tags)
-    number = len(view.meta.history) if version is None else version
+    number = view.meta.history.newest if version is None else version
     arrays = view.meta.history[number].arrays
     texts = dict(view.meta.categories)
     for channel, wanted in categories.items():

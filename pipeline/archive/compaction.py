@@ -165,7 +165,7 @@ class _Run:
             blocks = _blocks(view, windows)
             if number == 0:
                 self._look_at(blocks)
-            versions = range(1, len(view.meta.history) + 1)
+            versions = view.meta.history.numbers
             merges = list(plan_merges(blocks, self.policy, versions))
             if not merges:
                 return

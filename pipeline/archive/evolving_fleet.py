@@ -62,10 +62,10 @@ def evolve_fleet(
     """
     view = store.view()
     base = view.meta.history
-    if version is not None and version <= len(base):
+    if version is not None and version <= base.newest:
         return _same(base, version, changes)
-    if version is not None and version != len(base) + 1:
-        msg = f"fleet {store.name!r}: version {version} cannot follow version {len(base)} of the schema"
+    if version is not None and version != base.newest + 1:
+        msg = f"fleet {store.name!r}: version {version} cannot follow version {base.newest} of the schema"
         raise SchemaError(msg)
     evolved = evolve(base, changes, author=author, time=time, comment=comment)
     report = check_compatibility(evolved, view.meta.policies.compatibility)
@@ -106,15 +106,15 @@ def save_policies(store: FleetStore, policies: SchemaPolicies) -> None:
 def _same(base: SchemaHistory, version: int, changes: Sequence[Change]) -> SchemaVersion:
     """Return an existing version if it was made by just these changes."""
     there = base[version]
-    if version == 1:
+    if not there.changes:
         msg = f"{there} is how the fleet was created; changes make the versions after it"
         raise SchemaError(msg)
-    asked = resolved(SchemaHistory(base.versions[: version - 1]), changes)
+    asked = resolved(base.before(version), changes)
     if asked == there.changes:
         return there
     msg = (
         f"there is a {there}, made by: {describe(there.changes)}. It cannot be defined otherwise, by: "
-        f"{describe(asked)}; make version {len(base) + 1} of what is new"
+        f"{describe(asked)}; make version {base.newest + 1} of what is new"
     )
     raise SchemaError(msg)
 

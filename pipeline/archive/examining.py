@@ -157,14 +157,14 @@ def _version(view: FleetView, place: Place, known: NDArray[np.int64] | None) -> 
     """Return the version of the schema that a block has: as the index says, or as its chunks tell."""
     history = view.meta.history
     told = 0 if known is None else int(known[INDEX_FIELDS.index("schema_version")])
-    if history.is_plain or 1 <= told <= len(history):
-        return told if 1 <= told <= len(history) else len(history)
+    if history.is_plain or told in history.numbers:
+        return told if told in history.numbers else history.newest
     keys = {name: chunk_key(view.meta.layout.raw_path(name), place) for name in history.stored}
     sizes = get_sizes(view.store, list(keys.values()))
     there = {name for name, size in zip(keys, sizes, strict=True) if size}
     # Versions with the same arrays say the same of them.
     fitting = [one.number for one in history if set(one.arrays.values()) == there]
-    return fitting[-1] if fitting else len(history)
+    return fitting[-1] if fitting else history.newest
 
 
 def _all_missing(rows: int, dtype: np.dtype[Any]) -> bytes:

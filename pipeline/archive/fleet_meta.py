@@ -118,7 +118,7 @@ class FleetMeta:
     @property
     def is_latest(self) -> bool:
         """Whether the newest version is read."""
-        return self.schema.version == len(self.history)
+        return self.schema.version == self.history.newest
 
     def texts(self, channel: str) -> tuple[str, ...]:
         """Return the texts of a category channel, in the order of the codes that readers get."""
@@ -240,7 +240,7 @@ def create_grid(store: Store, layout: FleetLayout, channels: tuple[Channel, ...]
 
 def versions_attribute(meta: FleetMeta) -> dict[str, list[int]]:
     """Return the attribute that tells which versions of the schema rows may have been written in."""
-    return {} if meta.history.is_plain else {"schema_versions": [*range(1, len(meta.history) + 1)]}
+    return {} if meta.history.is_plain else {"schema_versions": [*meta.history.numbers]}
 
 
 def layout_attribute(layout: FleetLayout) -> dict[str, Any]:

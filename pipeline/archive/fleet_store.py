@@ -110,7 +110,7 @@ class FleetStore:
         """
         aside = [rejects] if isinstance(rejects, Rejects) else list(rejects or ())
         meta = (view or self.view()).meta
-        newest = len(meta.history)
+        newest = meta.history.newest
         if version is not None and version != newest and meta.policies.older == "convert":
             batch, unfit = converted_batch(meta.history, batch, version, newest)
             aside += [unfit] if len(unfit) else []

@@ -107,7 +107,7 @@ class FleetView:
     def stored_as(self, block: BlockTable) -> FleetView:
         """Return the fleet with the arrays that one block has; all, if its version is none."""
         number = int(block.schema_version[0])
-        return self.stored(number if 1 <= number <= len(self.meta.history) else None)
+        return self.stored(number if number in self.meta.history.numbers else None)
 
     def blocks(self, selection: Selection) -> BlockTable:
         """Return the index entries of blocks that may hold selected rows."""

@@ -202,7 +202,7 @@ def commit_moves(
             )
         },
     )
-    if layout.tracked and not all(move.version == len(meta.history) for move in ordered):
+    if layout.tracked and not all(move.version == meta.history.newest for move in ordered):
         mark_rewritten(store, layout, (move.partition[0] for move in ordered))
     _summarise(FleetView(store, "", current, registry, state), ordered)
 

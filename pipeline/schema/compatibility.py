@@ -182,7 +182,7 @@ def check_compatibility(history: SchemaHistory, wanted: Compatibility) -> Compat
     SchemaError
         If that is not what is wanted; the message holds the reasons.
     """
-    report = compare(history, max(len(history) - 1, 1), len(history))
+    report = compare(history, max(history.newest - 1, history.numbers.start), history.newest)
     if not report.satisfies(wanted):
         msg = (
             f"version {report.new} is not {wanted.value} compatible with version {report.old}, which "

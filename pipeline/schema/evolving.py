@@ -69,7 +69,7 @@ def evolve(
         try:
             done.append(draft.apply(change))
         except SchemaError as error:
-            msg = f"version {len(history) + 1}, change {len(done) + 1} ({change.kind}): {error}"
+            msg = f"version {history.newest + 1}, change {len(done) + 1} ({change.kind}): {error}"
             raise SchemaError(msg) from error
     return SchemaHistory((*history.versions, draft.version(tuple(done), author, time, comment)))
 
@@ -83,7 +83,7 @@ def before_changes(
     history: SchemaHistory, number: int
 ) -> Iterator[tuple[Change, dict[str, Channel]]]:
     """Yield the changes that made a version, and the channels there were before each."""
-    draft = _Draft.of(SchemaHistory(history.versions[: number - 1]))
+    draft = _Draft.of(history.before(number))
     for change in history[number].changes:
         before = dict(draft.channels)
         draft.apply(change)
@@ -107,7 +107,7 @@ class _Draft:
 
     @property
     def number(self) -> int:
-        return len(self.history) + 1
+        return self.history.newest + 1
 
     def version(
         self, changes: tuple[Change, ...], author: str, time: datetime | None, comment: str

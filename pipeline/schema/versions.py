@@ -68,7 +68,7 @@ class SchemaVersion:
     def to_json(self) -> dict[str, Any]:
         """Return the version as a JSON object; the first is written as it always was."""
         document = self.schema.to_json()
-        if self.number == 1:
+        if not self.changes:
             return document
         return document | {
             "arrays": dict(self.arrays),
@@ -109,7 +109,7 @@ class SchemaVersion:
 
 @dataclass(frozen=True)
 class SchemaHistory:
-    """All versions, numbered from 1 without a gap.
+    """All versions, numbered without a gap, from 1 unless the first was given another number.
 
     Parameters
     ----------
@@ -119,15 +119,15 @@ class SchemaHistory:
     Raises
     ------
     SchemaError
-        If there is none, or the numbers are not 1, 2, 3 ….
+        If there is none, or the numbers are not consecutive.
     """
 
     versions: tuple[SchemaVersion, ...] = field()
 
     def __post_init__(self) -> None:
         numbers = [version.number for version in self.versions]
-        if not numbers or numbers != list(range(1, len(numbers) + 1)):
-            msg = f"versions of a schema are numbered 1, 2, 3 …, not {numbers}"
+        if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            msg = f"versions of a schema are numbered one after the other, not {numbers}"
             raise SchemaError(msg)
 
     @classmethod
@@ -143,6 +143,20 @@ class SchemaHistory:
         """The newest version."""
         return self.versions[-1]
 
+    @property
+    def newest(self) -> int:
+        """The newest version's number."""
+        return self.latest.number
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all versions."""
+        return range(self.versions[0].number, self.newest + 1)
+
+    def before(self, number: int) -> SchemaHistory:
+        """Return the history up to a version, without it."""
+        return SchemaHistory(self.versions[: number - self.numbers.start])
+
     def __len__(self) -> int:
         return len(self.versions)
 
@@ -157,12 +171,11 @@ class SchemaHistory:
         NotFoundError
             If there is none.
         """
-        if isinstance(number, bool) or not 1 <= number <= len(self.versions):
-            msg = (
-                f"there is no version {number!r} of the schema; there are 1 to {len(self.versions)}"
-            )
+        if isinstance(number, bool) or number not in self.numbers:
+            known = f"{self.numbers.start} to {self.newest}"
+            msg = f"there is no version {number!r} of the schema; there are {known}"
             raise NotFoundError(msg)
-        return self.versions[number - 1]
+        return self.versions[number - self.numbers.start]
 
     def at(self, time: datetime) -> SchemaVersion:
         """Return the version that was the newest at a time; the first for all times before.
@@ -194,7 +207,7 @@ class SchemaHistory:
     def aliases(self, number: int) -> dict[str, str]:
         """Return the names that channels of a version had before, and what they are called in it."""
         names: dict[str, str] = {}
-        for version in self.versions[:number]:
+        for version in self.versions[: number - self.numbers.start + 1]:
             for change in version.changes:
                 if isinstance(change, RenameChannel):
                     names = {

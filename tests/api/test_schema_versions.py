@@ -96,6 +96,18 @@ def test_the_newest_values() -> None:
     assert newest["extra"].values.tolist() == last["extra"].tolist()
 
 
+def test_a_fleet_whose_first_version_has_another_number() -> None:
+    fleet = memory_archive().create_fleet("fleet", pipeline.Schema(SCHEMA.channels, 5))
+    fleet.append(batch(0, 5))
+    assert fleet.evolve(ChangeUnits("level", "mm", multiply=1000)).number == 6
+    fleet.append(batch(5, 5))
+    fleet.append(batch(10, 5), schema_version=5)
+    assert frame(fleet.at_version(5), devices="a")["level"].tolist()[:3] == [-2.0, -1.75, -1.5]
+    assert fleet.aggregate({"level": "min"}, by=[])["level_min"] == -2000
+    fleet.migrate(verify=True)
+    assert frame(fleet, devices="a")["level"].tolist()[0] == -2000
+
+
 def test_old_snapshots_show_the_schema_of_their_time() -> None:
     archive = memory_archive()
     fleet = archive.create_fleet("fleet", SCHEMA)

@@ -21,6 +21,7 @@ from pipeline.schema.changes import (
     SplitChannel,
 )
 from pipeline.schema.channels import Channel, Schema
+from pipeline.schema.compatibility import compare
 from pipeline.schema.evolving import describe, evolve
 from pipeline.schema.versions import SchemaHistory
 from tests.schema.histories import FIRST, THREE, history
@@ -186,8 +187,18 @@ def test_newer_forms_and_unknown_changes_are_refused() -> None:
     del document["versions"][1]["arrays"]["humidity"]
     with pytest.raises(SchemaError, match="where all channels are stored"):
         SchemaHistory.from_json(document)
-    with pytest.raises(SchemaError, match="numbered 1, 2, 3"):
-        SchemaHistory(history(*THREE).versions[1:])
+    with pytest.raises(SchemaError, match="one after the other"):
+        SchemaHistory(history(*THREE).versions[::2])
+
+
+def test_a_first_version_may_have_another_number() -> None:
+    found = history((AddChannel(Channel("x", "int8")),), first=Schema(FIRST.channels, 7))
+    assert found.numbers == range(7, 9)
+    assert found[8].arrays["x"] == "x"
+    assert SchemaHistory.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert compare(found, 7, 8).full
+    with pytest.raises(NotFoundError, match="there are 7 to 8"):
+        found[1]
 
 
 def test_versions_by_number_and_time() -> None:

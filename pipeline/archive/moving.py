@@ -7,7 +7,7 @@ of the fleet has to know of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -213,16 +213,17 @@ def _summarise(view: FleetView, moves: Sequence[Move]) -> None:
     writer = SummaryWriter(view.store, layout, view.meta.stored_channels)
     alone: list[tuple[PeriodStatistics, Move]] = []
     shared: list[Cells] = []
-    for move in moves:
-        if move.statistics is None:
-            shared.append(cells_of(view.store, layout, move.block))
+    for run in _runs(moves):
+        blocks = BlockTable.concat([move.block for move in run])
+        found = [move.statistics for move in run if move.statistics is not None]
+        if not found:
+            shared.append(cells_of(view.store, layout, blocks))
             continue
-        mine = sole_cells(view, move.statistics, move.block)
-        alone.append((mine, move))
-        others = ~Cells(mine.device, mine.period).contains(
-            move.statistics.device, move.statistics.period
-        )
-        shared.append(Cells(move.statistics.device[others], move.statistics.period[others]))
+        every = PeriodStatistics.concat(found)
+        mine = sole_cells(view, every, blocks)
+        alone.append((mine, run[0]))
+        others = ~Cells(mine.device, mine.period).contains(every.device, every.period)
+        shared.append(Cells(every.device[others], every.period[others]))
     touched = {name for move in moves for name in (*move.payload, *move.gone)}
     writer.preload([update for update, _ in alone], touched)
     for update, move in alone:
@@ -234,6 +235,32 @@ def _summarise(view: FleetView, moves: Sequence[Move]) -> None:
         for update in recomputed(view.stored(), again):
             writer.replace(update)
     writer.save()
+
+
+def _runs(moves: Sequence[Move]) -> Iterator[list[Move]]:
+    """Yield moves together whose blocks were cut from rows in order, so that their statistics join.
+
+    A device that was cut in two belongs to such a run alone, and no row has to be read for it.
+    """
+    run: list[Move] = []
+    for move in moves:
+        if run and not _goes_on(run[-1], move):
+            yield run
+            run = []
+        run.append(move)
+    if run:
+        yield run
+
+
+def _goes_on(one: Move, two: Move) -> bool:
+    joined = BlockTable.concat([one.block, two.block])
+    same = ("sequence", "schema_version")
+    return (
+        one.partition == two.partition
+        and (one.statistics is None) == (two.statistics is None)
+        and all(getattr(joined, name)[0] == getattr(joined, name)[1] for name in same)
+        and joined.in_order
+    )
 
 
 def _keys(meta: FleetMeta, block: BlockTable, arrays: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.analytics.collectors import Values
 from pipeline.analytics.filling import fill_linear, fill_previous
 from pipeline.analytics.row_query import states_of
+from pipeline.archive.fleet_meta import versions_attribute
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.statistic_attributes import statistic_attributes
 from pipeline.model.dtypes import fill_value
@@ -140,7 +141,7 @@ def labelled(
     if values.ndim == 3:
         return values
     if is_value and channel.dtype == "category":
-        texts = np.array([*view.meta.categories.get(channel.name, ()), ""], dtype=object)
+        texts = np.array([*view.meta.texts(channel.name), ""], dtype=object)
         return texts[np.where(present, values, -1)].astype(str)
     if is_value and channel.dtype == "bool" and present.all():
         return values.astype(bool)
@@ -160,5 +161,6 @@ def dataset_attributes(view: FleetView) -> dict[str, Any]:
         "Conventions": "CF-1.11",
         "fleet": view.meta.name,
         "schema_version": view.meta.schema.version,
+        **versions_attribute(view.meta),
         "snapshot": view.snapshot,
     }

@@ -244,6 +244,11 @@ def _landing(blocks: BlockTable) -> BlockTable:
 def _chunk_bytes(view: FleetView, blocks: BlockTable, columns: Sequence[str]) -> int:
     if set(columns) >= {*KEY_COLUMNS, *view.meta.schema.names}:
         return int(blocks.bytes.sum())  # which the index keeps of all columns together
-    paths = [view.meta.layout.raw_path(name) for name in columns]
+    names = [
+        array.name if array else name
+        for name in columns
+        for array in (view.meta.arrays_of(name) if name not in KEY_COLUMNS else (None,))
+    ]
+    paths = [view.meta.layout.raw_path(name) for name in names]
     keys = [chunk_key(path, place) for path in paths for place in blocks.places.tolist()]
     return sum(get_sizes(view.store, keys))

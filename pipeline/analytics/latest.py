@@ -9,8 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.analytics.answer import dataset_attributes, labelled
+from pipeline.archive.channel_statistics import channel_states
 from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.archive.summary_tables import read_extent
 from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.statistics import Statistics
@@ -75,9 +76,7 @@ class _Search:
             open_rows = np.flatnonzero(known.count == 0)
             if len(open_rows) == 0:
                 continue
-            older = read_statistics(
-                view.store, layout, view.meta.schema[name], self._codes[open_rows], periods
-            )
+            older = channel_states(view, name, self._codes[open_rows], periods)
             rows, columns = np.nonzero(older.count > 0)
             merged = older[rows, columns].reduce(rows, len(open_rows))
             self._states[name] = known.replaced(open_rows, merged)

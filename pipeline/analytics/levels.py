@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.archive.channel_statistics import channel_states
 from pipeline.archive.chunk_io import chunk_key
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.rollups.arrays import rollup_places
 from pipeline.archive.rollups.definition import required
 from pipeline.archive.rollups.reading import RollupView
 from pipeline.archive.rollups.store import rollup_names
-from pipeline.archive.summary_tables import read_extent, read_statistics, summary_places
+from pipeline.archive.summary_tables import read_extent, summary_places
 from pipeline.summaries.asked import Statistic
 from pipeline.summaries.statistics import Statistics
 
@@ -65,20 +66,19 @@ class SummaryLevel:
         return rows
 
     def states(
-        self, codes: NDArray[np.int64], periods: range, channel: str, _parts: frozenset[str]
+        self, codes: NDArray[np.int64], periods: range, channel: str, parts: frozenset[str]
     ) -> Statistics:
         """Return a channel's states, shape (devices, periods)."""
-        view = self.view
-        return read_statistics(
-            view.store, view.meta.layout, view.meta.schema[channel], codes, periods
-        )
+        ordered = not parts.isdisjoint(("first", "last"))
+        return channel_states(self.view, channel, codes, periods, ordered=ordered)
 
     def keys(
         self, codes: NDArray[np.int64], periods: range, parts: Mapping[str, frozenset[str]]
     ) -> list[str]:
         """Return the keys of the chunks that are read for some channels."""
-        layout, schema = self.view.meta.layout, self.view.meta.schema
-        pairs = (table for name in parts for table in layout.summary_pair(schema[name]))
+        layout, meta = self.view.meta.layout, self.view.meta
+        arrays = (array for name in parts for array in meta.arrays_of(name))
+        pairs = (table for array in arrays for table in layout.summary_pair(array))
         return [
             chunk_key(table.path, place)
             for table in (layout.extent, *pairs)
@@ -168,7 +168,8 @@ class RollupLevel:
 
 def rollup_levels(view: FleetView) -> Sequence[RollupLevel]:
     """Return the rollups of a fleet, those of the longest periods first."""
-    if not view.meta.layout.tracked:
+    # Rollups hold what the newest version of the schema calls a channel.
+    if not view.meta.layout.tracked or not view.meta.is_latest:
         return ()
     found: dict[str, Any] = view.memo
     if "levels" not in found:

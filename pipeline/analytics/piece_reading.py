@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,9 @@ from pipeline.analytics.pieces import Piece, piece_of_rows
 from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries, Step
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import read_block_headers
+from pipeline.archive.block_statistics import block_states
 from pipeline.archive.fleet_view import FleetView, Rows
-from pipeline.codecs.frame import BlockHeader
 from pipeline.codecs.row_cells import find_cells
-from pipeline.summaries.statistics import Statistics
 
 __all__ = ["read_pieces"]
 
@@ -76,13 +73,8 @@ def _from_level(query: Query, step: FromSummaries) -> Piece:
 
 
 def _from_headers(query: Query, blocks: BlockTable, channels: Sequence[str]) -> Piece:
-    layout = query.view.meta.layout
-    states = {
-        name: _header_states(
-            read_block_headers(query.view.store, layout, blocks, name), query.dtype(name)
-        )
-        for name in channels
-    }
+    view = query.view
+    states = {name: block_states(view.store, view.meta, blocks, name) for name in channels}
     bins = query.bins.numbers(blocks.time_min)
     return Piece(_groups_of(query, blocks), bins, blocks.time_min, blocks.rows, states)
 
@@ -91,22 +83,3 @@ def _groups_of(query: Query, blocks: BlockTable) -> NDArray[np.int64]:
     if query.groups.dimension is None:
         return np.zeros(len(blocks), np.int64)
     return query.groups.of_codes(blocks.device_min)
-
-
-def _header_states(headers: Sequence[BlockHeader | None], dtype: np.dtype[Any]) -> Statistics:
-    states = Statistics.empty(len(headers), dtype)
-    for at, header in enumerate(headers):
-        if header is not None and header.statistics.count:
-            found = header.statistics
-            values = (
-                found.count,
-                found.min,
-                found.max,
-                found.first,
-                found.last,
-                found.sum,
-                found.m2,
-            )
-            for array, value in zip(states.arrays(), values, strict=True):
-                array[at] = value
-    return states

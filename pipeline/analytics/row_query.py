@@ -42,7 +42,7 @@ def states_of(view: FleetView, channel: str) -> list[str] | list[bool]:
     """Return what values a category or bool channel may have, in the order of their codes."""
     if view.meta.schema[channel].dtype == "bool":
         return [False, True]
-    return list(view.meta.categories.get(channel, ()))
+    return list(view.meta.texts(channel))
 
 
 @dataclass(slots=True, eq=False)

@@ -24,9 +24,10 @@ from pipeline.analytics.plan import (
 from pipeline.analytics.thinned import check_rows_kept
 from pipeline.analytics.value_plan import batches, judge_cells, parts_to_decode
 from pipeline.archive.block_index import BlockTable
+from pipeline.archive.channel_statistics import channel_states
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.read_units import read_units
-from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.archive.summary_tables import read_extent
 from pipeline.partitioning.conditions import Known
 from pipeline.partitioning.pruning import Selection, prune_blocks
 
@@ -100,8 +101,7 @@ class ValueSteps:
         rows = read_extent(view.store, layout, self.codes, periods)[0]
         known = {}
         for name in self.selection.conditions.channels:
-            channel = view.meta.schema[name]
-            states = read_statistics(view.store, layout, channel, self.codes, periods)
+            states = channel_states(view, name, self.codes, periods, ordered=False)
             known[name] = Known(rows, states.count, states.min, states.max)
         return rows, known
 

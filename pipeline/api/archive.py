@@ -34,6 +34,7 @@ from pipeline.archive.verifying_fleet import verify_history, verify_named
 from pipeline.errors import InvalidInputError
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.schema.channels import Schema
+from pipeline.schema.versions import SchemaHistory
 
 __all__ = ["Archive"]
 
@@ -142,7 +143,9 @@ class Archive:
         self._writable()
         layout = FleetLayout(name, partitioning or Partitioning())
         kept = retention if isinstance(retention, Retention) else _retention(retention or {})
-        meta = FleetMeta(layout, schema, Duplicates.parse(duplicates), retention=kept)
+        history = SchemaHistory.first(schema, time=datetime.now(UTC))
+        policy = Duplicates.parse(duplicates)
+        meta = FleetMeta(layout, schema, policy, retention=kept, history=history)
         self._repository.commit(lambda store: create_fleet(store, meta), f"create fleet {name}")
         return Fleet(FleetStore(self._repository, name))
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import pyarrow as pa
 
 from pipeline.api.fleet_questions import FleetQuestions
+from pipeline.api.fleet_schema import FleetSchema
 from pipeline.api.fleet_stream import FleetStream
 from pipeline.api.fleet_upkeep import FleetUpkeep
+from pipeline.api.unknown_columns import (
+    Known,
+    additions,
+    known_rows,
+    policy_of,
+    unknown_names,
+    with_current_names,
+)
 from pipeline.archive.appending import AppendResult
+from pipeline.archive.evolving_fleet import evolve_fleet
+from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.quarantine import read_quarantine
-from pipeline.errors import InvalidInputError
+from pipeline.errors import ConflictError
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
@@ -20,8 +33,11 @@ from pipeline.schema.validation import validate
 
 __all__ = ["Fleet"]
 
+_ATTEMPTS: Final = 8
+"""How often a batch tries to add its columns while other writers change the schema."""
 
-class Fleet(FleetQuestions, FleetStream, FleetUpkeep):
+
+class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
     """Devices that share a schema. Get one from `pipeline.Archive`.
 
     Wherever a method takes `devices`, `time` and `where`: devices are ids, one or several, None for
@@ -41,7 +57,8 @@ class Fleet(FleetQuestions, FleetStream, FleetUpkeep):
         tags: Mapping[str, Mapping[str, str]] | None = None,
         positions: Mapping[str, Any] | None = None,
         source: str = "",
-        unknown: str = "error",
+        unknown: str | None = None,
+        schema_version: int | None = None,
     ) -> AppendResult:
         """Store rows in one commit: all of them or, on an error, none.
 
@@ -62,30 +79,70 @@ class Fleet(FleetQuestions, FleetStream, FleetUpkeep):
         source
             Where the rows come from, for the quarantine.
         unknown
-            What to do about columns the schema does not have: ``"error"`` or ``"ignore"``.
+            What to do about columns the schema does not have: ``"reject"`` (or ``"error"``),
+            ``"add"``, ``"quarantine"`` or ``"ignore"`` (see
+            `pipeline.schema.policies.SchemaPolicies`); by default what the fleet's policy says.
+            Channels are added in a commit of their own, before the rows.
+        schema_version
+            Version of the schema that the rows have; by default the newest, or that of
+            `at_version`. Rows of older ones are converted, and those that do not fit go to the
+            quarantine; or stored as they are, if that is the fleet's policy.
 
         Raises
         ------
         SchemaError
             If columns are unknown or of an impossible type; nothing is stored.
+        NotFoundError
+            If there is no such version.
         DuplicateRowsError
             If the fleet refuses duplicates and there are some; nothing is stored.
         """
         self._writable()
-        if unknown not in ("error", "ignore"):
-            msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
-            raise InvalidInputError(msg)
-        view = self._view()
+        version = self._version if schema_version is None else schema_version
+        view, known = self._accepted(to_table(data), version, unknown, source)
+        schema = view.at_version(version).meta.schema
         batch, rejects = validate(
-            to_table(data),
-            view.meta.schema,
+            known.table,
+            schema,
             earliest=GRID_START,
             latest=GRID_STOP,
             time_format=time_format,
             source=source,
-            unknown="error" if unknown == "error" else "ignore",
         )
-        return self._store.append(batch, rejects, tags=tags, positions=positions, view=view)
+        result = self._store.append(
+            batch,
+            [known.rejects, rejects],
+            tags=tags,
+            positions=positions,
+            view=view,
+            version=schema.version,
+        )
+        return replace(result, ignored=known.ignored)
+
+    def _accepted(
+        self, table: pa.Table, version: int | None, unknown: str | None, source: str
+    ) -> tuple[FleetView, Known]:
+        """Return the newest view, and rows that have channels of it only, or of an older version."""
+        for attempt in range(_ATTEMPTS):
+            view = self._store.view()
+            meta = view.at_version(version).meta
+            policy = policy_of(unknown, meta.policies.unknown)
+            table = with_current_names(table, meta.schema, dict(meta.aliases))
+            names = unknown_names(table, meta.schema)
+            if not names or policy == "reject":
+                return view, Known(table)  # validation names those that are too many
+            added = additions(table, names) if policy == "add" and meta.is_latest else []
+            if policy == "add" and not meta.is_latest:
+                return view, Known(table)
+            if not added:
+                return view, known_rows(table, names, policy, source)
+            try:
+                comment = f"columns of a batch{f' from {source}' if source else ''}"
+                evolve_fleet(self._store, added, time=datetime.now(UTC), comment=comment)
+            except ConflictError:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        return view, Known(table)
 
     def set_tags(self, tags: Mapping[str, Mapping[str, str]]) -> None:
         """Set tag values of devices, registering those that are new."""

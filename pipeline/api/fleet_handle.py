@@ -18,11 +18,17 @@ __all__ = ["FleetHandle"]
 
 
 class FleetHandle:
-    """One fleet of an archive, now or at a snapshot."""
+    """One fleet of an archive, now or at a snapshot, in the newest version of its schema or another."""
 
-    def __init__(self, store: FleetStore, at: str | datetime | None = None) -> None:
+    def __init__(
+        self,
+        store: FleetStore,
+        at: str | datetime | None = None,
+        version: int | None = None,
+    ) -> None:
         self._store = store
         self._at = at
+        self._version = version
 
     @property
     def name(self) -> str:
@@ -31,7 +37,7 @@ class FleetHandle:
 
     @property
     def schema(self) -> Schema:
-        """The current schema version."""
+        """The version of the schema that is read: the newest, unless `at_version` says another."""
         return self._view().meta.schema
 
     @property
@@ -73,7 +79,7 @@ class FleetHandle:
         return self._view().meta.retention
 
     def _view(self) -> FleetView:
-        return self._store.view(self._at)
+        return self._store.view(self._at).at_version(self._version)
 
     def _writable(self) -> None:
         if self._at is not None:

@@ -23,11 +23,13 @@ from pipeline.archive.requests import (
     Devices,
     TimeRange,
     channel_names,
+    current_statistics,
     device_codes,
     selection_of,
 )
 from pipeline.archive.where import Where, tags_only
 from pipeline.errors import InvalidInputError
+from pipeline.schema.aliases import current_name
 from pipeline.xarray_engine.datasets import open_rows
 from pipeline.xarray_engine.opening import NO_LAZY_VALUES
 
@@ -73,7 +75,7 @@ class FleetQuestions(FleetHandle):
             If a channel, device or tag does not exist.
         """
         view = self._view()
-        names = channel_names(view.meta.schema, channels)
+        names = channel_names(view.meta, channels)
         return read_arrow(view, selection_of(view.registry, devices, time, where, view.meta), names)
 
     def to_xarray(
@@ -93,7 +95,7 @@ class FleetQuestions(FleetHandle):
         view = self._view()
         tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
         selection = selection_of(view.registry, devices, time, tags)
-        names = channel_names(view.meta.schema, channels)
+        names = channel_names(view.meta, channels)
         return open_rows(view, selection, names, one_device=isinstance(devices, str))
 
     def aggregate(
@@ -211,6 +213,7 @@ class FleetQuestions(FleetHandle):
         """
         view = self._view()
         selection = selection_of(view.registry, devices, time, where, view.meta)
+        statistics = current_statistics(view.meta, statistics)
         grouping = Grouping(every, by, window, origin, timezone, gap)
         budget = budget_of(approximate)
         if budget is None:
@@ -259,7 +262,7 @@ class FleetQuestions(FleetHandle):
         selection = selection_of(view.registry, devices, time, where, view.meta)
         return downsample(
             view,
-            channel,
+            current_name(view.meta.aliases, channel, stacklevel=2),
             selection,
             points=points,
             method=method,
@@ -280,7 +283,7 @@ class FleetQuestions(FleetHandle):
         view = self._view()
         tags = tags_only(view.registry, view.meta, where, _NO_LATEST_VALUES)
         codes = device_codes(view.registry, devices, tags)
-        return latest(view, codes, channel_names(view.meta.schema, channels))
+        return latest(view, codes, channel_names(view.meta, channels))
 
     def explain(
         self,
@@ -324,10 +327,11 @@ class FleetQuestions(FleetHandle):
             if grouping != Grouping() or approximate is not False:
                 msg = "every=, by= and the like are those of an aggregate; give its statistics= too"
                 raise InvalidInputError(msg)
-            return explain_read(view, selection, channel_names(view.meta.schema, channels))
+            return explain_read(view, selection, channel_names(view.meta, channels))
         if channels is not None:
             msg = "an aggregate has the channels of its statistics; leave out channels="
             raise InvalidInputError(msg)
+        statistics = current_statistics(view.meta, statistics)
         budget = budget_of(approximate)
         if budget is None:
             return explain_aggregate(view, statistics, selection, grouping)

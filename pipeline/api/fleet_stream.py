@@ -8,8 +8,10 @@ from typing import Any
 from pipeline.api.fleet_handle import FleetHandle
 from pipeline.api.live_stream import LiveStream
 from pipeline.ingest.lease_keeping import LeaseOptions
+from pipeline.ingest.logged_versions import logged_versions
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import DEFAULT_FUTURE
+from pipeline.ingest.sink import FleetSink
 
 __all__ = ["FleetStream"]
 
@@ -100,9 +102,11 @@ class FleetStream(FleetHandle):
             patience=patience,
             compact=compact,
         )
-        return LiveStream(
-            self._store,
-            options,
-            None if folder is None else Path(folder),
-            LeaseOptions.parse(lease),
-        )
+        place, held = None if folder is None else Path(folder), LeaseOptions.parse(lease)
+        version = self.schema.version
+        pending = logged_versions(place, FleetSink(self._store).position) if place else []
+        for older in (one for one in pending if one != version):
+            # Rows that were logged before the schema changed are committed as what they are.
+            with LiveStream(self._store, options, place, held, older):
+                pass
+        return LiveStream(self._store, options, place, held, version)

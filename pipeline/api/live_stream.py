@@ -41,6 +41,8 @@ class LiveStream(StreamSession):
         As for `StreamSession`.
     lease
         Under which it writes; None for none.
+    version
+        Version of the schema that rows have; the newest of now for None.
     """
 
     def __init__(
@@ -49,14 +51,16 @@ class LiveStream(StreamSession):
         options: StreamOptions,
         folder: Path | None = None,
         lease: LeaseOptions | None = None,
+        version: int | None = None,
     ) -> None:
         self._store = store
         self._async: AsyncStream | None = None
-        view = store.view()
+        view = store.view().at_version(version)
+        self._version = view.meta.schema.version
         known = latest(view, None, [])
         keeper = None if lease is None else LeaseKeeper(store.repository, store.name, lease)
         super().__init__(
-            FleetSink(store, keeper),
+            FleetSink(store, keeper, self._version),
             store.name,
             view.meta.schema,
             options,
@@ -81,13 +85,13 @@ class LiveStream(StreamSession):
             If neither the archive nor a row that is not there yet knows a device.
         """
         held, committed = self.held()
-        view = self._store.view()
+        view = self._store.view().at_version(self._version)
         if (held and self.held()[1] != committed) or committed is None:
             # A commit went on meanwhile: the snapshot itself tells what it has.
             streams = read_positions(view.store, self._store.name)[0].get(STREAMS, {})
             reached = int(streams.get(self.id, 0))
             held = [entry for entry in held if entry.sequence > reached]
-        return live_rows(view, held, devices, time, channel_names(view.meta.schema, channels))
+        return live_rows(view, held, devices, time, channel_names(view.meta, channels))
 
     def latest(
         self,
@@ -98,12 +102,14 @@ class LiveStream(StreamSession):
     ) -> xr.Dataset:
         """Commit what is held, then answer as `pipeline.Fleet.latest` does."""
         self.flush()
-        return FleetQuestions(self._store).latest(devices, channels, where=where)
+        return FleetQuestions(self._store, None, self._version).latest(
+            devices, channels, where=where
+        )
 
     def aggregate(self, statistics: Mapping[str, Asked], **options: Any) -> xr.Dataset:
         """Commit what is held, then answer as `pipeline.Fleet.aggregate` does."""
         self.flush()
-        return FleetQuestions(self._store).aggregate(statistics, **options)
+        return FleetQuestions(self._store, None, self._version).aggregate(statistics, **options)
 
     async def __aenter__(self) -> AsyncStream:
         self._async = AsyncStream(self)

@@ -24,6 +24,7 @@ from pipeline.archive.preparing import PeriodStatistics, Prepared, summarise
 from pipeline.archive.quarantine import append_quarantine
 from pipeline.archive.summary_tables import SummaryWriter
 from pipeline.errors import DuplicateRowsError
+from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 from pipeline.partitioning.pruning import Selection
 
@@ -35,6 +36,7 @@ __all__ = [
     "commit_prepared",
     "merge_statistics",
     "plan_append",
+    "stored_batch",
     "write_blocks",
 ]
 
@@ -46,27 +48,32 @@ class AppendPlan:
     Parameters
     ----------
     meta
-        The fleet's definition, new category texts included.
+        The fleet's definition, new category texts included; of the schema, the arrays of the version
+        that the rows have.
     base_meta
-        The same as it was in the snapshot the plan was made on.
+        The fleet's definition as it was in the snapshot the plan was made on.
     devices
         Devices and tags that are to be registered, and those there were.
+    arrays
+        By channel of the version that the rows have, the array that it is stored in.
     """
 
     meta: FleetMeta
     base_meta: FleetMeta
     devices: DeviceChanges
+    arrays: Mapping[str, str]
 
     def device_codes(self, devices: Sequence[str]) -> NDArray[np.int32]:
         """Return the codes of devices that the plan knows."""
         return self.devices.find(devices).astype(np.int32)
 
     def category_codes(self, texts: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
-        """Return, for each category channel, the fleet's code of each text."""
+        """Return, by the array of each category channel, the fleet's code of each text."""
         codes: dict[str, NDArray[np.int32]] = {}
         for channel, wanted in texts.items():
-            position = {text: at for at, text in enumerate(self.meta.categories[channel])}
-            codes[channel] = np.array([position[text] for text in wanted], np.int32)
+            array = self.arrays[channel]
+            position = {text: at for at, text in enumerate(self.meta.categories[array])}
+            codes[array] = np.array([position[text] for text in wanted], np.int32)
         return codes
 
 
@@ -91,6 +98,8 @@ class AppendResult:
         Blocks written.
     bytes
         Encoded bytes of those blocks.
+    ignored
+        Values left out because they are of columns that are no channel.
     """
 
     snapshot: str = ""
@@ -100,6 +109,7 @@ class AppendResult:
     late: int = 0
     blocks: int = 0
     bytes: int = 0
+    ignored: int = 0
 
 
 def plan_append(
@@ -107,19 +117,54 @@ def plan_append(
     devices: Sequence[str],
     categories: Mapping[str, Sequence[str]],
     tags: Tags | None = None,
+    version: int | None = None,
 ) -> AppendPlan:
     """Give codes to the devices and category texts that a fleet does not know yet.
+
+    Parameters
+    ----------
+    view
+        The fleet.
+    devices
+        Device ids that occur in the rows.
+    categories
+        By channel, the texts that occur.
+    tags
+        Tag values to set, by device id.
+    version
+        Version of the schema that the rows have, and are stored in; the newest for None.
 
     Raises
     ------
     InvalidInputError
         If a device has no id, or a tag has no name or a value that is no text.
+    NotFoundError
+        If there is no such version of the schema.
     """
     changes = plan_devices(view.registry, devices, tags)
+    number = view.meta.history.newest if version is None else version
+    arrays = view.meta.history[number].arrays
     texts = dict(view.meta.categories)
     for channel, wanted in categories.items():
-        texts[channel] = tuple(dict.fromkeys([*texts.get(channel, ()), *wanted]))
-    return AppendPlan(replace(view.meta, categories=texts), view.meta, changes)
+        array = arrays[channel]
+        texts[array] = tuple(dict.fromkeys([*texts.get(array, ()), *wanted]))
+    meta = replace(view.meta.as_stored(number), categories=texts)
+    return AppendPlan(meta, view.meta, changes, arrays)
+
+
+def stored_batch(batch: RecordBatch, meta: FleetMeta) -> RecordBatch:
+    """Return a batch with its columns under the names of their arrays.
+
+    Parameters
+    ----------
+    batch
+        Rows whose columns are the channels of a version of the schema.
+    meta
+        The definition for storing that version, of an `AppendPlan`.
+    """
+    arrays = meta.history[meta.schema.version].arrays
+    columns = {arrays[name]: column for name, column in batch.columns.items()}
+    return replace(batch, columns=columns)
 
 
 def commit_prepared(
@@ -279,14 +324,15 @@ def merge_statistics(view: FleetView, prepared: Sequence[Prepared]) -> int:
     """
     if not prepared:
         return 0
-    writer = SummaryWriter(view.store, view.meta.layout, tuple(view.meta.schema))
+    writer = SummaryWriter(view.store, view.meta.layout, view.meta.stored_channels)
     updates = [part.statistics for part in prepared]
-    writer.preload(updates)
+    # Arrays of other versions have no new rows.
+    writer.preload(updates, {name for update in updates for name in update.channels})
     late = [writer.merge(update) for update in updates]
     cells = _late_cells(updates, late)
     if cells:
         for period, codes in cells.items():
-            for statistics in _recomputed(view, period, codes):
+            for statistics in _recomputed(view.stored(), period, codes):
                 writer.replace(statistics)
     writer.save()
     return int(sum(np.count_nonzero(mask) for mask in late))

@@ -107,7 +107,7 @@ def _times(rows: Rows) -> pa.Array:
 def _values(view: FleetView, column: Column, channel: Channel) -> pa.Array:
     mask = None if column.valid is None else ~column.valid
     if channel.dtype == "category":
-        texts = pa.array(list(view.meta.categories.get(channel.name, ())), pa.string())
+        texts = pa.array(list(view.meta.texts(channel.name)), pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(column.values, mask=mask), texts)
     if channel.dtype == "bool":
         return pa.array(column.values == 1, mask=mask)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import chunk_key, get_many, in_threads
+from pipeline.archive.converted_chunks import Origin, decode_chunk, sources_of
 from pipeline.archive.layout import FleetLayout
-from pipeline.codecs.block import HEADER_BYTES, decode_block, read_header
+from pipeline.archive.version_reading import VersionReading
+from pipeline.codecs.block import HEADER_BYTES, read_header
 from pipeline.codecs.frame import BlockHeader
-from pipeline.errors import CorruptBlockError
-from pipeline.model.batches import Column, concatenated, missing_column
+from pipeline.model.batches import Column, concatenated
 
 __all__ = ["FetchedBlocks", "fetch_blocks", "read_block_columns", "read_block_headers"]
 
@@ -33,12 +34,16 @@ class FetchedBlocks:
         Name and stored dtype of each raw column.
     keys, chunks
         For each column, store key and bytes of its chunk in each block; None where there is none.
+    converted
+        By column and block, what has to be converted instead, since the block is of another version
+        of the schema.
     """
 
     blocks: BlockTable
     columns: Sequence[tuple[str, np.dtype[Any]]]
     keys: Sequence[Sequence[str]]
     chunks: Sequence[Sequence[NDArray[np.uint8] | None]]
+    converted: Mapping[tuple[int, int], Origin] = field(default_factory=dict)
 
     def decode(self, at: int) -> list[Column]:
         """Return the columns of one block.
@@ -58,26 +63,21 @@ class FetchedBlocks:
         CorruptBlockError
             If the block is damaged, or not the one that the index describes.
         """
-        start, stop = rows or (0, int(self.blocks.rows[at]))
+        count = int(self.blocks.rows[at])
+        if (column, at) in self.converted:
+            return self.converted[column, at].decode(count, rows)
         key, dtype = self.keys[column][at], self.columns[column][1]
-        data = self.chunks[column][at]
-        if data is None:
-            return missing_column(stop - start, dtype)
-        block = decode_block(data, where=key, rows=rows)
-        if len(block.values) != stop - start or block.values.dtype != dtype:
-            wanted = f"{stop - start}" if rows is None else f"the rows {start} to {stop}"
-            msg = (
-                f"{key}: holds {len(block.values)} rows of {block.values.dtype}, "
-                f"the index says {wanted} of {dtype}"
-            )
-            raise CorruptBlockError(msg)
-        return Column(block.values, block.valid)
+        return decode_chunk(self.chunks[column][at], key, dtype, count, rows)
 
     def one(self, at: int) -> FetchedBlocks:
         """Return one of the blocks."""
         keys = [[column[at]] for column in self.keys]
         chunks = [[column[at]] for column in self.chunks]
-        return FetchedBlocks(self.blocks.take(np.array([at])), self.columns, keys, chunks)
+        converted = {
+            (column, 0): origin for (column, block), origin in self.converted.items() if block == at
+        }
+        blocks = self.blocks.take(np.array([at]))
+        return FetchedBlocks(blocks, self.columns, keys, chunks, converted)
 
     def decode_all(self) -> list[Column]:
         """Return columns with the rows of all blocks, one block after the other.
@@ -135,6 +135,7 @@ def fetch_blocks(
     layout: FleetLayout,
     blocks: BlockTable,
     columns: Sequence[tuple[str, np.dtype[Any]]],
+    reading: VersionReading | None = None,
 ) -> FetchedBlocks:
     """Fetch columns of blocks, all at once.
 
@@ -149,7 +150,11 @@ def fetch_blocks(
     columns
         Name and stored dtype of each raw column; where a block has no chunk of a column, the
         column was added later and its rows are missing.
+    reading
+        What stands between blocks and channels; None if columns are arrays as they are.
     """
+    if reading is not None:
+        return _fetch_versions(store, layout, blocks, columns, reading)
     keys = [_keys(layout, blocks, name) for name, _ in columns]
     chunks = get_many(store, [key for column in keys for key in column])
     size = len(blocks)
@@ -157,17 +162,47 @@ def fetch_blocks(
     return FetchedBlocks(blocks, columns, keys, parts)
 
 
+def _fetch_versions(
+    store: Store,
+    layout: FleetLayout,
+    blocks: BlockTable,
+    columns: Sequence[tuple[str, np.dtype[Any]]],
+    reading: VersionReading,
+) -> FetchedBlocks:
+    places, versions = blocks.places.tolist(), blocks.schema_version.tolist()
+    wanted = [[sources_of(reading, name, version) for version in versions] for name, _ in columns]
+    keys = [
+        [
+            [chunk_key(layout.raw_path(array), place) for array in source.arrays]
+            for source, place in zip(sources, places, strict=True)
+        ]
+        for sources in wanted
+    ]
+    flat = [key for column in keys for block in column for key in block]
+    found = dict(zip(flat, get_many(store, flat), strict=True))
+    converted = {
+        (column, at): source.origin(reading, keys[column][at], found)
+        for column, sources in enumerate(wanted)
+        for at, source in enumerate(sources)
+        if source.conversion is not None
+    }
+    plain = [[block[0] if block else "" for block in column] for column in keys]
+    chunks = [[found.get(key) for key in column] for column in plain]
+    return FetchedBlocks(blocks, columns, plain, chunks, converted)
+
+
 def read_block_columns(
     store: Store,
     layout: FleetLayout,
     blocks: BlockTable,
     columns: Sequence[tuple[str, np.dtype[Any]]],
+    reading: VersionReading | None = None,
 ) -> list[Column]:
     """Return columns with the rows of all blocks, one block after the other.
 
     Parameters
     ----------
-    store, layout, blocks, columns
+    store, layout, blocks, columns, reading
         As for `fetch_blocks`.
 
     Raises
@@ -175,7 +210,7 @@ def read_block_columns(
     CorruptBlockError
         If a block is damaged, or not the one that the index describes.
     """
-    return fetch_blocks(store, layout, blocks, columns).decode_all()
+    return fetch_blocks(store, layout, blocks, columns, reading).decode_all()
 
 
 def read_block_headers(

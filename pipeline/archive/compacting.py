@@ -172,13 +172,28 @@ def plan_merges(
     policy
         What is worth merging, and how much at once.
     versions
-        Versions of the schema whose blocks can be read. Blocks of other versions, and those that
-        would have to be merged with them, are left alone.
+        Versions of the schema whose blocks are looked at. Blocks of different versions are never
+        merged with each other; those that would have to be are left alone.
     """
     edges = np.flatnonzero(np.diff(blocks.window)) + 1
     for members in np.split(np.arange(len(blocks)), edges):
-        if len(members):
-            yield from _of_window(blocks.take(members), policy, versions)
+        here = blocks.take(members)
+        for version in np.unique(here.schema_version).tolist():
+            if version in versions:
+                yield from _of_window(here, policy, {version})
+
+
+def left_alone(blocks: BlockTable) -> int:
+    """Return how many blocks of some windows may share rows with those of another version."""
+    count = 0
+    edges = np.flatnonzero(np.diff(blocks.window)) + 1
+    for members in np.split(np.arange(len(blocks)), edges):
+        here = blocks.take(members)
+        for version in np.unique(here.schema_version).tolist():
+            others = here.schema_version != version
+            if others.any():
+                count += int((needs_also(here, others) & ~others).sum())
+    return count
 
 
 def _of_window(

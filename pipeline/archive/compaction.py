@@ -15,7 +15,7 @@ from itertools import batched
 import numpy as np
 
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.compacting import CompactionPolicy, Merge, plan_merges
+from pipeline.archive.compacting import CompactionPolicy, Merge, left_alone, plan_merges
 from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
@@ -79,7 +79,8 @@ class CompactionResult:
     retries
         Commits given up because another writer had changed a block; planned again.
     skipped
-        Blocks left alone because they are of another version of the schema.
+        Blocks left alone because they may share rows with blocks of another version of the schema;
+        a migration brings them together.
     """
 
     snapshot: str = ""
@@ -163,8 +164,9 @@ class _Run:
                 return  # it was partitioned anew meanwhile: windows have other numbers now
             blocks = _blocks(view, windows)
             if number == 0:
-                self._look_at(blocks, view.meta.schema.version)
-            merges = list(plan_merges(blocks, self.policy, {view.meta.schema.version}))
+                self._look_at(blocks)
+            versions = view.meta.history.numbers
+            merges = list(plan_merges(blocks, self.policy, versions))
             if not merges:
                 return
             before = self.result.retries
@@ -177,7 +179,7 @@ class _Run:
             )
             raise ConflictError(msg)
 
-    def _look_at(self, blocks: BlockTable, version: int) -> None:
+    def _look_at(self, blocks: BlockTable) -> None:
         result, count, size = self.result, len(blocks), int(blocks.bytes.sum())
         self.result = replace(
             result,
@@ -185,7 +187,7 @@ class _Run:
             blocks_after=result.blocks_after + count,
             bytes_before=result.bytes_before + size,
             bytes_after=result.bytes_after + size,
-            skipped=result.skipped + int((blocks.schema_version != version).sum()),
+            skipped=result.skipped + left_alone(blocks),
         )
 
     def _groups(

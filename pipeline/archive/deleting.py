@@ -143,10 +143,11 @@ def _rewrites(view: FleetView, selection: Selection) -> Iterator[Rewrite]:
         if selection.codes is None and selection.covers(*bounds):
             yield Rewrite(block)
             continue
-        codes, time, columns = _read(view, block)
+        stored = view.stored_as(block)
+        codes, time, columns = _read(stored, block)
         kept = ~selection.mask(codes, time)
         if kept.any() and not kept.all():
-            prepared = _prepared(view.meta, block, codes[kept], time[kept], columns, kept)
+            prepared = _prepared(stored.meta, block, codes[kept], time[kept], columns, kept)
             yield Rewrite(block, prepared, int(block.level[0]))
         elif not kept.all():
             yield Rewrite(block)
@@ -216,7 +217,7 @@ def _cleared(
             raise ConflictError(msg)
         length, count = meta.scheme.window_length, 0
         kept = meta.retention.raw_from
-        writer = SummaryWriter(into, meta.layout, tuple(meta.schema))
+        writer = SummaryWriter(into, meta.layout, meta.stored_channels)
         for window in windows:
             part = replace(
                 selection,

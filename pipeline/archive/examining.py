@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.archive.chunk_io import chunk_key, get_many
+from pipeline.archive.chunk_io import chunk_key, get_many, get_sizes
 from pipeline.archive.damaged import DamagedChunk
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.layout import INDEX_FIELDS
@@ -68,6 +68,7 @@ def examine(
     sequence
         The block's place among all others, if nothing tells it.
     """
+    view = view.stored(_version(view, place, known))
     names = ("device_index", "time", *view.meta.schema.names)
     keys = {name: chunk_key(view.meta.layout.raw_path(name), place) for name in names}
     found = {name: _read(view, name, key) for name, key in keys.items()}
@@ -87,7 +88,7 @@ def examine(
     for name in view.meta.schema.names:
         one = found[name]
         reason = one.reason or _mismatch(one, rows)
-        if reason or (one.data is None and not _may_lack(view, known)):
+        if reason or one.data is None:
             lost.append(DamagedChunk(keys[name], reason or "the chunk is gone", one.data or b""))
             written[keys[name]] = _all_missing(rows, _dtype(view, name))
     sizes = {key: len(data) for key, data in written.items()}
@@ -152,11 +153,18 @@ def _mismatch(one: _Column, rows: int) -> str:
     return f"the chunk has {len(one.values)} rows, the block {rows}"
 
 
-def _may_lack(view: FleetView, known: NDArray[np.int64] | None) -> bool:
-    """Tell whether a block may have no chunk of a channel, which was added later."""
-    if known is None:
-        return view.meta.schema.version > 1
-    return int(known[INDEX_FIELDS.index("schema_version")]) < view.meta.schema.version
+def _version(view: FleetView, place: Place, known: NDArray[np.int64] | None) -> int:
+    """Return the version of the schema that a block has: as the index says, or as its chunks tell."""
+    history = view.meta.history
+    told = 0 if known is None else int(known[INDEX_FIELDS.index("schema_version")])
+    if history.is_plain or told in history.numbers:
+        return told if told in history.numbers else history.newest
+    keys = {name: chunk_key(view.meta.layout.raw_path(name), place) for name in history.stored}
+    sizes = get_sizes(view.store, list(keys.values()))
+    there = {name for name, size in zip(keys, sizes, strict=True) if size}
+    # Versions with the same arrays say the same of them.
+    fitting = [one.number for one in history if set(one.arrays.values()) == there]
+    return fitting[-1] if fitting else history.newest
 
 
 def _all_missing(rows: int, dtype: np.dtype[Any]) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import zarr
@@ -17,9 +18,12 @@ from pipeline.archive.positions import create_positions
 from pipeline.archive.quarantine import create_quarantine
 from pipeline.archive.retention import Retention
 from pipeline.archive.tables import create_array
+from pipeline.archive.version_reading import VersionReading
 from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from pipeline.partitioning.scheme import Partitioning
-from pipeline.schema.channels import Schema
+from pipeline.schema.channels import Channel, Schema
+from pipeline.schema.policies import SchemaPolicies
+from pipeline.schema.versions import SchemaHistory
 
 __all__ = [
     "Duplicates",
@@ -31,6 +35,7 @@ __all__ = [
     "initialise",
     "layout_attribute",
     "load_fleet",
+    "versions_attribute",
 ]
 
 
@@ -59,7 +64,7 @@ class Duplicates(Enum):
             raise InvalidInputError(msg) from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FleetMeta:
     """A fleet's definition at one snapshot.
 
@@ -68,13 +73,20 @@ class FleetMeta:
     layout
         Paths and tables; holds the fleet's name and partitioning.
     schema
-        The current schema version.
+        The version of the schema that is read or written, the newest as it is loaded. If
+        `is_stored`, its channels have the names of their arrays.
     duplicates
         The duplicate policy.
     categories
-        The texts behind the codes of each category channel, in code order.
+        By array, the texts behind the codes of a category, in code order.
     retention
         How long rows and statistics are kept.
+    history
+        Every version of the schema; by default `schema` is the only one.
+    policies
+        What the fleet does about versions that differ.
+    is_stored
+        Whether columns are arrays as they are: nothing is converted.
     """
 
     layout: FleetLayout
@@ -82,6 +94,64 @@ class FleetMeta:
     duplicates: Duplicates
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     retention: Retention = field(default_factory=Retention)
+    history: SchemaHistory = None  # type: ignore[assignment]
+    policies: SchemaPolicies = field(default_factory=SchemaPolicies)
+    is_stored: bool = False
+
+    def __post_init__(self) -> None:
+        given: Any = self.history
+        if given is None:
+            object.__setattr__(self, "history", SchemaHistory.first(self.schema))
+
+    @cached_property
+    def reading(self) -> VersionReading | None:
+        """What stands between blocks and channels; None if nothing does."""
+        if self.is_stored or self.history.is_plain:
+            return None
+        return VersionReading(self.history, self.schema.version, self.categories)
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Names that channels had in older versions of the schema, and what they are called in this one."""
+        return {} if self.history.is_plain else self.history.aliases(self.schema.version)
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the newest version is read."""
+        return self.schema.version == self.history.newest
+
+    def texts(self, channel: str) -> tuple[str, ...]:
+        """Return the texts of a category channel, in the order of the codes that readers get."""
+        if self.reading is not None:
+            return self.reading.texts(channel)
+        return tuple(self.categories.get(channel, ()))
+
+    def arrays_of(self, channel: str) -> tuple[Channel, ...]:
+        """Return the arrays that a channel's values may come from."""
+        if self.reading is not None:
+            return self.reading.arrays(channel)
+        return (self.schema[channel],)
+
+    @property
+    def stored_channels(self) -> tuple[Channel, ...]:
+        """Every array there ever was, as a channel of its name."""
+        return tuple(self.history.stored.values())
+
+    def at_version(self, number: int) -> FleetMeta:
+        """Return the definition for reading another version.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such version.
+        """
+        return replace(self, schema=self.history[number].schema, is_stored=False)
+
+    def as_stored(self, number: int | None = None) -> FleetMeta:
+        """Return the definition for handling arrays as they are: those of a version, or all."""
+        version = self.history.latest if number is None else self.history[number]
+        channels = self.stored_channels if number is None else tuple(version.stored())
+        return replace(self, schema=Schema(channels, version.number), is_stored=True)
 
     @property
     def name(self) -> str:
@@ -151,22 +221,26 @@ def create_fleet(store: Store, meta: FleetMeta) -> None:
         "retention": meta.retention.to_json(),
     }
     zarr.create_group(store, path=meta.name, attributes=attributes)
-    schema = {"versions": [meta.schema.to_json()], "categories": {}}
+    schema = meta.history.to_json() | {"categories": {}}
     zarr.create_group(store, path=f"{meta.name}/schema", attributes=schema)
     create_array(store, layout.state)
-    create_grid(store, layout, meta.schema)
+    create_grid(store, layout, meta.stored_channels)
     create_registry(store, layout)
     create_quarantine(store, meta.name)
     create_positions(store, meta.name)
 
 
-def create_grid(store: Store, layout: FleetLayout, schema: Schema) -> None:
-    """Write the arrays that belong to a fleet's partitioning, empty."""
-    channels = tuple(schema)
+def create_grid(store: Store, layout: FleetLayout, channels: tuple[Channel, ...]) -> None:
+    """Write the arrays that belong to a fleet's partitioning, empty, with those of some channels."""
     tables = [layout.index, layout.slots, *layout.raw_columns(channels)]
     tables += [layout.changed] if layout.tracked else []
     for table in [*tables, *layout.summary_tables(channels)]:
         create_array(store, table)
+
+
+def versions_attribute(meta: FleetMeta) -> dict[str, list[int]]:
+    """Return the attribute that tells which versions of the schema rows may have been written in."""
+    return {} if meta.history.is_plain else {"schema_versions": [*meta.history.numbers]}
 
 
 def layout_attribute(layout: FleetLayout) -> dict[str, Any]:
@@ -200,12 +274,17 @@ def load_fleet(store: Store, name: str) -> FleetMeta:
         msg = f"no fleet {name!r} in this archive; it has: {known}"
         raise NotFoundError(msg)
     categories = {name: tuple(texts) for name, texts in schema["categories"].items()}
+    history = SchemaHistory.from_json(
+        {name: value for name, value in schema.items() if name not in ("categories", "policies")}
+    )
     return FleetMeta(
         _layout(name, attributes["partitioning"]),
-        Schema.from_json(schema["versions"][-1]),
+        history.latest.schema,
         Duplicates(attributes["duplicates"]),
         categories,
         Retention.from_json(attributes.get("retention")),
+        history,
+        SchemaPolicies.from_json(schema.get("policies")),
     )
 
 

@@ -16,6 +16,7 @@ from pipeline.archive.appending import (
     AppendResult,
     commit_prepared,
     plan_append,
+    stored_batch,
 )
 from pipeline.archive.device_changes import Tags
 from pipeline.archive.device_registry import DeviceRegistry
@@ -23,6 +24,7 @@ from pipeline.archive.fleet_meta import load_fleet
 from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.forked_appends import BlockWriters, commit_forked
+from pipeline.archive.older_rows import converted_batch
 from pipeline.archive.preparing import Memories, Prepared, prepare
 from pipeline.archive.remembering import RememberingStore
 from pipeline.archive.retention import Retention
@@ -71,26 +73,36 @@ class FleetStore:
     def append(
         self,
         batch: RecordBatch,
-        rejects: Rejects | None = None,
+        rejects: Rejects | Sequence[Rejects] | None = None,
         *,
         tags: Tags | None = None,
         positions: Mapping[str, Any] | None = None,
         view: FleetView | None = None,
+        version: int | None = None,
+        memories: Memories | None = None,
+        check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> AppendResult:
         """Store a validated batch and rejected rows in one commit.
 
         Parameters
         ----------
         batch
-            Rows whose columns are the channels of the fleet's schema.
+            Rows whose columns are the channels of a version of the fleet's schema.
         rejects
-            Rows for quarantine.
+            Rows for quarantine, of one source or several.
         tags
             Tag values to set, by device id.
         positions
             Positions of sources that the commit makes durable together with the rows.
         view
             The newest view known, to save reading it again.
+        version
+            Version of the schema that the rows have; None for the newest. Rows of an older one are
+            converted, if that is the fleet's policy, and those that do not fit are set aside.
+        memories
+            What earlier batches tell about encoding this one; by default those of this object.
+        check
+            As for `append_prepared`.
 
         Raises
         ------
@@ -99,14 +111,24 @@ class FleetStore:
         ConflictError, StorageError
             If the commit is not possible; nothing of the batch is stored then.
         """
+        aside = [rejects] if isinstance(rejects, Rejects) else list(rejects or ())
+        meta = (view or self.view()).meta
+        newest = meta.history.newest
+        if version is not None and version != newest and meta.policies.older == "convert":
+            batch, unfit = converted_batch(meta.history, batch, version, newest)
+            aside += [unfit] if len(unfit) else []
+            version = newest
+        known = self._memories if memories is None else memories
         return self.append_prepared(
             batch.devices,
             {name: column.categories or () for name, column in batch.columns.items() if column.categories is not None},
-            lambda plan: [prepare_planned(batch, plan, self._memories)],
-            [] if rejects is None else [rejects],
+            lambda plan: [prepare_planned(batch, plan, known)] if len(batch) else [],
+            aside,
             tags=tags,
             positions=positions,
             view=view,
+            version=newest if version is None else version,
+            check=check,
         )  # fmt: skip
 
     def append_prepared(
@@ -120,6 +142,7 @@ class FleetStore:
         positions: Mapping[str, Any] | None = None,
         view: FleetView | None = None,
         check: Callable[[Mapping[str, Any]], None] | None = None,
+        version: int | None = None,
     ) -> AppendResult:
         """Store batches that are prepared elsewhere, once the codes of their devices are known.
 
@@ -134,13 +157,17 @@ class FleetStore:
         check
             As for `pipeline.archive.appending.commit_prepared`. Only commits with positions are
             sure to be checked against the newest ones.
+        version
+            Version of the schema that the rows have, and are stored in; None for the newest.
         """
 
         def commit(plan: AppendPlan, write: Any, *told: Any) -> tuple[str, AppendResult]:
             change = partial(write, plan=plan, prepared=prepare_all(plan))
             return self.repository.commit(change, *told)
 
-        return self._append(devices, categories, commit, rejects, tags, positions, view, check)
+        return self._append(
+            devices, categories, commit, rejects, tags, positions, view, version, check
+        )
 
     def append_forked(
         self,
@@ -152,12 +179,13 @@ class FleetStore:
         tags: Tags | None = None,
         positions: Mapping[str, Any] | None = None,
         view: FleetView | None = None,
+        version: int | None = None,
     ) -> AppendResult:
         """Store batches that other processes prepare and write.
 
         Parameters
         ----------
-        devices, categories, rejects, tags, positions, view
+        devices, categories, rejects, tags, positions, view, version
             As for `append_prepared`.
         writers
             The processes.
@@ -168,7 +196,7 @@ class FleetStore:
             change = partial(write, plan=plan, prepared=prepared)
             return commit_forked(self.repository, plan, prepared, writers, change, *told)
 
-        return self._append(devices, categories, commit, rejects, tags, positions, view)
+        return self._append(devices, categories, commit, rejects, tags, positions, view, version)
 
     def _append(
         self,
@@ -179,6 +207,7 @@ class FleetStore:
         tags: Tags | None,
         positions: Mapping[str, Any] | None,
         view: FleetView | None,
+        version: int | None,
         check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> AppendResult:
         """Plan and commit, again and again while other writers change what the plan rests on."""
@@ -187,7 +216,7 @@ class FleetStore:
             commit_prepared, rejects=rejects, received=received, positions=positions, check=check
         )
         while True:
-            plan = plan_append(view or self.view(), devices, categories, tags)
+            plan = plan_append(view or self.view(), devices, categories, tags, version)
             try:
                 snapshot, result = commit(
                     plan,
@@ -287,4 +316,5 @@ def prepare_planned(
         if column.categories is not None
     }
     codes = plan.device_codes(batch.devices)
-    return prepare(batch, plan.meta, codes, plan.category_codes(texts), memories)
+    stored = stored_batch(batch, plan.meta)
+    return prepare(stored, plan.meta, codes, plan.category_codes(texts), memories)

@@ -79,6 +79,36 @@ class FleetView:
         registry = load_registry(store, meta.layout, state, known)
         return cls(store, snapshot, meta, registry, state)
 
+    def at_version(self, number: int | None) -> FleetView:
+        """Return the fleet as one version of its schema shows it; the newest for None.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such version.
+        """
+        if number is None or number == self.meta.schema.version:
+            return self
+        name = f"version {number}"
+        if name not in self.memo:
+            self.memo[name] = replace(self, meta=self.meta.at_version(number), memo={})
+        found: FleetView = self.memo[name]
+        return found
+
+    def stored(self, number: int | None = None) -> FleetView:
+        """Return the fleet with its arrays as they are: those of a version of the schema, or all.
+
+        Blocks that have no chunk of an array have no value in it.
+        """
+        if self.meta.history.is_plain:
+            return self
+        return replace(self, meta=self.meta.as_stored(number), memo={})
+
+    def stored_as(self, block: BlockTable) -> FleetView:
+        """Return the fleet with the arrays that one block has; all, if its version is none."""
+        number = int(block.schema_version[0])
+        return self.stored(number if number in self.meta.history.numbers else None)
+
     def blocks(self, selection: Selection) -> BlockTable:
         """Return the index entries of blocks that may hold selected rows."""
         return read_index(self.store, self.meta.layout, selection, self.state.devices)
@@ -179,13 +209,17 @@ class FleetView:
                 one = decode_devices(fetched.one(at), selection.codes)
                 yield self._selected(part, times, channels, one.columns, one.positions)
 
+    def column(self, blocks: BlockTable, wanted: Sequence[tuple[str, np.dtype[Any]]]) -> Column:
+        """Read one column, with its stored dtype, of all rows of some blocks."""
+        return self._fetched(blocks, wanted).decode_all()[0]
+
     def channel(self, rows: Rows, name: str) -> Column:
         """Read one channel of rows that were found before."""
         return self._channels(rows, [name])[name]
 
     def _channels(self, rows: Rows, names: Sequence[str]) -> dict[str, Column]:
         wanted = [(name, self._dtype(name)) for name in names]
-        fetched = fetch_blocks(self.store, self.meta.layout, rows.unit.blocks, wanted)
+        fetched = self._fetched(rows.unit.blocks, wanted)
         positions = None if rows.order is None else rows.order.indices()
         found = fetched.decode_all() if positions is None else fetched.decode_rows(positions)
         return dict(zip(names, found, strict=True))
@@ -209,7 +243,12 @@ class FleetView:
 
     def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:
         wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
-        return fetch_blocks(self.store, self.meta.layout, unit.blocks, wanted)
+        return self._fetched(unit.blocks, wanted)
+
+    def _fetched(
+        self, blocks: BlockTable, columns: Sequence[tuple[str, np.dtype[Any]]]
+    ) -> FetchedBlocks:
+        return fetch_blocks(self.store, self.meta.layout, blocks, columns, self.meta.reading)
 
     def _selected(
         self,

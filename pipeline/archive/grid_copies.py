@@ -113,10 +113,11 @@ def spans(view: FleetView, window: WindowLength) -> dict[Span, Taken]:
 
 def read_span(
     view: FleetView, blocks: BlockTable, kept_from: int, rows_at_once: int
-) -> Iterator[StoredRows]:
-    """Yield the rows of some blocks of a span; no device and time occurs in two of the parts.
+) -> Iterator[tuple[int, StoredRows]]:
+    """Yield the rows of some blocks of a span, with the version of the schema that they have.
 
-    Within a part, rows are in the order in which they were written wherever device and time are
+    Parts that follow one another may hold the same device and time only if their versions differ,
+    and come in the order in which they were written. Within a part, rows are in the order in which they were written wherever device and time are
     equal, so that encoding it resolves what is left of duplicates.
 
     Parameters
@@ -130,16 +131,19 @@ def read_span(
     rows_at_once
         A part has so many rows, about, and as many are read at a time.
     """
-    names = view.meta.schema.names
     for cut in cut_evenly(blocks, rows_at_once) if len(blocks) else ():
         times = Selection(max(cut.start, kept_from), max(cut.stop, kept_from))
-        held: StoredRows | None = None
-        for group in _groups(blocks.take(cut.meets(blocks)).as_written(), rows_at_once):
-            rows = view.rows(ReadUnit(group, cut.first_code, cut.last_code), times, names)
-            found = StoredRows(rows.codes, rows.time, rows.columns)
-            held = found if held is None else held.then(found)
-        if held is not None and len(held):
-            yield held
+        for run in _runs_of_versions(blocks.take(cut.meets(blocks)).as_written()):
+            version = int(run.schema_version[0])
+            stored = view.stored(version)
+            held: StoredRows | None = None
+            for group in _groups(run, rows_at_once):
+                unit = ReadUnit(group, cut.first_code, cut.last_code)
+                rows = stored.rows(unit, times, stored.meta.schema.names)
+                found = StoredRows(rows.codes, rows.time, rows.columns)
+                held = found if held is None else held.then(found)
+            if held is not None and len(held):
+                yield version, held
 
 
 def dropped_statistics(
@@ -158,6 +162,7 @@ def dropped_statistics(
     """
     if kept_from <= span.start:
         return
+    view = view.stored()
     stored, layout = view.meta.scheme.summary_length, view.meta.layout
     periods = range(stored.number(span.start), stored.number(kept_from - 1) + 1)
     step = max(1, _CELLS_AT_ONCE // len(periods))
@@ -198,7 +203,7 @@ def add_copies(
     """
     layout = target.meta.layout
     if statistics:
-        writer = SummaryWriter(target.store, layout, tuple(target.meta.schema))
+        writer = SummaryWriter(target.store, layout, target.meta.stored_channels)
         writer.preload(statistics)
         for update in statistics:
             writer.replace(update)
@@ -240,7 +245,7 @@ def clear_span(target: FleetView, span: Span) -> None:
         codes = np.arange(first, min(first + step, positions))
         device, at = np.nonzero(read_extent(store, layout, codes, periods)[0])
         cells = Cells(codes[device], periods.start + at)
-        writer = SummaryWriter(store, layout, tuple(target.meta.schema))
+        writer = SummaryWriter(store, layout, target.meta.stored_channels)
         writer.preload([cells])
         writer.clear(cells)
         writer.save()
@@ -250,6 +255,14 @@ def _entries(blocks: BlockTable) -> NDArray[np.void]:
     """Return the whole entry of each block as one value that can be compared."""
     rows = np.ascontiguousarray(np.concatenate([blocks.places.T, blocks.fields]).T)
     return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+
+
+def _runs_of_versions(blocks: BlockTable) -> Iterator[BlockTable]:
+    """Yield runs of blocks of one version of the schema, in their order."""
+    edges = np.flatnonzero(np.diff(blocks.schema_version)) + 1
+    for members in np.split(np.arange(len(blocks)), edges):
+        if len(members):
+            yield blocks.take(members)
 
 
 def _groups(blocks: BlockTable, rows: int) -> Iterator[BlockTable]:

@@ -55,7 +55,7 @@ class StoredRows:
 def prepare_merge(view: FleetView, merge: Merge, memories: Memories | None = None) -> Prepared:
     """Read the rows of a merge, duplicates resolved, and encode them as one run of blocks.
 
-    Rows go to the blocks of their devices. Only where these would get fewer rows on average than
+    All blocks of a merge are of one version of the schema, and so are the new ones. Rows go to the blocks of their devices. Only where these would get fewer rows on average than
     the fleet's ``landing_rows``, all of them go to landing blocks, which are full then.
 
     Parameters
@@ -73,6 +73,7 @@ def prepare_merge(view: FleetView, merge: Merge, memories: Memories | None = Non
         If a block is damaged.
     """
     known: Memories = {} if memories is None else memories
+    view = view.stored(int(merge.blocks.schema_version[0]))
     parts, meta, held = [], None, None
     for rows in _read(view, merge):
         meta = meta or _target(view.meta, merge, rows)

@@ -122,7 +122,7 @@ class _Repair:
         meta = load_fleet(store, self.fleet)
         layout = meta.layout
         tables = [layout.state, layout.slots, layout.index]
-        tables += layout.summary_tables(tuple(meta.schema))
+        tables += layout.summary_tables(meta.stored_channels)
         tables += [layout.changed] if layout.tracked else []
         found = [one for table in tables for one in _unreadable(store, table)]
         self._unreadable = {one.key for one in found}
@@ -331,7 +331,7 @@ def _places(view: FleetView, known: dict[Place, NDArray[np.int64]]) -> Iterator[
     """
     layout = view.meta.layout
     found = dict.fromkeys(known)
-    for name in ("device_index", "time", *view.meta.schema.names):
+    for name in ("device_index", "time", *view.meta.history.stored):
         found.update(dict.fromkeys(stored_chunks(view.store, layout.raw_path(name))))  # type: ignore[arg-type]
     slots = layout.slots
     for (at,) in stored_chunks(view.store, slots.path):
@@ -433,10 +433,10 @@ def _summarise_window(store: Store, fleet: str, window: int) -> None:
         np.repeat(codes, len(periods)),
         np.tile(np.arange(periods.start, periods.stop), len(codes)),
     )
-    writer = SummaryWriter(store, meta.layout, tuple(meta.schema))
+    writer = SummaryWriter(store, meta.layout, meta.stored_channels)
     stale = Cells(codes[device], first + number)
     writer.preload([stale])
     writer.clear(stale)
-    for update in recomputed(view, Cells(*every)):
+    for update in recomputed(view.stored(), Cells(*every)):
         writer.replace(update)
     writer.save()

@@ -220,7 +220,7 @@ class _Run:
         self._current(into)
         delete_groups(into, leftovers(into, self.old.layout))
         zarr.create_group(into, path=self.layout.root)
-        create_grid(into, self.layout, self.old.schema)
+        create_grid(into, self.layout, self.old.stored_channels)
         self._touch(into)
 
     def _bring(self, span: Span) -> None:
@@ -237,13 +237,13 @@ class _Run:
             for update in dropped_statistics(view, span, now.kept_from, period):
                 self._pending.statistics.append(update)
                 self._flush(only_if_large=True)
-        for rows in read_span(view, added, now.kept_from, self.rows_at_once):
-            self._pending.prepared.append(self._encoded(view, rows))
+        for version, rows in read_span(view, added, now.kept_from, self.rows_at_once):
+            self._pending.prepared.append(self._encoded(view, version, rows))
             self._flush(only_if_large=True)
         self._taken[span] = now
 
-    def _encoded(self, view: FleetView, rows: Any) -> Prepared:
-        meta = replace(view.meta, layout=self.layout)
+    def _encoded(self, view: FleetView, version: int, rows: Any) -> Prepared:
+        meta = replace(view.meta.as_stored(version), layout=self.layout)
         return prepare_stored(rows.codes, rows.time, rows.columns, meta, self._memories)
 
     def _flush(self, *, only_if_large: bool = False) -> None:
@@ -274,8 +274,8 @@ class _Run:
         pending = _Pending()
         for span, added in self._since_last_look(view, limit):
             kept_from = self._taken[span].kept_from if span in self._taken else span.start
-            for rows in read_span(view, added, kept_from, self.rows_at_once):
-                pending.prepared.append(self._encoded(view, rows))
+            for version, rows in read_span(view, added, kept_from, self.rows_at_once):
+                pending.prepared.append(self._encoded(view, version, rows))
         self._add(into, pending, self._sequence)
         before = view.blocks(Selection())
         after = target.blocks(Selection())
@@ -342,9 +342,9 @@ class _Run:
         return meta
 
     def _check_same(self, meta: FleetMeta) -> None:
-        if (meta.layout, meta.schema, meta.duplicates) != (
+        if (meta.layout, meta.history, meta.duplicates) != (
             self.old.layout,
-            self.old.schema,
+            self.old.history,
             self.old.duplicates,
         ):
             msg = f"fleet {self.store.name!r}: its schema or partitioning was changed by another writer; do it again"

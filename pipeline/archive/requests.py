@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +15,14 @@ from pipeline.archive.where import Where, parse_where, tag_texts
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.model.timestamps import from_microseconds, to_microseconds
 from pipeline.partitioning.pruning import Selection
-from pipeline.schema.channels import Schema
+from pipeline.schema.aliases import current_name, current_names
 
 __all__ = [
     "Devices",
     "TimeRange",
     "Where",
     "channel_names",
+    "current_statistics",
     "device_codes",
     "moment",
     "selection_of",
@@ -91,8 +92,10 @@ def device_codes(
     return codes if tagged is None else np.intersect1d(codes, tagged, assume_unique=True)
 
 
-def channel_names(schema: Schema, channels: str | Sequence[str] | None) -> tuple[str, ...]:
+def channel_names(meta: FleetMeta, channels: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of known channels, in the order asked for; None for all.
+
+    Names that channels had in older versions of the schema are known too, with a warning.
 
     Raises
     ------
@@ -100,9 +103,15 @@ def channel_names(schema: Schema, channels: str | Sequence[str] | None) -> tuple
         If a channel is unknown.
     """
     if channels is None:
-        return schema.names
+        return meta.schema.names
     wanted = (channels,) if isinstance(channels, str) else tuple(channels)
-    return tuple(schema[name].name for name in wanted)
+    names = current_names(meta.aliases, wanted, stacklevel=4)
+    return tuple(meta.schema[name].name for name in names)
+
+
+def current_statistics[V](meta: FleetMeta, statistics: Mapping[str, V]) -> dict[str, V]:
+    """Return a mapping by channel with the names that channels have now."""
+    return {current_name(meta.aliases, name, stacklevel=4): one for name, one in statistics.items()}
 
 
 def moment(value: Any) -> str | datetime | None:

@@ -35,7 +35,15 @@ from pipeline.archive.stored_chunks import raw_paths
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["Rewrite", "RewriteResult", "cells_of", "commit_rewrites", "needs_also", "recomputed"]
+__all__ = [
+    "Rewrite",
+    "RewriteResult",
+    "cells_of",
+    "commit_rewrites",
+    "needs_also",
+    "recomputed",
+    "sole_cells",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,9 +206,9 @@ def commit_rewrites(
 
 def _check_definition(store: Store, meta: FleetMeta) -> None:
     current = load_fleet(store, meta.name)
-    if (current.layout, current.schema, current.duplicates) != (
+    if (current.layout, current.history, current.duplicates) != (
         meta.layout,
-        meta.schema,
+        meta.history,
         meta.duplicates,
     ):
         msg = f"fleet {meta.name!r}: its schema or partitioning was changed by another writer; plan again"
@@ -253,12 +261,12 @@ def _summarise(
     changed: Cells | None,
 ) -> None:
     meta = view.meta
-    writer = SummaryWriter(view.store, meta.layout, tuple(meta.schema))
+    writer = SummaryWriter(view.store, meta.layout, meta.stored_channels)
     updates = [
         update
         for rewrite, blocks in zip(rewrites, written, strict=True)
         if rewrite.prepared is not None
-        for update in [_known(view, rewrite.prepared.statistics, blocks)]
+        for update in [sole_cells(view, rewrite.prepared.statistics, blocks)]
         if len(update)
     ]
     writer.preload(updates if changed is None else [*updates, changed])
@@ -266,13 +274,23 @@ def _summarise(
         writer.replace(update)
     if changed is not None:
         writer.clear(changed)
-        for update in recomputed(view, changed):
+        for update in recomputed(view.stored(), changed):
             writer.replace(update)
     writer.save()
 
 
-def _known(view: FleetView, update: PeriodStatistics, blocks: BlockTable) -> PeriodStatistics:
-    """Return the statistics of cells whose rows are all in `blocks`, as the index proves."""
+def sole_cells(view: FleetView, update: PeriodStatistics, blocks: BlockTable) -> PeriodStatistics:
+    """Return the statistics of cells whose rows are all in `blocks`, as the index proves.
+
+    Parameters
+    ----------
+    view
+        The fleet, in the transaction.
+    update
+        Statistics of the rows of `blocks`.
+    blocks
+        Blocks of it.
+    """
     if not len(update):
         return update
     meta, length = view.meta, view.meta.scheme.summary_length
@@ -296,7 +314,9 @@ def _known(view: FleetView, update: PeriodStatistics, blocks: BlockTable) -> Per
     return update.take(~shared)
 
 
-def recomputed(view: FleetView, cells: Cells) -> Iterator[PeriodStatistics]:
+def recomputed(
+    view: FleetView, cells: Cells, channels: Sequence[str] | None = None
+) -> Iterator[PeriodStatistics]:
     """Yield the statistics of the rows of some cells; those without a row do not occur.
 
     Parameters
@@ -305,8 +325,11 @@ def recomputed(view: FleetView, cells: Cells) -> Iterator[PeriodStatistics]:
         The fleet, in a snapshot or in a transaction.
     cells
         Which cells.
+    channels
+        Of what; None for all that the view has.
     """
     meta = view.meta
+    names = meta.schema.names if channels is None else tuple(channels)
     window, period = meta.scheme.window_length, meta.scheme.summary_length
     windows = window.numbers(period.starts(cells.period))
     for number in np.unique(windows).tolist():
@@ -316,9 +339,9 @@ def recomputed(view: FleetView, cells: Cells) -> Iterator[PeriodStatistics]:
         for unit in read_units(blocks, meta.scheme):
             # A device's rows may go on from one block to the next.
             rows = (
-                view.block_rows(unit, selection, meta.schema.names)
+                view.block_rows(unit, selection, names)
                 if unit.is_ordered
-                else iter([view.rows(unit, selection, meta.schema.names)])
+                else iter([view.rows(unit, selection, names)])
             )
             parts = [
                 summarise(period, part.codes, part.time, part.columns) for part in rows if len(part)

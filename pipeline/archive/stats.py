@@ -149,7 +149,7 @@ def _points(view: FleetView) -> tuple[int, int]:
     period, layout = view.meta.scheme.summary_length, view.meta.layout
     first = period.number(view.meta.retention.raw_from)
     points = kept = 0
-    for channel in view.meta.schema:
+    for channel in view.meta.stored_channels:
         moments = layout.summary_pair(channel)[1]
         width = storage_dtype(channel.dtype).itemsize
         for at in stored_chunks(view.store, moments.path):

@@ -7,7 +7,7 @@ an older one and is neither the first nor the last of its period.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class SummaryWriter:
     layout
         The fleet's layout.
     channels
-        All channels of the fleet.
+        Every array of the fleet, those of channels that were retired too, as channels of its name.
     """
 
     def __init__(self, store: Store, layout: FleetLayout, channels: Sequence[Channel]) -> None:
@@ -82,6 +82,7 @@ class SummaryWriter:
         self._extent = layout.extent
         self._pairs = {channel.name: layout.summary_pair(channel) for channel in channels}
         self._chunks: dict[str, _Chunks] = {}
+        self._new: set[tuple[str, tuple[int, ...]]] = set()
 
     def merge(self, update: PeriodStatistics) -> NDArray[np.bool_]:
         """Merge statistics of rows that are newer than what is stored.
@@ -101,9 +102,22 @@ class SummaryWriter:
         return late
 
     def replace(self, update: PeriodStatistics) -> None:
-        """Set the cells of `update` to its statistics."""
+        """Set the cells of `update` to its statistics: arrays that it does not tell of have none."""
         for at, members in self._by_chunk(update):
             self._put(update, members, at, merge=False)
+            where = self._cells(update, members)
+            for name in self._pairs.keys() - update.channels.keys():
+                for table in self._pairs[name]:
+                    self._chunk(table, at)[:, *where] = table.fill
+
+    def move(self, update: PeriodStatistics, emptied: Sequence[str]) -> None:
+        """Set what `update` tells of arrays in its cells, and empty other arrays there; rows stay."""
+        for at, members in self._by_chunk(update):
+            where = self._cells(update, members)
+            for name, states in update.channels.items():
+                self._put_states(name, states[members], at, where)
+            for table in (table for name in emptied for table in self._pairs[name]):
+                self._chunk(table, at)[:, *where] = table.fill
 
     def clear(self, cells: Cells) -> None:
         """Make cells what they are without a row."""
@@ -118,24 +132,44 @@ class SummaryWriter:
             (table, at, chunk)
             for table in self._tables()
             for at, chunk in self._chunks.get(table.path, {}).items()
+            # Of an array that has nothing here there was no chunk, and need not be one. Bits are
+            # looked at: -0.0 is something.
+            if (table.path, at) not in self._new or chunk.view(np.uint8).any()
         ]
         write_chunks(self._store, touched)
 
-    def preload(self, updates: Sequence[PeriodStatistics | Cells]) -> None:
-        """Read all chunks that `updates` will touch, and were not read yet, at once."""
+    def preload(
+        self,
+        updates: Sequence[PeriodStatistics | Cells],
+        names: Container[str] | None = None,
+    ) -> None:
+        """Read all chunks that `updates` will touch, and were not read yet, at once.
+
+        Parameters
+        ----------
+        updates
+            Statistics or cells.
+        names
+            The arrays that will be touched; None for all.
+        """
         wanted = sorted({at for update in updates for at, _ in self._by_chunk(update)})
         places = [
             (table, at)
-            for table in self._tables()
+            for table in self._tables(names)
             for at in wanted
             if at not in self._chunks.get(table.path, {})
         ]
         for (table, at), chunk in zip(places, read_chunks(self._store, places), strict=True):
-            chunks = self._chunks.setdefault(table.path, {})
-            chunks[at] = table.blank() if chunk is None else chunk
+            self._keep(table, at, chunk)
 
-    def _tables(self) -> list[Table]:
-        return [self._extent, *(table for pair in self._pairs.values() for table in pair)]
+    def _tables(self, names: Container[str] | None = None) -> list[Table]:
+        pairs = (pair for name, pair in self._pairs.items() if names is None or name in names)
+        return [self._extent, *(table for pair in pairs for table in pair)]
+
+    def _keep(self, table: Table, at: tuple[int, ...], chunk: NDArray[Any] | None) -> None:
+        if chunk is None:
+            self._new.add((table.path, at))
+        self._chunks.setdefault(table.path, {})[at] = table.blank() if chunk is None else chunk
 
     def _put(
         self, update: PeriodStatistics, members: NDArray[np.int64], at: tuple[int, ...], merge: bool
@@ -151,11 +185,21 @@ class SummaryWriter:
             rows = rows + extent[_ROWS][cells]
         extent[:, *cells] = [rows, first, update.time_max[members]]
         for name, states in update.channels.items():
-            values, moments = (self._chunk(table, at) for table in self._pairs[name])
-            new = states[members]
-            new = _states(values[:, *cells], moments[:, *cells]).combine(new) if merge else new
-            values[:, *cells] = [new.min, new.max, new.first, new.last]
-            moments[:, *cells] = [new.count, new.total, new.m2]
+            self._put_states(name, states[members], at, cells, merge=merge)
+
+    def _put_states(
+        self,
+        name: str,
+        new: Statistics,
+        at: tuple[int, ...],
+        cells: tuple[NDArray[np.int64], NDArray[np.int64]],
+        *,
+        merge: bool = False,
+    ) -> None:
+        values, moments = (self._chunk(table, at) for table in self._pairs[name])
+        new = _states(values[:, *cells], moments[:, *cells]).combine(new) if merge else new
+        values[:, *cells] = [new.min, new.max, new.first, new.last]
+        moments[:, *cells] = [new.count, new.total, new.m2]
 
     def _by_chunk(
         self, update: PeriodStatistics | Cells
@@ -179,10 +223,9 @@ class SummaryWriter:
         return update.device[members] % devices, update.period[members] % periods
 
     def _chunk(self, table: Table, at: tuple[int, ...]) -> NDArray[Any]:
-        chunks = self._chunks.setdefault(table.path, {})
-        if at not in chunks:
-            chunks.update(table.load(self._store, [at]))
-        return chunks[at]
+        if at not in self._chunks.get(table.path, {}):
+            self._keep(table, at, read_chunks(self._store, [(table, at)])[0])
+        return self._chunks[table.path][at]
 
 
 def read_extent(

@@ -187,7 +187,7 @@ def _drop_summaries(store: Store, fleet: str) -> int:
         return 0
     period = meta.scheme.summary_length
     first, last = (period.number(length.start(at)) for at in (windows[0], windows[-1] + 1))
-    for table in layout.summary_tables(tuple(meta.schema)):
+    for table in layout.summary_tables(meta.stored_channels):
         width = table.chunk[2]
         # Windows before that have no statistics, so whatever is in the way is cleared, too.
         found = [at for at in stored_chunks(store, table.path) if at[2] * width < last]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import read_block_headers
+from pipeline.archive.block_statistics import header_states
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta
-from pipeline.codecs.frame import BlockHeader
-from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.conditions import Conditions, Known
 
 __all__ = ["blocks_to_read", "may_replace"]
@@ -49,9 +45,9 @@ def blocks_to_read(
     for condition in conditions.parts:
         left = np.flatnonzero(found)
         asked = blocks.take(left)
-        headers = read_block_headers(store, meta.layout, asked, condition.channel)
-        dtype = storage_dtype(meta.schema[condition.channel].dtype)
-        found[left] = condition.may_match(_known(asked.rows, headers, dtype))
+        states, sure = header_states(store, meta, asked, condition.channel)
+        known = Known(asked.rows, states.count, states.min, states.max)
+        found[left] = condition.may_match(known) | ~sure
     if meta.duplicates in (Duplicates.KEEP_ALL, Duplicates.ERROR):
         return found
     return found | may_replace(blocks, found)
@@ -91,16 +87,3 @@ def _share_rows(blocks: BlockTable, others: BlockTable) -> NDArray[np.bool_]:
         pairs &= getattr(blocks, high)[:, None] >= getattr(others, low)
     shared: NDArray[np.bool_] = pairs.any(axis=1)
     return shared
-
-
-def _known(
-    rows: NDArray[np.int64], headers: Sequence[BlockHeader | None], dtype: np.dtype[np.generic]
-) -> Known:
-    """Return what headers tell; a block without one has no value in any row."""
-    count = np.zeros(len(headers), np.int64)
-    low, high = np.zeros(len(headers), dtype), np.zeros(len(headers), dtype)
-    for at, header in enumerate(headers):
-        if header is not None and header.statistics.count:
-            found = header.statistics
-            count[at], low[at], high[at] = found.count, found.min, found.max
-    return Known(rows, count, low, high)

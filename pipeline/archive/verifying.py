@@ -50,7 +50,7 @@ def verify_windows(view: FleetView, windows: Sequence[int]) -> FleetFindings:
         Numbers of windows, ascending. Those whose summaries lie in the same chunks should be
         verified together, for each of these is read once.
     """
-    length = view.meta.scheme.window_length
+    view, length = view.stored(), view.meta.scheme.window_length
     selection = Selection(length.start(windows[0]), length.start(windows[-1] + 1))
     try:
         blocks = view.blocks(selection)
@@ -99,12 +99,14 @@ def verify_block(
         The stored bytes of every column, None where there is no chunk, or the error that
         fetching them raised.
     """
-    problems, sizes, columns = [], 0, {}
+    problems, sizes, columns = list[Problem](), 0, dict[str, Column]()
     for name, data in chunks.items():
         wanted = (name, _dtype(view, name))
         key = chunk_key(view.meta.layout.raw_path(name), block.places[0].tolist())
         if data is None:
-            problems += _missing(view, block, name, key)
+            problems.append(
+                Problem("missing", key, "the index names this block, but there is no such chunk")
+            )
             continue
         try:
             if isinstance(data, ArchiveError):
@@ -134,15 +136,17 @@ def _fetched(
     view: FleetView, blocks: BlockTable
 ) -> Iterator[tuple[BlockTable, dict[str, _Chunk | ArchiveError]]]:
     """Yield each block with the chunks of all its columns."""
-    names = ["device_index", "time", *view.meta.schema.names]
+    every = [blocks.take(np.array([at])) for at in range(len(blocks))]
+    # A block has the arrays of its version of the schema, and no others.
+    names = [("device_index", "time", *view.stored_as(one).meta.schema.names) for one in every]
     keys = [
-        chunk_key(view.meta.layout.raw_path(name), place)
-        for place in blocks.places.tolist()
-        for name in names
+        chunk_key(view.meta.layout.raw_path(name), one.places[0].tolist())
+        for one, columns in zip(every, names, strict=True)
+        for name in columns
     ]
     stored = iter(_get_each(view.store, keys))
-    for at in range(len(blocks)):
-        yield blocks.take(np.array([at])), {name: next(stored) for name in names}
+    for one, columns in zip(every, names, strict=True):
+        yield one, {name: next(stored) for name in columns}
 
 
 def _get_each(store: Store, keys: Sequence[str]) -> list[_Chunk | ArchiveError]:
@@ -162,14 +166,6 @@ def _dtype(view: FleetView, name: str) -> np.dtype[np.generic]:
     if name == "device_index":
         return np.dtype(np.int32)
     return np.dtype(np.int64) if name == "time" else storage_dtype(view.meta.schema[name].dtype)
-
-
-def _missing(view: FleetView, block: BlockTable, name: str, key: str) -> list[Problem]:
-    if name in ("device_index", "time"):
-        return [Problem("missing", key, "the index names this block, but there is no such chunk")]
-    # Blocks written before a channel was added have no chunk of it.
-    older = int(block.schema_version[0]) < view.meta.schema.version
-    return [] if older else [Problem("missing", key, "the block has no chunk of this channel")]
 
 
 def _wrong_rows(

@@ -122,7 +122,7 @@ def verify_whole(view: FleetView) -> FleetFindings:
 def _orphans(view: FleetView, blocks: BlockTable) -> Iterator[Problem]:
     layout = view.meta.layout
     known = np.sort(_numbered(blocks.places))
-    for name in ("device_index", "time", *view.meta.schema.names):
+    for name in ("device_index", "time", *view.meta.history.stored):
         path = layout.raw_path(name)
         for batch in batched(stored_chunks(view.store, path), _BATCH):
             numbers = _numbered(np.array(batch, np.int64))

@@ -14,6 +14,7 @@ from pipeline.model.dtypes import storage_dtype
 from pipeline.partitioning.comparisons import equal_to, parse_comparisons
 from pipeline.partitioning.conditions import NO_CONDITIONS, Condition, Conditions
 from pipeline.partitioning.intervals import Intervals
+from pipeline.schema.aliases import current_name
 
 __all__ = ["Where", "parse_where", "tag_texts", "tags_only"]
 
@@ -116,6 +117,8 @@ def _mapping(where: Any) -> Mapping[str, Any]:
 def _told_apart(registry: DeviceRegistry, meta: FleetMeta, key: Any) -> tuple[bool, str]:
     """Return whether a key is about a tag, and the name."""
     tags, channels = registry.tag_names, meta.schema.names
+    if key not in tags and key in meta.aliases:
+        return False, current_name(meta.aliases, key, stacklevel=6)
     if key in tags and key in channels:
         msg = f"where: a tag and a channel are called {key!r}; write 'tag:{key}' or 'channel:{key}'"
         raise InvalidInputError(msg)
@@ -178,6 +181,6 @@ def _state(meta: FleetMeta, name: str, value: Any) -> Intervals:
         msg = f"{value!r} is no text"
         raise InvalidInputError(msg)
     # A text that no row has had so far is no mistake: states may come up later.
-    texts = meta.categories.get(name, ())
+    texts = meta.texts(name)
     known = value in texts
     return equal_to(texts.index(value), storage_dtype("category")) if known else Intervals()

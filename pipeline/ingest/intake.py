@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.ingest.logged_versions import version_metadata
 from pipeline.model.arrow_arrays import flat, raw_values
 from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
@@ -72,7 +73,7 @@ class Intake:
         self._schema = schema
         fields = [pa.field("device", pa.string()), pa.field("time", _TIME)]
         fields += [pa.field(channel.name, _arrow_type(channel.dtype)) for channel in schema]
-        self.arrow = pa.schema(fields)
+        self.arrow = pa.schema(fields, version_metadata(schema.version))
         self._types = {one.name: one.type for one in fields}
 
     def take(

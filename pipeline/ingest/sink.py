@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pipeline.archive.appending import AppendResult
-from pipeline.archive.fleet_store import FleetStore, prepare_planned
+from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.positions import merge_positions, positions_of
 from pipeline.archive.preparing import Memories
 from pipeline.errors import ArchiveError
@@ -79,10 +79,13 @@ class FleetSink:
         The fleet.
     keeper
         Of the lease that it takes to write; None if anybody may.
+    version
+        Version of the schema that rows have; None for the newest.
     """
 
     store: FleetStore
     keeper: LeaseKeeper | None = None
+    version: int | None = None
     _memories: Memories = field(default_factory=dict, init=False)
 
     def begin(self, holder: str, lost: Callable[[ArchiveError], None]) -> None:
@@ -99,6 +102,10 @@ class FleetSink:
         """Return where every source stands, by what is in the archive at this moment."""
         return positions_of(self.store.repository, self.store.name)
 
+    def position(self, log: str) -> int:
+        """Return the number of the last entry of a log that is in the archive; 0 if none is."""
+        return int(self.positions().get(STREAMS, {}).get(log, 0))
+
     def append(
         self,
         batch: RecordBatch,
@@ -108,14 +115,9 @@ class FleetSink:
         check: Callable[[Mapping[str, Any]], None],
     ) -> AppendResult:
         """Put rows and positions into the archive in one durable commit, under the lease."""
-        texts = {
-            name: column.categories
-            for name, column in batch.columns.items()
-            if column.categories is not None
-        }
         keeper = self.keeper
         if keeper is None:
-            return self._append(batch, texts, rejects, tags, positions, check)
+            return self._append(batch, rejects, tags, positions, check)
         lease, until = keeper.lease, keeper.until()
 
         def check_all(known: Mapping[str, Any]) -> None:
@@ -123,25 +125,24 @@ class FleetSink:
             check(known)
 
         merged = merge_positions([positions, lease.positions(until)])
-        result = self._append(batch, texts, rejects, tags, merged, check_all)
+        result = self._append(batch, rejects, tags, merged, check_all)
         keeper.renewed(until)
         return result
 
     def _append(
         self,
         batch: RecordBatch,
-        texts: Mapping[str, Sequence[str]],
         rejects: Sequence[Rejects],
         tags: Mapping[str, Mapping[str, str]],
         positions: Mapping[str, Any],
         check: Callable[[Mapping[str, Any]], None],
     ) -> AppendResult:
-        return self.store.append_prepared(
-            batch.devices,
-            texts,
-            lambda plan: [prepare_planned(batch, plan, self._memories)] if len(batch) else [],
+        return self.store.append(
+            batch,
             rejects,
             tags=tags or None,
             positions=positions,
+            version=self.version,
+            memories=self._memories,
             check=check,
         )

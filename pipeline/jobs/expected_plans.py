@@ -30,11 +30,14 @@ class ExpectedPlans:
         The newest state of the fleet.
     tags
         Tag values to set when a device is registered, by its id.
+    version
+        Version of the schema that parts have; None for the newest.
     """
 
-    def __init__(self, view: FleetView, tags: Tags) -> None:
+    def __init__(self, view: FleetView, tags: Tags, version: int | None = None) -> None:
         self._view = view
         self._tags = tags
+        self._version = version
         self._waiting: list[PartInfo] = []
         self._plan: AppendPlan | None = None
 
@@ -42,7 +45,8 @@ class ExpectedPlans:
         """Return a plan for parts, which come after those added before."""
         self._waiting.extend(infos)
         if self._plan is None or not _covers(self._plan, infos):
-            self._plan = plan_append(self._view, *request(self._view, self._waiting, self._tags))
+            asked = request(self._view, self._waiting, self._tags)
+            self._plan = plan_append(self._view, *asked, self._version)
         return self._plan
 
     def committed(self, view: FleetView, parts: int) -> None:
@@ -56,7 +60,9 @@ def _covers(plan: AppendPlan, infos: Sequence[PartInfo]) -> bool:
     """Tell whether a plan has a code for everything that parts name."""
     if (plan.device_codes(distinct([info.devices for info in infos])) < 0).any():
         return False
-    texts = {name: frozenset(known) for name, known in plan.meta.categories.items()}
+    texts = {
+        name: frozenset(plan.meta.categories.get(array, ())) for name, array in plan.arrays.items()
+    }
     return all(
         texts.get(name, frozenset()).issuperset(wanted)
         for name, wanted in categories_of(infos).items()

@@ -17,6 +17,7 @@ import pyarrow as pa
 from distributed import get_worker
 from numpy.typing import NDArray
 
+from pipeline.archive.appending import stored_batch
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.forked_appends import put_blocks
 from pipeline.archive.layout import FleetLayout
@@ -206,7 +207,7 @@ def prepare_parts(
     parts
         From `read_part`.
     meta
-        The fleet's definition.
+        The fleet's definition, of an append's plan.
     codes, category_codes
         The fleet's codes of the devices and texts of the joined batch, in its order.
 
@@ -216,7 +217,7 @@ def prepare_parts(
         If rows repeat a device and time and the fleet's policy is ``error``.
     """
     ensure_accepted()
-    batch = join_batches([part.batch for part in parts])
+    batch = stored_batch(join_batches([part.batch for part in parts]), meta)
     return prepare(batch, meta, codes, category_codes, _memories_of(run))
 
 

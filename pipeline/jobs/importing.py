@@ -124,7 +124,7 @@ class FragmentImport:
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
         reader = PartReader(self.client, self.run, self.sizes, self.meta.schema, self.unknown)
-        expected = ExpectedPlans(self.store.view(), self.tags)
+        expected = ExpectedPlans(self.store.view(), self.tags, self.meta.schema.version)
 
         def gathering() -> PartEncoding:
             return PartEncoding(
@@ -171,6 +171,7 @@ class FragmentImport:
             tags=tags,
             positions=_positions(group.parts).to_positions(self.fingerprint),
             view=view,
+            version=self.meta.schema.version,
         )
         totals.add(result, group.prepared, self.meta.schema)
         totals.ignored += sum(info.ignored for info in infos)

@@ -20,6 +20,7 @@ from pipeline.jobs.import_step import check_sources, import_all
 from pipeline.jobs.ingest_options import IngestStep
 from pipeline.jobs.ingest_step import ingest
 from pipeline.jobs.job_file import LoadedJob
+from pipeline.jobs.migrate_step import migrate_fleet
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
 from pipeline.jobs.progress import Progress
@@ -38,6 +39,7 @@ from pipeline.jobs.step_options import (
 from pipeline.jobs.upkeep_options import (
     DeleteStep,
     MaintenanceStep,
+    MigrateStep,
     RepairStep,
     RepartitionStep,
     StatsStep,
@@ -202,6 +204,10 @@ def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
     run.add_upkeep(delete(opened, step))
 
 
+def _migrate(run: _Run, opened: JobArchive, step: MigrateStep) -> None:
+    run.add_upkeep(migrate_fleet(opened, run.cluster(), step, run.progress))
+
+
 def _downsample(run: _Run, opened: JobArchive, step: DownsampleStep) -> None:
     run.add(ask_downsample(opened.archive, step))
 
@@ -234,6 +240,7 @@ STEPS: Final[Mapping[type, Callable[[_Run, JobArchive, Any], None]]] = {
     StatsStep: _stats,
     RepartitionStep: _repartition,
     DeleteStep: _delete,
+    MigrateStep: _migrate,
     ReportStep: _report,
 }
 """What runs each kind of step."""

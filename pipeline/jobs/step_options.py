@@ -19,6 +19,7 @@ from pipeline.jobs.source_options import SourceChoice
 from pipeline.jobs.upkeep_options import (
     DeleteStep,
     MaintenanceStep,
+    MigrateStep,
     RepairStep,
     RepartitionStep,
     RetentionOptions,
@@ -250,4 +251,5 @@ class StepChoice(Choice):
     stats: StatsStep | None = None
     repartition: RepartitionStep | None = None
     delete: DeleteStep | None = None
+    migrate: MigrateStep | None = None
     report: ReportStep | None = None

@@ -16,6 +16,7 @@ from pipeline.partitioning.windows import WindowLength
 __all__ = [
     "DeleteStep",
     "MaintenanceStep",
+    "MigrateStep",
     "RepairStep",
     "RepartitionStep",
     "RetentionOptions",
@@ -164,6 +165,46 @@ class RepartitionStep(Options):
         if present.summary_length is present.window_length and self.window is not None:
             changes.setdefault("summary", self.window)
         return replace(present, **changes)
+
+
+class MigrateStep(Options):
+    """Rewrite blocks of other versions of the schema; see `pipeline.api.fleet.Fleet.migrate`.
+
+    Parameters
+    ----------
+    fleet
+        The fleet's name.
+    to
+        Number of the version; the newest by default.
+    time
+        Look only at windows that this range touches.
+    dry_run
+        Whether only to tell what would be done, and about how long it would take.
+    verify
+        Whether to read every block once more, before and after, and compare.
+    bytes_per_second
+        Most raw bytes converted in a second, on average.
+    partitions_per_commit
+        Most partitions of one commit.
+    roll_back_to
+        Instead, make blocks what they were at this snapshot, which the report of a migration names.
+    """
+
+    fleet: str
+    to: PositiveInt | None = None
+    time: tuple[str | None, str | None] | None = None
+    dry_run: bool = False
+    verify: bool = False
+    bytes_per_second: Annotated[float | None, Field(gt=0)] = None
+    partitions_per_commit: PositiveInt = 64
+    roll_back_to: str | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> MigrateStep:
+        if self.roll_back_to is not None and (self.to, self.dry_run) != (None, False):
+            msg = "a roll-back goes to what was there: leave out to and dry_run"
+            raise ValueError(msg)
+        return self
 
 
 class DeleteStep(Options):

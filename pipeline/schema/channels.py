@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +43,11 @@ class Channel:
         One of `pipeline.model.codec_names.CODECS`: ``"auto"`` looks at each block of values,
         ``"fast"`` and ``"small"`` prefer time or space, the others name a stage to use. It may
         differ from version to version of a schema; what is stored stays readable.
+    resolution
+        The least step between two values, for people and for those who choose axes; None if it
+        is not known. Values are stored as they are.
+    categories
+        The texts that a category may have; rows with others go to quarantine. None for any.
 
     Raises
     ------
@@ -56,6 +61,8 @@ class Channel:
     description: str = ""
     valid_range: tuple[float, float] | None = None
     codec: str = AUTO
+    resolution: float | None = None
+    categories: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -77,9 +84,17 @@ class Channel:
             raise SchemaError(msg)
         if self.valid_range is not None:
             object.__setattr__(self, "valid_range", _checked_range(self))
+        if self.resolution is not None:
+            _check_resolution(self)
+        if self.categories is not None:
+            object.__setattr__(self, "categories", _checked_categories(self))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the channel as a JSON object; an open end of the range is null."""
+        """Return the channel as a JSON object; an open end of the range is null.
+
+        A resolution or categories are there if the channel has some: releases that do not know of
+        them read the channels of all others.
+        """
         bounds = None
         if self.valid_range is not None:
             bounds = [None if math.isinf(bound) else bound for bound in self.valid_range]
@@ -90,6 +105,8 @@ class Channel:
             "description": self.description,
             "valid_range": bounds,
             "codec": self.codec,
+            **({} if self.resolution is None else {"resolution": self.resolution}),
+            **({} if self.categories is None else {"categories": list(self.categories)}),
         }
 
     @classmethod
@@ -101,17 +118,17 @@ class Channel:
         SchemaError
             If a key is unknown, ``name`` or ``dtype`` is missing, or a value is wrong.
         """
-        known = {"name", "dtype", "units", "description", "valid_range", "codec"}
+        known = {field.name for field in fields(cls)}
         _check_keys(document, known, {"name", "dtype"}, "channel")
-        fields = dict(document)
-        bounds = fields.get("valid_range")
+        values = dict(document)
+        bounds = values.get("valid_range")
         if isinstance(bounds, Sequence) and len(bounds) == 2:
             low, high = bounds
-            fields["valid_range"] = (
+            values["valid_range"] = (
                 -math.inf if low is None else low,
                 math.inf if high is None else high,
             )
-        return cls(**fields)
+        return cls(**values)
 
 
 def _check_name(name: object) -> None:
@@ -136,6 +153,32 @@ def _checked_range(channel: Channel) -> tuple[float, float]:
         msg = f"valid_range of channel {channel.name!r} has to be (low, high), not {bounds!r}"
         raise SchemaError(msg)
     return (bounds[0], bounds[1])
+
+
+def _check_resolution(channel: Channel) -> None:
+    step: Any = channel.resolution
+    if channel.dtype in ("bool", "category"):
+        msg = f"channel {channel.name!r} is a {channel.dtype} and takes no resolution"
+        raise SchemaError(msg)
+    if not _is_bound(step) or not 0 < step < math.inf:
+        msg = f"resolution of channel {channel.name!r} has to be a positive number, not {step!r}"
+        raise SchemaError(msg)
+
+
+def _checked_categories(channel: Channel) -> tuple[str, ...]:
+    given: Any = channel.categories
+    if channel.dtype != "category":
+        msg = f"channel {channel.name!r} is a {channel.dtype} and takes no categories"
+        raise SchemaError(msg)
+    texts = () if isinstance(given, str) else tuple(given)
+    if (
+        not texts
+        or not all(isinstance(text, str) for text in texts)
+        or len(set(texts)) < len(texts)
+    ):
+        msg = f"categories of channel {channel.name!r} have to be different texts, not {given!r}"
+        raise SchemaError(msg)
+    return texts
 
 
 def _is_bound(value: Any) -> bool:

@@ -41,7 +41,7 @@ def read_channel(array: pa.Array, channel: Channel) -> tuple[Column, dict[int, s
     if pa.types.is_null(array.type):
         return missing_column(channel, len(array)), {}
     if channel.dtype == "category":
-        column, reasons = _read_category(array)
+        column, reasons = _read_category(array, channel.categories)
     elif is_text(array.type) or pa.types.is_decimal(array.type):
         values, reasons = parse_numbers(array, channel.dtype)
         column = Column(values, _validity(array))
@@ -79,12 +79,21 @@ def _read_numbers(array: pa.Array, dtype: str) -> tuple[Column, dict[int, str]]:
     return Column(values, valid), reasons
 
 
-def _read_category(array: pa.Array) -> tuple[Column, dict[int, str]]:
+def _read_category(
+    array: pa.Array, allowed: tuple[str, ...] | None
+) -> tuple[Column, dict[int, str]]:
     if not is_text(array.type):
         column = Column(np.zeros(len(array), np.int32), np.zeros(len(array), bool), ())
         return column, _all_refused(array, f"takes texts, not {array.type}")
     codes, texts, missing = encode_texts(array)
-    return Column(codes, None if missing is None else ~missing, texts), {}
+    column = Column(codes, None if missing is None else ~missing, texts)
+    strange = {} if allowed is None else {text: None for text in texts if text not in allowed}
+    if not strange or allowed is None:
+        return column, {}
+    bad = np.isin(codes, [texts.index(text) for text in strange])
+    rows = np.flatnonzero(bad if missing is None else bad & ~missing).tolist()
+    named = ", ".join(map(repr, allowed))
+    return column, {row: f"takes {named}, not {texts[codes[row]]!r}" for row in rows}
 
 
 def _all_refused(array: pa.Array, why: str) -> dict[int, str]:

@@ -59,6 +59,13 @@ class Statistics:
         return cls(np.zeros(shape, np.int64), *extremes, *moments)
 
     @classmethod
+    def constant(cls, count: NDArray[np.int64], value: Any, dtype: np.dtype[Any]) -> Statistics:
+        """Return states of groups in which so many readings all have one value."""
+        point = np.full(count.shape, value, dtype)
+        total = count.astype(np.float64) * float(value)
+        return cls(count, point, point, point, point, total, np.zeros(count.shape))
+
+    @classmethod
     def concat(cls, states: Sequence[Statistics]) -> Statistics:
         """Return one-dimensional states, at least one, one after the other."""
         return cls(*map(np.concatenate, zip(*(part.arrays() for part in states), strict=True)))

@@ -43,6 +43,7 @@ class IotArchiveBackend(BackendEntrypoint):
         "channels",
         "where",
         "at",
+        "schema_version",
         "storage_options",
     )
 
@@ -57,6 +58,7 @@ class IotArchiveBackend(BackendEntrypoint):
         channels: Sequence[str] | None = None,
         where: Mapping[str, str | Iterable[str]] | None = None,
         at: Any = None,
+        schema_version: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """Open rows of one fleet.
@@ -85,6 +87,8 @@ class IotArchiveBackend(BackendEntrypoint):
             Id of a snapshot, or a time; None for the newest. Dask arrays of datasets that were
             opened at different moments are told apart only by what is given here: name the
             snapshot (attribute ``snapshot``) when such datasets are used together.
+        schema_version
+            Version of the fleet's schema in which rows are wanted; None for the newest.
         storage_options
             For object stores: region, credentials and so on.
 
@@ -115,6 +119,7 @@ class IotArchiveBackend(BackendEntrypoint):
             channels=channels,
             where=where,
             at=at,
+            schema_version=schema_version,
             storage_options=storage_options,
         )
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()

@@ -37,13 +37,15 @@ class _Request:
     stop: int
     codes: bytes | None
     by_device: bool
+    version: int
     store: Store = field(compare=False)
 
     @classmethod
     def of(cls, view: FleetView, selection: Selection, by_device: bool) -> _Request:
         codes = None if selection.codes is None else selection.codes.tobytes()
         bounds = (selection.start, selection.stop)
-        return cls(view.snapshot, view.meta.name, *bounds, codes, by_device, view.store)
+        version = view.meta.schema.version
+        return cls(view.snapshot, view.meta.name, *bounds, codes, by_device, version, view.store)
 
     def selection(self) -> Selection:
         codes = None if self.codes is None else np.frombuffer(self.codes, np.int64)
@@ -87,7 +89,8 @@ class RowSource:
 
     def _find(self) -> tuple[FleetView, RowPlan]:
         request = self._request
-        view = FleetView.load(request.store, request.snapshot, request.fleet)
+        newest = FleetView.load(request.store, request.snapshot, request.fleet)
+        view = newest.at_version(request.version)
         source, _ = RowSource.open(view, request.selection(), by_device=request.by_device)
         return source.find()
 
@@ -152,7 +155,9 @@ def _read_rows(
     for step in plan.steps(plan.locate(rows)):
         blocks = plan.blocks.take(step.blocks)
         wanted = [(column, form.stored)]
-        (found,) = read_block_columns(view.store, view.meta.layout, blocks, wanted)
+        (found,) = read_block_columns(
+            view.store, view.meta.layout, blocks, wanted, view.meta.reading
+        )
         values[step.target] = form.convert(found.take(step.source))
     return values
 

@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline.archive.fleet_meta import check_format, fleet_names
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
-from pipeline.archive.requests import moment, selection_of
+from pipeline.archive.requests import channel_names, moment, selection_of
 from pipeline.archive.transactions import Repository, Snapshot
 from pipeline.archive.where import Where, tags_only
 from pipeline.errors import InvalidInputError, NotFoundError
@@ -32,6 +32,7 @@ def open_archive(
     channels: Sequence[str] | None = None,
     where: Where = None,
     at: Any = None,
+    schema_version: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Open rows of an archive; see `pipeline.xarray_engine.backend.IotArchiveBackend`."""
@@ -39,10 +40,11 @@ def open_archive(
     snapshot = repository.snapshot(moment(at))
     check_format(snapshot.store)
     name = fleet if fleet is not None else _only_fleet(snapshot, repository.location)
-    view = FleetView.load(snapshot.store, snapshot.id, name)
+    view = FleetView.load(snapshot.store, snapshot.id, name).at_version(schema_version)
     tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
     selection = selection_of(view.registry, devices, time, tags)
-    return row_dataset(view, selection, channels, one_device=isinstance(devices, str))
+    names = None if channels is None else channel_names(view.meta, channels)
+    return row_dataset(view, selection, names, one_device=isinstance(devices, str))
 
 
 def _only_fleet(snapshot: Snapshot, location: Location) -> str:

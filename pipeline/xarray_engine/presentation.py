@@ -93,7 +93,7 @@ def column_view(meta: FleetMeta, column: str, aspect: Aspect = Aspect.VALUES) ->
     if aspect is Aspect.MISSING:
         return ColumnView(stored, np.dtype(bool), _missing)
     if channel.dtype == "category":
-        texts = np.array([*meta.categories.get(column, ()), None], dtype=object)
+        texts = np.array([*meta.texts(column), None], dtype=object)
         return ColumnView(stored, texts.dtype, lambda found: texts[_filled(found, -1)])
     if stored.kind == "f":
         return ColumnView(stored, stored, lambda found: _filled(found, np.nan))

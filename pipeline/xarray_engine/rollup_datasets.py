@@ -12,6 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.abc.store import Store
 
+from pipeline.archive.fleet_meta import versions_attribute
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.rollups.arrays import RollupArray, gather
 from pipeline.archive.rollups.store import Rollup
@@ -74,6 +75,7 @@ def rollup_dataset(
         "rollup": rollup.definition.name,
         "period": period.text,
         "schema_version": view.meta.schema.version,
+        **versions_attribute(view.meta),
         "snapshot": view.snapshot,
     }
     return xr.Dataset(variables, coordinates, attributes)

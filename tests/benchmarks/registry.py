@@ -18,6 +18,7 @@ from tests.benchmarks import (
     quickstart_bench,
     rollup_bench,
     scale_bench,
+    schema_bench,
     stream_bench,
 )
 from tests.benchmarks.outcome import Benchmark
@@ -85,6 +86,11 @@ _ALL: Final = (
         "scale",
         "an archive of 10,000 devices that grows to a billion points, and what it answers",
         scale_bench.run,
+    ),
+    Benchmark(
+        "schema",
+        "changing a schema, reading over versions, and a migration while rows arrive",
+        schema_bench.run,
     ),
     Benchmark(
         "stream",

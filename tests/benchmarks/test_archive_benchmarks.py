@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks.tiny_runs import check_tiny_run
 
-NAMES = ["devices", "history", "import", "partition", "quickstart", "scale"]
+NAMES = ["devices", "history", "import", "partition", "quickstart", "scale", "schema"]
 
 
 @pytest.mark.parametrize("name", NAMES)

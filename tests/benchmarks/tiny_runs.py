@@ -112,6 +112,15 @@ KEYS = {
         "import_slowdown",
         "query_growth",
     },
+    "schema": {
+        "evolve_ms",
+        "raw_chunks_rewritten",
+        "converted_read",
+        "converted_aggregate",
+        "migrate_mb_per_s",
+        "migrate_vs_rewrite",
+        "migrate_100_gb_minutes",
+    },
     "stream": {
         "api_readings_per_s",
         "ack_p50_ms",

@@ -14,6 +14,17 @@ import pyarrow as pa
 
 import pipeline
 from pipeline.archive.layout import FORMAT_VERSION
+from pipeline.schema.changes import (
+    AddChannel,
+    Categories,
+    ChangeDtype,
+    ChangeRange,
+    ChangeUnits,
+    Describe,
+    RemoveChannel,
+    RenameChannel,
+    Resolution,
+)
 
 __all__ = ["FOLDER", "KINDS", "Kind", "fill", "main"]
 
@@ -23,11 +34,12 @@ _START = np.datetime64("2024-01-01T00:00:00", "us")
 
 @dataclass(frozen=True)
 class Kind:
-    """How the fleet of a folder is partitioned: by a tag, or anew; and whether it has rollups."""
+    """How the fleet of a folder is partitioned: by a tag, or anew; whether it has rollups, or versions."""
 
     by: str | None = None
     anew: bool = False
     rollups: bool = False
+    evolved: bool = False
 
 
 KINDS = {
@@ -35,6 +47,7 @@ KINDS = {
     f"format-{FORMAT_VERSION}-by-tag": Kind(by="site"),
     f"format-{FORMAT_VERSION}-repartitioned": Kind(anew=True),
     f"format-{FORMAT_VERSION}-rollups": Kind(rollups=True),
+    f"format-{FORMAT_VERSION}-evolved": Kind(evolved=True),
 }
 """The folders, and what their fleets are like."""
 
@@ -60,6 +73,48 @@ def fill(archive: pipeline.Archive, kind: Kind) -> None:
         fleet.append(_batch(5, 5, 90))
     if kind.rollups:
         fleet.rollups["1h"].refresh()
+    if kind.evolved:
+        _evolve(fleet)
+
+
+def _evolve(fleet: pipeline.Fleet) -> None:
+    """Change every kind of thing there is, with rows of each version in between."""
+    fleet.evolve(
+        ChangeUnits("float64", "turned", multiply=-5, add=160, divide=9),
+        ChangeDtype("float32", "float64"),
+        AddChannel(pipeline.Channel("extra", "int32"), default=7),
+        AddChannel(pipeline.Channel("gone", "bool")),
+        author="golden",
+        comment="the second version",
+    )
+    fleet.append(_batch(30, 2, 90))
+    fleet.append(_batch(5, 1, 150), schema_version=1)
+    fleet.set_schema_policies(older="keep", unknown="add")
+    fleet.append(_batch(5, 1, 160), schema_version=1)
+    fleet.evolve(
+        RemoveChannel("gone"),
+        ChangeDtype("int8", "int64", misfits="missing"),
+        ChangeUnits("uint16", "2", multiply=1),
+        Categories("category", renamed=(("standby", "idle"), ("off", "idle"))),
+        ChangeRange("int64", (0, float("inf"))),
+        Describe("int64", "a counter"),
+        Resolution("float64", 0.5),
+    )
+    fleet.evolve(
+        AddChannel(pipeline.Channel("gone", "float32")),
+        ChangeDtype("float32", "float32", tolerance=0.5),
+        Categories("category", allowed=("on", "off", "standby", "idle")),
+        ChangeDtype("bool", "category"),
+        Categories("bool", renamed=(("true", "yes"), ("false", "no"))),
+    )
+    rows = _batch(20, 2, 170)
+    texts = pa.array(
+        [None if one is None else "yes" if one else "no" for one in rows["bool"].to_pylist()]
+    )
+    fleet.append(rows.set_column(rows.column_names.index("bool"), "bool", texts))
+    rejected = {"device": ["d0"], "time": [_START.astype(object)], "category": ["unheard of"]}
+    fleet.append(rejected, source="closed.csv")
+    fleet.evolve(RenameChannel("uint16", "spare"), RenameChannel("spare", "uint16"))
 
 
 def _batch(rows: int, devices: int, start: int) -> pa.Table:

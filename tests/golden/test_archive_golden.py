@@ -67,6 +67,24 @@ def test_rows_answers_tags_and_quarantine_are_the_same(
     assert old.quarantine().select(kept).equals(new.quarantine().select(kept))
 
 
+def test_every_version_of_a_schema_is_the_same(
+    golden: pipeline.Archive, today: pipeline.Archive
+) -> None:
+    old, new = golden.fleet("golden"), today.fleet("golden")
+    assert [one.changes for one in old.schemas] == [one.changes for one in new.schemas]
+    assert [one.arrays for one in old.schemas] == [one.arrays for one in new.schemas]
+    assert old.schema_policies == new.schema_policies
+    for version in range(1, len(old.schemas) + 1):
+        one, two = (fleet.at_version(version) for fleet in (old, new))
+        assert one.schema == two.schema
+        assert str(one.read().read_all().to_pylist()) == str(two.read().read_all().to_pylist())
+        statistics = {"int8": ["count", "max", "last"], "category": ["count", "first"]}
+        assert_agrees(one.aggregate(statistics, every="1h"), two.aggregate(statistics, every="1h"))
+    if len(old.schemas) > 1:
+        old.migrate(verify=True)
+        assert str(old.read().read_all().to_pylist()) == str(new.read().read_all().to_pylist())
+
+
 def test_old_archives_can_be_added_to(golden: pipeline.Archive) -> None:
     fleet = golden.fleet("golden")
     before = fleet.read().read_all().num_rows

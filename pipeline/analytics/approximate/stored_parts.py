@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pipeline.analytics.approximate.placing import Placed, place
 from pipeline.analytics.plan import plan_query
 from pipeline.analytics.query import Query
-from pipeline.archive.summary_tables import read_extent, read_statistics, summary_places
+from pipeline.archive.channel_statistics import channel_states
+from pipeline.archive.summary_tables import read_extent, summary_places
 from pipeline.summaries.part_bounds import Bounds, count_bounds
 from pipeline.summaries.parts import Parts
 from pipeline.summaries.statistics import Statistics
@@ -84,8 +85,9 @@ class StoredParts:
 def summary_chunks(query: Query) -> tuple[int, list[tuple[str, tuple[int, ...]]]]:
     """Return how many periods would be read, and which chunks of which arrays hold them."""
     covered, ragged = _periods(query)
-    layout, schema = query.view.meta.layout, query.view.meta.schema
-    tables = [table for name in query.statistics for table in layout.summary_pair(schema[name])]
+    layout, meta = query.view.meta.layout, query.view.meta
+    arrays = [array for name in query.statistics for array in meta.arrays_of(name)]
+    tables = [table for array in arrays for table in layout.summary_pair(array)]
     work = [(table, run) for table in tables for run in (*covered, *ragged)]
     work += [(layout.extent, run) for run in ragged]
     places = {
@@ -212,8 +214,4 @@ class _Reader:
     def states(self, periods: range) -> States:
         """Read what is stored of all channels, shape (devices, periods)."""
         view = self.query.view
-        schema, layout = view.meta.schema, view.meta.layout
-        return {
-            name: read_statistics(view.store, layout, schema[name], self.codes, periods)
-            for name in self.channels
-        }
+        return {name: channel_states(view, name, self.codes, periods) for name in self.channels}

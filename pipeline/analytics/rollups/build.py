@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.analytics.rollups.cells import CellStates, Gathered
 from pipeline.analytics.rollups.plan import RollupTask
 from pipeline.archive.block_reader import read_block_columns
+from pipeline.archive.channel_statistics import channel_states
 from pipeline.archive.chunk_io import chunk_key, in_threads
 from pipeline.archive.fleet_view import KEY_COLUMNS, FleetView
 from pipeline.archive.remembering import forgetting
@@ -24,7 +25,7 @@ from pipeline.archive.rollups.arrays import RollupArray, read_rollup_chunks
 from pipeline.archive.rollups.definition import DEVICES_PER_RUN
 from pipeline.archive.rollups.reading import RollupView
 from pipeline.archive.rollups.store import Built, Rollup
-from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.archive.summary_tables import read_extent
 from pipeline.codecs.block import Memory
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
@@ -216,10 +217,7 @@ def _from_summaries(work: _Work, into: Gathered) -> None:
     periods = range(length.number(first), length.number(last) + 1)
     starts = length.starts(np.arange(periods.start, periods.stop))
     rows = read_extent(view.store, layout, into.codes, periods)[0]
-    states = {
-        name: read_statistics(view.store, layout, view.meta.schema[name], into.codes, periods)
-        for name in into.channels
-    }
+    states = {name: channel_states(view, name, into.codes, periods) for name in into.channels}
     into.add(_merged(work, into, starts, rows, states, {}))
 
 

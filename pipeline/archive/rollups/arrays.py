@@ -371,7 +371,7 @@ def _dtype_of(channel: Channel, statistic: Statistic) -> tuple[np.dtype[Any], in
 def _flags(meta: FleetMeta, channel: Channel) -> dict[str, Any]:
     if channel.dtype == "bool":
         return {"flag_values": [0, 1], "flag_meanings": "false true"}
-    texts = meta.categories.get(channel.name, ())
+    texts = meta.texts(channel.name)
     meanings = " ".join("_".join(text.split()) or "_" for text in texts)
     return {
         "flag_values": list(range(len(texts))),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
+from pipeline.archive.channel_statistics import channel_states
 from pipeline.archive.chunk_io import chunk_key, delete_many, get_many
 from pipeline.archive.damaged import DamagedChunk
 from pipeline.archive.fleet_meta import FleetMeta
@@ -20,7 +21,7 @@ from pipeline.archive.rollups.periods import Period
 from pipeline.archive.rollups.reading import RollupView
 from pipeline.archive.rollups.store import Rollup, load_rollup, rollup_names
 from pipeline.archive.stored_chunks import stored_chunks
-from pipeline.archive.summary_tables import read_extent, read_statistics
+from pipeline.archive.summary_tables import read_extent
 from pipeline.archive.tables import Table
 from pipeline.archive.verify_report import Problem
 from pipeline.errors import ArchiveError
@@ -153,8 +154,7 @@ def _differing(found: RollupView, part: _Part) -> NDArray[np.bool_]:
     extent = read_extent(view.store, view.meta.layout, part.codes, numbers)
     wrong: NDArray[np.bool_] = summed(extent[0]) != found.rows(part.codes, part.periods)
     for name in found.rollup.definition.statistics:
-        channel = view.meta.schema[name]
-        stored = read_statistics(view.store, view.meta.layout, channel, part.codes, numbers)
+        stored = channel_states(view, name, part.codes, numbers)
         states = found.states(part.codes, part.periods, name)
         some = stored.count > 0
         count = summed(stored.count)

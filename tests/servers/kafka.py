@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.servers.certificates import Certificates
+from tests.servers.kafka_certificates import Certificates
 from tests.servers.kafka_files import FOLDER, install_kafka, missing, settings_of
 from tests.servers.ports import free_port
 
@@ -69,7 +69,9 @@ class KafkaBroker:
         return f"127.0.0.1:{self.ports['mutual']}"
 
     def start(self) -> Self:
-        """Start it, with the data that is there; return when it answers."""
+        """Start it unless it runs, with the data that is there; return when it answers."""
+        if self._process is not None:
+            return self
         data = self.folder / "data"
         settings = self.folder / "server.properties"
         if not data.is_dir():

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.connectors.kafka.topics import Topic, new_topic
-from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.kafka import KafkaBroker, missing
+from tests.servers.kafka_certificates import Certificates, make_certificates
 
 _numbers = count()
 

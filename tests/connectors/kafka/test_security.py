@@ -20,8 +20,8 @@ from pipeline.connectors.kafka import KafkaSecurity
 from pipeline.errors import InvalidInputError
 from tests.connectors.kafka.hosts import running
 from tests.connectors.kafka.topics import Topic
-from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.kafka import KafkaBroker
+from tests.servers.kafka_certificates import Certificates, make_certificates
 
 type Topics = Callable[..., Topic]
 

@@ -69,7 +69,9 @@ class KafkaBroker:
         return f"127.0.0.1:{self.ports['mutual']}"
 
     def start(self) -> Self:
-        """Start it, with the data that is there; return when it answers."""
+        """Start it unless it runs, with the data that is there; return when it answers."""
+        if self._process is not None:
+            return self
         data = self.folder / "data"
         settings = self.folder / "server.properties"
         if not data.is_dir():

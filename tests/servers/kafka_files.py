@@ -65,8 +65,8 @@ def install_kafka() -> Path:
         (Path(scratch) / "pom.xml").write_text(_POM)
         jars = Path(scratch) / "jars"
         run = subprocess.run(
-            ["mvn", "-B", "-q", _PLUGIN, "-DincludeScope=runtime", f"-DoutputDirectory={jars}"],
-            cwd=scratch, capture_output=True, text=True, timeout=900, check=False,
+            ["timeout", "900", "mvn", "-B", "-q", _PLUGIN, "-DincludeScope=runtime", f"-DoutputDirectory={jars}"],
+            cwd=scratch, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if run.returncode:
             msg = f"mvn could not fetch Kafka {VERSION}: {run.stdout[-2000:]}{run.stderr[-2000:]}"

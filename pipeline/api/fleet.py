@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from pipeline.api.fleet_questions import FleetQuestions
 from pipeline.api.fleet_schema import FleetSchema
 from pipeline.api.fleet_stream import FleetStream
 from pipeline.api.fleet_upkeep import FleetUpkeep
+from pipeline.api.row_versions import split_by_version
 from pipeline.api.unknown_columns import (
     Known,
     additions,
@@ -24,8 +25,11 @@ from pipeline.api.unknown_columns import (
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.evolving_fleet import evolve_fleet
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.older_rows import converted_batch
 from pipeline.archive.quarantine import read_quarantine
 from pipeline.errors import ConflictError
+from pipeline.model.batches import RecordBatch
+from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
@@ -35,6 +39,17 @@ __all__ = ["Fleet"]
 
 _ATTEMPTS: Final = 8
 """How often a batch tries to add its columns while other writers change the schema."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taken:
+    """Checked rows of one version, what was set aside, and the view they were checked on."""
+
+    view: FleetView
+    version: int
+    batch: RecordBatch
+    rejects: tuple[Rejects, Rejects]
+    ignored: int
 
 
 class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
@@ -84,8 +99,8 @@ class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
             `pipeline.schema.policies.SchemaPolicies`); by default what the fleet's policy says.
             Channels are added in a commit of their own, before the rows.
         schema_version
-            Version of the schema that the rows have; by default the newest, or that of
-            `at_version`. Rows of older ones are converted, and those that do not fit go to the
+            Version of the schema that the rows have; by default that of `at_version`, or what rows
+            or devices tell if the fleet's policies name a column or tag, or else the newest. Rows of older ones are converted, and those that do not fit go to the
             quarantine; or stored as they are, if that is the fleet's policy.
 
         Raises
@@ -99,7 +114,37 @@ class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
         """
         self._writable()
         version = self._version if schema_version is None else schema_version
-        view, known = self._accepted(to_table(data), version, unknown, source)
+        table, aside, view = to_table(data), list[Rejects](), self._store.view()
+        groups: Sequence[tuple[int | None, pa.Table]] = [(version, table)]
+        policies = view.meta.policies
+        if version is None and (policies.version_field or policies.version_tag):
+            found, strange = split_by_version(table, view, tags or {}, source)
+            groups, aside = found, [strange]
+        taken = [self._taken(part, number, unknown, source, time_format) for number, part in groups]
+        aside += [rejects for one in taken for rejects in one.rejects]
+        told: dict[str, Any] = {"tags": tags, "positions": positions, "view": taken[-1].view}
+        if len(taken) == 1:
+            result = self._store.append(taken[0].batch, aside, version=taken[0].version, **told)
+        else:
+            history = taken[-1].view.meta.history
+            batches = []
+            for one in taken:
+                batch, unfit = converted_batch(history, one.batch, one.version, history.newest)
+                batches.append(batch)
+                aside.append(unfit)
+            result = self._store.append_all(batches, aside, version=history.newest, **told)
+        return replace(result, ignored=sum(one.ignored for one in taken))
+
+    def _taken(
+        self,
+        table: pa.Table,
+        version: int | None,
+        unknown: str | None,
+        source: str,
+        time_format: TimeFormat | None,
+    ) -> _Taken:
+        """Return checked rows of one version."""
+        view, known = self._accepted(table, version, unknown, source)
         schema = view.at_version(version).meta.schema
         batch, rejects = validate(
             known.table,
@@ -109,15 +154,7 @@ class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
             time_format=time_format,
             source=source,
         )
-        result = self._store.append(
-            batch,
-            [known.rejects, rejects],
-            tags=tags,
-            positions=positions,
-            view=view,
-            version=schema.version,
-        )
-        return replace(result, ignored=known.ignored)
+        return _Taken(view, schema.version, batch, (known.rejects, rejects), known.ignored)
 
     def _accepted(
         self, table: pa.Table, version: int | None, unknown: str | None, source: str

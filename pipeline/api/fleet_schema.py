@@ -61,7 +61,7 @@ class FleetSchema(FleetHandle):
         Parameters
         ----------
         **policies
-            ``compatibility``, ``unknown`` and ``older``, as `pipeline.schema.policies.SchemaPolicies`
+            ``compatibility``, ``unknown``, ``older``, ``version_field`` and ``version_tag``, as `pipeline.schema.policies.SchemaPolicies`
             takes them.
 
         Raises

@@ -119,17 +119,44 @@ class FleetStore:
             aside += [unfit] if len(unfit) else []
             version = newest
         known = self._memories if memories is None else memories
+        told = newest if version is None else version
+        return self.append_all(
+            [batch], aside, tags=tags, positions=positions, view=view, version=told, memories=known
+        )
+
+    def append_all(
+        self,
+        batches: Sequence[RecordBatch],
+        rejects: Sequence[Rejects],
+        *,
+        version: int,
+        tags: Tags | None = None,
+        positions: Mapping[str, Any] | None = None,
+        view: FleetView | None = None,
+        memories: Memories | None = None,
+    ) -> AppendResult:
+        """Store batches of one version of the schema, as it is, in one commit; see `append`.
+
+        Of rows with equal device and time in two batches, those of the later one are the newer.
+        """
+        known = self._memories if memories is None else memories
+        texts: dict[str, tuple[str, ...]] = {}
+        for batch in batches:
+            for name, column in batch.columns.items():
+                if column.categories is not None:
+                    found = dict.fromkeys([*texts.get(name, ()), *column.categories])
+                    texts[name] = tuple(found)
         return self.append_prepared(
-            batch.devices,
-            {name: column.categories or () for name, column in batch.columns.items() if column.categories is not None},
-            lambda plan: [prepare_planned(batch, plan, known)] if len(batch) else [],
-            aside,
+            tuple(dict.fromkeys(device for batch in batches for device in batch.devices)),
+            texts,
+            lambda plan: [prepare_planned(batch, plan, known) for batch in batches if len(batch)],
+            rejects,
             tags=tags,
             positions=positions,
             view=view,
-            version=newest if version is None else version,
+            version=version,
             check=check,
-        )  # fmt: skip
+        )
 
     def append_prepared(
         self,

@@ -4,7 +4,7 @@
 
     /                          attributes: format, format_version
     /<fleet>/                  attributes: partitioning, duplicate policy, featureType
-      schema/                  attributes: every schema version, the texts of categories
+      schema/                  attributes: every schema version, policies, the texts of categories
       state                    counters, see `STATE_FIELDS`
       devices/id, tag_<number>                                    (device)
       devices/lookup           hashes of ids, and codes           (bucket, entry, word)
@@ -19,6 +19,11 @@
       rollup/<name>/state/built                                   (device_run, time_run)
       quarantine/reason, record, source, received                     (row)
       positions                positions of sources, as JSON               (commit)
+
+A channel's array has its name, until a version of the schema gives the channel another dtype or unit,
+or a retired name is used again: then it gets a new array, ``temperature~2`` say, and the versions in
+``schema`` tell which array each channel of theirs is stored in. ``raw`` and ``summary`` have the arrays
+of all versions; a block has chunks of those of its own version, which the index tells.
 
 A fleet that was partitioned anew has ``raw``, ``index`` and ``summary`` in a group ``g<number>``,
 ``<fleet>/g1/raw/time`` say: the number is the ``generation`` in the fleet's ``partitioning``

@@ -1,1 +1,1 @@
-"""What a fleet measures: channels, their types and the validation of incoming tables."""
+"""What a fleet measures: channels, their versions and conversions, and the validation of incoming tables."""

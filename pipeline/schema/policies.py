@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.errors import InvalidInputError
+from pipeline.schema.channels import RESERVED_NAMES
 from pipeline.schema.compatibility import Compatibility
 
 __all__ = ["OLDER", "UNKNOWN", "SchemaPolicies"]
@@ -32,7 +33,12 @@ class SchemaPolicies:
         ``"ignore"`` leaves the values out and counts them.
     older
         What becomes of rows of an older version: ``"convert"`` stores them in the newest version,
-        and sets aside those that do not fit; ``"keep"`` stores them as they are.
+        and sets aside those that do not fit; ``"keep"`` stores them as they are. A batch with rows
+        of several versions is always converted.
+    version_field
+        Name of a column in which rows say their version; empty for none.
+    version_tag
+        Name of a tag that says the version of a device's rows; empty for none.
 
     Raises
     ------
@@ -43,12 +49,19 @@ class SchemaPolicies:
     compatibility: Compatibility = field(default=Compatibility.NONE)
     unknown: str = "reject"
     older: str = "convert"
+    version_field: str = ""
+    version_tag: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "compatibility", Compatibility.parse(self.compatibility))
         for name, known in (("unknown", UNKNOWN), ("older", OLDER)):
             if getattr(self, name) not in known:
                 msg = f"{name}={getattr(self, name)!r}; use one of {', '.join(map(repr, known))}"
+                raise InvalidInputError(msg)
+        for name in ("version_field", "version_tag"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, str) or value in RESERVED_NAMES:
+                msg = f"{name}={value!r}; give the name of a column or tag of its own"
                 raise InvalidInputError(msg)
 
     def to_json(self) -> dict[str, str]:
@@ -57,6 +70,8 @@ class SchemaPolicies:
             "compatibility": self.compatibility.value,
             "unknown": self.unknown,
             "older": self.older,
+            "version_field": self.version_field,
+            "version_tag": self.version_tag,
         }
 
     @classmethod

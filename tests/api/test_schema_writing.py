@@ -259,3 +259,42 @@ os._exit(0)
     with fleet.stream(tmp_path / "log") as stream:
         stream.write({"device": ["a"], "time": minutes(1), "level": [2.0]})
     assert frame(fleet)["level"].tolist() == [1500.0, 2.0]
+
+
+def test_rows_and_devices_tell_their_version() -> None:
+    fleet = memory_archive().create_fleet("f", pipeline.Schema([Channel("t", "float64", "m")]))
+    fleet.evolve(ChangeUnits("t", "mm", multiply=1000), AddChannel(Channel("mode", "category")))
+    fleet.evolve(RenameChannel("t", "level"))
+    fleet.set_schema_policies(version_field="v", version_tag="firmware")
+    fleet.set_tags({"old": {"firmware": "1"}})
+    result = fleet.append(
+        {
+            "device": ["old", "old", "new", "first", "odd", "mid"],
+            "time": minutes(0, 1, 2, 3, 4, 5),
+            "t": [1.0, None, None, 2.0, None, 3000.0],
+            "level": [None, 5000.0, 6000.0, None, 1.0, None],
+            "mode": [None, "on", "off", None, None, "on"],
+            "v": pd.array([None, 3, None, None, 9, 2], "Int64"),
+        },
+        tags={"first": {"firmware": "1"}},
+        source="radio",
+    )
+    assert (result.rows, result.quarantined) == (5, 1)
+    found = frame(fleet)
+    assert dict(zip(found["time"], found["level"], strict=True)) == dict(
+        zip(
+            minutes(0, 1, 2, 3, 5).astype("int64"),
+            [1000.0, 5000.0, 6000.0, 2000.0, 3000.0],
+            strict=True,
+        )
+    )
+    assert found["mode"].notna().sum() == 3
+    aside = fleet.quarantine().to_pylist()[0]
+    assert aside["reason"] == "schema conflict: there is no version '9'; there are 1 to 3"
+    assert aside["source"] == "radio"
+    fleet.append({"device": ["old"], "time": minutes(9), "t": [7.0]})
+    assert frame(fleet, devices="old")["level"].tolist()[-1] == 7000
+    fleet.append({"device": ["odd"], "time": minutes(9), "level": [7.0], "v": ["x"]})
+    assert fleet.quarantine().num_rows == 2
+    with pytest.raises(InvalidInputError, match="of its own"):
+        fleet.set_schema_policies(version_field="time")

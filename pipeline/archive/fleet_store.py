@@ -121,7 +121,14 @@ class FleetStore:
         known = self._memories if memories is None else memories
         told = newest if version is None else version
         return self.append_all(
-            [batch], aside, tags=tags, positions=positions, view=view, version=told, memories=known
+            [batch],
+            aside,
+            tags=tags,
+            positions=positions,
+            view=view,
+            version=told,
+            memories=known,
+            check=check,
         )
 
     def append_all(
@@ -134,6 +141,7 @@ class FleetStore:
         positions: Mapping[str, Any] | None = None,
         view: FleetView | None = None,
         memories: Memories | None = None,
+        check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> AppendResult:
         """Store batches of one version of the schema, as it is, in one commit; see `append`.
 

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.errors import ArchiveError, BufferFullError, InvalidInputError, StorageError
@@ -32,6 +31,7 @@ from pipeline.ingest.merging import Merger
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import Durability
 from pipeline.ingest.receipts import Receipt
+from pipeline.ingest.resuming import resume
 from pipeline.ingest.sink import STREAMS, Sink
 from pipeline.ingest.state import StreamState
 from pipeline.ingest.timeliness import Timeliness
@@ -105,7 +105,9 @@ class StreamSession:
             self._leave_log()
             raise
         try:
-            self._resume(sink)
+            if log is not None:
+                committed = int(sink.positions().get(STREAMS, {}).get(self._state.id, 0))
+                resume(self._state, log, self._watermarks, committed)
         except BaseException:
             sink.end()
             self._leave_log()
@@ -316,23 +318,7 @@ class StreamSession:
 
     def wait_for(self, position: int, level: Durability, timeout: float | None) -> None:
         """Wait until the rows of a write are in the log or the archive; see `Receipt.wait`."""
-        if level is Durability.NONE:
-            return
-        if self._state.log is not None:
-            self._state.log.sync(position)
-            if level is Durability.LOG:
-                return
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._state.lock:
-            self._state.core.wants(position)
-            self._state.work.notify()
-            while self._state.core.committed < position:
-                self._state.check_commits()
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    msg = f"write {position} is not in the archive after {timeout} s"
-                    raise TimeoutError(msg)
-                self._state.progress.wait(left)
+        self._state.wait_for(position, level, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -353,36 +339,6 @@ class StreamSession:
     def _leave_log(self) -> None:
         if self._state.log is not None:
             self._state.log.close()
-
-    def _resume(self, sink: Sink) -> None:
-        """Go on where the log and the archive say."""
-        log = self._state.log
-        if log is None:
-            return
-        committed = int(sink.positions().get(STREAMS, {}).get(self._state.id, 0))
-        first = log.segments[0].first if log.segments else 1
-        if first > committed + 1 and log.last >= first:
-            msg = (
-                f"{log.folder}: the log begins at entry {first}, but the archive has entries up to "
-                f"{committed} only: it is of another archive, or of an older state of it; move "
-                "the folder away, or open the archive it belongs to"
-            )
-            raise InvalidInputError(msg)
-        found, self._state.core.committed = log.last, committed
-        log.begin(committed)
-        self._state.last = log.last
-        self._state.count(torn_bytes=log.torn_bytes)
-        if found > committed:
-            # As if these had been spilled: they are read back as there is room.
-            self._state.core.spilled(committed + 1, found)
-            for entry in log.entries(committed, found):
-                self._state.count(replayed=entry.rows.num_rows)
-                self._pass(entry.rows)
-
-    def _pass(self, rows: pa.RecordBatch) -> None:
-        if rows.num_rows:
-            codes = self._watermarks.codes_of(rows.column(0).to_pylist())
-            self._watermarks.passed(codes, raw_values(rows.column(1)))
 
     def _enter(
         self, taken: Taken, note: Note, payload: tuple[bytes, ...], source: str, *, block: bool

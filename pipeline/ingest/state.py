@@ -14,6 +14,7 @@ from pipeline.errors import InvalidInputError, StorageError
 from pipeline.ingest.core import Entry, StreamCore
 from pipeline.ingest.counters import StreamCounters
 from pipeline.ingest.log import LogEntry, WriteAheadLog
+from pipeline.ingest.policies import Durability
 
 __all__ = ["StreamState"]
 
@@ -135,3 +136,31 @@ class StreamState:
             rest = f"what was acknowledged is safe in {self.log.folder}"
         msg = f"the stream stopped, since the archive cannot be written: {self.error}; {rest}; open it again when that is mended"
         raise StorageError(msg) from self.error
+
+    def wait_for(self, position: int, level: Durability, timeout: float | None) -> None:
+        """Wait until the rows of a write are in the log or the archive; takes the lock itself.
+
+        Raises
+        ------
+        StorageError
+            If the log could not be written, or the stream gave up on the archive.
+        TimeoutError
+            If it takes more than `timeout` seconds.
+        """
+        if level is Durability.NONE:
+            return
+        if self.log is not None:
+            self.log.sync(position)
+            if level is Durability.LOG:
+                return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.lock:
+            self.core.wants(position)
+            self.work.notify()
+            while self.core.committed < position:
+                self.check_commits()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    msg = f"write {position} is not in the archive after {timeout} s"
+                    raise TimeoutError(msg)
+                self.progress.wait(left)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import zarr
@@ -15,7 +14,6 @@ from pipeline.archive.rollups.store import load_rollup, rollup_names
 from pipeline.archive.tables import create_array
 from pipeline.errors import ConflictError, SchemaError
 from pipeline.schema.changes import Change
-from pipeline.schema.channels import Channel
 from pipeline.schema.compatibility import check_compatibility
 from pipeline.schema.evolving import describe, evolve, resolved
 from pipeline.schema.policies import SchemaPolicies
@@ -153,18 +151,11 @@ def _held_as(version: SchemaVersion) -> dict[str, tuple[str, str]]:
 
 def _save(store: Store, meta: FleetMeta, evolved: SchemaHistory) -> None:
     latest, layout = evolved.latest, meta.layout
-    names = {array: name for name, array in latest.arrays.items()}
     for array, channel in evolved.stored.items():
         if array not in meta.history.stored:
-            told = _described(channel, names.get(array, array))
-            for table in (layout.raw_channel(told), *layout.summary_pair(channel)):
+            for table in (layout.raw_channel(channel), *layout.summary_pair(channel)):
                 create_array(store, table)
     schema = zarr.open_group(store, path=f"{meta.name}/schema", mode="r+")
     schema.attrs.update(evolved.to_json())
     fleet = zarr.open_group(store, path=meta.name, mode="r+")
     fleet.attrs["schema_version"] = latest.number
-
-
-def _described(channel: Channel, name: str) -> Channel:
-    """Return a stored channel that tells plain readers what it is, if only by its channel's name."""
-    return replace(channel, description=channel.description or name)

@@ -9,7 +9,7 @@ rewritten because a definition changed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -258,6 +258,7 @@ class SchemaHistory:
 
 
 def _renamed(channel: Channel, name: str) -> Channel:
-    return (
-        channel if channel.name == name else Channel.from_json(channel.to_json() | {"name": name})
-    )
+    """Return a channel under another name; its own describes it if nothing else does."""
+    if channel.name == name:
+        return channel
+    return replace(channel, name=name, description=channel.description or channel.name)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import pipeline
 from pipeline.errors import InvalidInputError, NotFoundError, SchemaError
@@ -181,3 +182,19 @@ def test_approximate_answers_bound_converted_values() -> None:
         some = np.isfinite(exact[name].values)
         assert (found[f"{name}_low"].values[some] <= exact[name].values[some] + 1e-9).all()
         assert (found[f"{name}_high"].values[some] >= exact[name].values[some] - 1e-9).all()
+
+
+def test_plain_readers_are_told_what_an_array_is(tmp_path: Path) -> None:
+    archive = pipeline.Archive.create(tmp_path / "archive")
+    fleet = archive.create_fleet("fleet", SCHEMA)
+    fleet.append(batch(0, 3))
+    fleet.evolve(ChangeUnits("level", "mm", multiply=1000))
+    fleet.append(batch(3, 3))
+    fleet.repartition(pipeline.Partitioning("1 month"))
+    view = fleet._view()
+    arrays = {
+        name: zarr.open_array(view.store, path=view.meta.layout.raw_path(name), mode="r")
+        for name in ("level", "level~2")
+    }
+    assert [array.attrs["units"] for array in arrays.values()] == ["m", "mm"]
+    assert {array.attrs["long_name"] for array in arrays.values()} == {"level"}

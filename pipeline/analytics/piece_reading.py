@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.analytics.block_scan import is_alone, scan_units
 from pipeline.analytics.levels import level_of
 from pipeline.analytics.pieces import Piece, piece_of_rows
 from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries, Step
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
-from pipeline.archive.fleet_view import FleetView, Rows
+from pipeline.archive.fleet_view import Rows
 from pipeline.codecs.frame import BlockHeader
-from pipeline.codecs.row_cells import find_cells
+from pipeline.partitioning.pruning import Selection
+from pipeline.summaries.merging import runs_of
 from pipeline.summaries.statistics import Statistics
 
 __all__ = ["read_pieces"]
@@ -33,26 +35,41 @@ def read_pieces(query: Query, steps: Iterable[Step]) -> Iterator[Piece]:
         Some of its steps.
     """
     channels = tuple(query.stored)
-    for step in steps:
-        match step:
+    for group in _together(steps):
+        match group[0]:
             case FromSummaries():
-                yield _from_level(query, step)
+                yield _from_level(query, group[0])
             case FromHeaders(blocks):
                 yield _from_headers(query, blocks, channels)
-            case FromRows():
-                for rows in _parts(query.view, step, channels):
-                    if len(rows):
-                        cells = find_cells(rows.codes, rows.time, query.bins.edges)
-                        group = query.groups.of_codes(rows.codes[cells[0]])
-                        yield piece_of_rows(rows, cells, group, channels)
+            case FromRows(unit, selection) if unit.is_ordered:
+                units = [step.unit for step in group if isinstance(step, FromRows)]
+                yield from scan_units(query, units, selection, channels)
+            case FromRows(unit, selection):
+                rows = query.view.rows(unit, selection, channels)
+                if len(rows):
+                    yield _of_rows(query, rows, channels)
 
 
-def _parts(view: FleetView, step: FromRows, channels: Sequence[str]) -> Iterable[Rows]:
-    """Return the rows of a unit, block by block if they are in order."""
-    # Joining blocks takes as long as decoding them.
-    if step.unit.is_ordered:
-        return view.block_rows(step.unit, step.selection, channels)
-    return [view.rows(step.unit, step.selection, channels)]
+def _together(steps: Iterable[Step]) -> Iterator[list[Step]]:
+    """Yield steps, those together that follow one another and may be scanned at once."""
+    waiting: list[Step] = []
+    last: Selection | None = None
+    for step in steps:
+        selection = step.selection if isinstance(step, FromRows) and is_alone(step.unit) else None
+        if waiting and (selection is None or selection is not last):
+            yield waiting
+            waiting = []
+        waiting.append(step)
+        last = selection
+    if waiting:
+        yield waiting
+
+
+def _of_rows(query: Query, rows: Rows, channels: Sequence[str]) -> Piece:
+    bins = query.bins.numbers(rows.time)
+    starts = runs_of(rows.codes, bins)
+    group = query.groups.of_codes(rows.codes[starts])
+    return piece_of_rows(rows, (starts, bins[starts]), group, channels)
 
 
 def _from_level(query: Query, step: FromSummaries) -> Piece:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,19 @@ from pipeline.archive.chunk_io import chunk_key, get_many, in_threads
 from pipeline.archive.layout import FleetLayout
 from pipeline.codecs.block import HEADER_BYTES, decode_block, read_header
 from pipeline.codecs.frame import BlockHeader
+from pipeline.codecs.many import decode_blocks
 from pipeline.errors import CorruptBlockError
 from pipeline.model.batches import Column, concatenated, missing_column
 
-__all__ = ["FetchedBlocks", "fetch_blocks", "read_block_columns", "read_block_headers"]
+__all__ = [
+    "FetchedBlocks",
+    "fetch_blocks",
+    "read_block_columns",
+    "read_block_headers",
+    "runs_of_blocks",
+]
+
+_ROWS_AT_ONCE: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +82,42 @@ class FetchedBlocks:
             raise CorruptBlockError(msg)
         return Column(block.values, block.valid)
 
+    def decode_ranges(
+        self, column: int, ranges: NDArray[np.int64] | None = None, *, passing: bool = False
+    ) -> Column:
+        """Return one column of all blocks, one after the other, or a range of the rows of each.
+
+        Parameters
+        ----------
+        column
+            Which.
+        ranges
+            ``int64``, shape (2, blocks): first row wanted of each block, and the one behind the last.
+        passing
+            Whether the rows are soon given up (`pipeline.codecs.many.decode_blocks`).
+
+        Raises
+        ------
+        CorruptBlockError
+            If a block is damaged, or not the one that the index describes.
+        """
+        dtype, keys = self.columns[column][1], self.keys[column]
+        there = [chunk for chunk in self.chunks[column] if chunk is not None]
+        if len(there) == len(self.blocks):
+            found = decode_blocks(there, self.blocks.rows, dtype, keys, ranges, passing=passing)
+            return Column(found.values, found.valid)
+        bounds = np.stack([np.zeros_like(self.blocks.rows), self.blocks.rows])
+        wanted = (bounds if ranges is None else ranges).T.tolist()
+        parts = [self.decode_column(column, at, (a, b)) for at, (a, b) in enumerate(wanted)]
+        return concatenated(parts, dtype)
+
+    def part(self, start: int, stop: int) -> FetchedBlocks:
+        """Return some blocks in a row."""
+        keys = [column[start:stop] for column in self.keys]
+        chunks = [column[start:stop] for column in self.chunks]
+        blocks = self.blocks.take(np.arange(start, stop))
+        return FetchedBlocks(blocks, self.columns, keys, chunks)
+
     def one(self, at: int) -> FetchedBlocks:
         """Return one of the blocks."""
         keys = [[column[at]] for column in self.keys]
@@ -87,9 +132,10 @@ class FetchedBlocks:
         CorruptBlockError
             If a block is damaged, or not the one that the index describes.
         """
-        size = len(self.blocks)
-        work = [(column, at) for column in range(len(self.columns)) for at in range(size)]
-        decoded = in_threads(lambda item: self.decode_column(*item), work)
+        runs = [self.part(*run) for run in runs_of_blocks(self.blocks.rows)]
+        work = [(run, column) for column in range(len(self.columns)) for run in runs]
+        decoded = in_threads(lambda item: item[0].decode_ranges(item[1]), work)
+        size = len(runs)
         return [
             concatenated(decoded[at * size : (at + 1) * size], dtype)
             for at, (_, dtype) in enumerate(self.columns)
@@ -128,6 +174,26 @@ class FetchedBlocks:
     def _picked(self, column: int, at: int, rows: NDArray[np.int64]) -> Column:
         first, last = int(rows.min()), int(rows.max())
         return self.decode_column(column, at, (first, last + 1)).take(rows - first)
+
+
+def runs_of_blocks(rows: NDArray[np.int64], most: int = _ROWS_AT_ONCE) -> list[tuple[int, int]]:
+    """Return half-open runs of blocks.
+
+    Parameters
+    ----------
+    rows
+        ``int64``, shape (blocks,).
+    most
+        Rows of a run, if it has more than one block; by default so many that what is decoded
+        together stays in the caches.
+    """
+    runs, start, held = [], 0, 0
+    for at, size in enumerate(rows.tolist()):
+        if held and held + size > most:
+            runs.append((start, at))
+            start, held = at, 0
+        held += size
+    return [*runs, (start, len(rows))] if len(rows) else []
 
 
 def fetch_blocks(

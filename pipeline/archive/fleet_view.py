@@ -26,17 +26,19 @@ from pipeline.partitioning.conditions import Conditions
 from pipeline.partitioning.ordering import RowOrder, order_rows
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["KEY_COLUMNS", "FleetView", "Rows"]
+__all__ = ["KEYS", "KEY_COLUMNS", "FleetView", "Rows"]
 
 KEY_COLUMNS: Final = ("device_index", "time")
 """Raw columns that every read of rows needs."""
 
-_MANY: Final = 4
-"""If one in so many rows matches a condition, whole columns are decoded, and not only around them."""
-_KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
+KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     (KEY_COLUMNS[0], np.dtype(np.int32)),
     (KEY_COLUMNS[1], np.dtype(np.int64)),
 )
+"""The same, with their dtypes."""
+
+_MANY: Final = 4
+"""If one in so many rows matches a condition, whole columns are decoded, and not only around them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,7 +210,7 @@ class FleetView:
         return rows.where(matching) if many else rows
 
     def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:
-        wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
+        wanted = [*KEYS, *((name, self._dtype(name)) for name in channels)]
         return fetch_blocks(self.store, self.meta.layout, unit.blocks, wanted)
 
     def _selected(

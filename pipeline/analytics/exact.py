@@ -8,7 +8,7 @@ from functools import partial
 from pipeline.analytics.collectors import Values, slid
 from pipeline.analytics.execution import Executor
 from pipeline.analytics.piece_reading import read_pieces
-from pipeline.analytics.pieces import Piece, join_pieces, merge_pieces, merge_rows
+from pipeline.analytics.pieces import Merging, Piece, few_pieces
 from pipeline.analytics.plan import Step
 from pipeline.analytics.query import Query
 from pipeline.analytics.row_query import RowQuery
@@ -47,20 +47,24 @@ def _stored_values(query: Query, executor: Executor) -> Found:
     size, panes = query.groups.size, len(query.bins)
     pieces: list[Piece] = []
     if shares:
-        merge = partial(join_pieces, bins=panes)
-        pieces.append(executor.reduce(_pieces_of, query, shares, merge))
-    rows = slid(merge_rows(pieces, size, panes), query.windows)
+        merge = partial(_all_pieces, groups=size, bins=panes)
+        pieces = executor.reduce(_pieces_of, query, shares, merge)
+    merging = Merging(pieces, size, panes)
+    rows = slid(merging.rows(), query.windows)
     found = {}
     for channel, statistics in query.stored.items():
-        states = merge_pieces(pieces, channel, query.dtype(channel), size, panes)
-        states = slid_states(states, query.windows)
+        states = slid_states(merging.states(channel, query.dtype(channel)), query.windows)
         for statistic in statistics:
             found[channel, statistic] = stored_values(states, rows, statistic)
     return found
 
 
-def _pieces_of(query: Query, steps: Sequence[Step]) -> Piece:
-    return join_pieces(list(read_pieces(query, steps)), len(query.bins))
+def _pieces_of(query: Query, steps: Sequence[Step]) -> list[Piece]:
+    return few_pieces(list(read_pieces(query, steps)), query.groups.size, len(query.bins))
+
+
+def _all_pieces(parts: Sequence[list[Piece]], groups: int, bins: int) -> list[Piece]:
+    return few_pieces([piece for part in parts for piece in part], groups, bins)
 
 
 def _row_values(query: Query, executor: Executor) -> Found:

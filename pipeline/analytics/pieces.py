@@ -14,11 +14,14 @@ from pipeline.archive.run_statistics import run_statistics
 from pipeline.summaries.merging import sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Piece", "join_pieces", "merge_pieces", "merge_rows", "piece_of_rows"]
+__all__ = ["Merging", "Piece", "few_pieces", "join_pieces", "piece_of_rows"]
 
 
 _SPREAD: Final = 64
 """Cells a state among which counting finds repeated ones faster than sorting."""
+
+_SURPLUS: Final = 2
+"""States a cell of the answer from which on those of one cell are put together on the way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,31 +110,71 @@ def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
     return Piece(distinct // bins, distinct % bins, time[order][first], total, channels)
 
 
-def merge_pieces(
-    pieces: Sequence[Piece], channel: str, dtype: np.dtype[Any], groups: int, bins: int
-) -> Statistics:
-    """Return a channel's states, shape (groups, bins)."""
-    pieces = [piece for piece in pieces if len(piece)]
-    if not pieces:
-        return Statistics.empty((groups, bins), dtype)
-    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
-    states = Statistics.concat([piece.channels[channel] for piece in pieces])
-    if _none_repeats(cells):
-        merged = Statistics.empty(groups * bins, dtype)
-        merged.put(cells, states)
-    else:
-        order = np.argsort(np.concatenate([piece.time for piece in pieces]), kind="stable")
-        merged = states[order].reduce(cells[order], groups * bins)
-    return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
+def few_pieces(pieces: Sequence[Piece], groups: int, bins: int) -> list[Piece]:
+    """Return pieces as they are, or joined if they have many more states than there are cells.
+
+    Parameters
+    ----------
+    pieces
+        Any number of pieces about the same channels.
+    groups, bins
+        Number of groups and bins of the answer.
+    """
+    filled = [piece for piece in pieces if len(piece)]
+    if len(filled) < 2 or sum(map(len, filled)) <= _SURPLUS * groups * bins:
+        return filled
+    return [join_pieces(filled, bins)]
 
 
-def merge_rows(pieces: Sequence[Piece], groups: int, bins: int) -> NDArray[np.int64]:
-    """Return the number of rows, with and without a value, shape (groups, bins)."""
-    if not pieces:
-        return np.zeros((groups, bins), np.int64)
-    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
-    rows = np.concatenate([piece.rows for piece in pieces])
-    return sum_by_cell(cells, rows, groups * bins).reshape(groups, bins)
+class Merging:
+    """The states of all pieces brought into the cells of the answer.
+
+    Parameters
+    ----------
+    pieces
+        Any number of pieces.
+    groups, bins
+        Number of groups and bins of the answer.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], groups: int, bins: int) -> None:
+        self._pieces = [piece for piece in pieces if len(piece)]
+        self._shape = groups, bins
+        none = np.zeros(0, np.int64)
+        self._cells = np.concatenate(
+            [none, *(piece.group * bins + piece.bin for piece in self._pieces)]
+        )
+        self._order: NDArray[np.int64] | None = None
+        if self._pieces and not _none_repeats(self._cells):
+            self._order = np.argsort(
+                np.concatenate([piece.time for piece in self._pieces]), kind="stable"
+            )
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the number of rows, with and without a value, shape (groups, bins)."""
+        groups, bins = self._shape
+        if not self._pieces:
+            return np.zeros(self._shape, np.int64)
+        rows = np.concatenate([piece.rows for piece in self._pieces])
+        if self._order is not None:
+            return sum_by_cell(self._cells, rows, groups * bins).reshape(groups, bins)
+        every = np.zeros(groups * bins, np.int64)
+        every[self._cells] = rows
+        return every.reshape(groups, bins)
+
+    def states(self, channel: str, dtype: np.dtype[Any]) -> Statistics:
+        """Return a channel's states, shape (groups, bins)."""
+        groups, bins = self._shape
+        if not self._pieces:
+            return Statistics.empty((groups, bins), dtype)
+        states = Statistics.concat([piece.channels[channel] for piece in self._pieces])
+        if self._order is None:
+            merged = Statistics.empty(groups * bins, dtype)
+            merged.put(self._cells, states)
+        else:
+            cells = self._cells[self._order]
+            merged = states[self._order].reduce(cells, groups * bins)
+        return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
 
 
 def _none_repeats(cells: NDArray[np.int64]) -> bool:

@@ -27,7 +27,7 @@ __all__ = [
     "runs_of_blocks",
 ]
 
-_ROWS_AT_ONCE: Final = 1 << 17
+_ROWS_AT_ONCE: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,8 @@ class FetchedBlocks:
         ranges
             ``int64``, shape (2, blocks): first row wanted of each block, and the one behind the last.
         passing
-            Whether the rows are soon given up (`pipeline.codecs.many.decode_blocks`).
+            Whether the rows are soon given up (`pipeline.codecs.many.decode_blocks`), and of floats
+            NaN tells well enough which are missing.
 
         Raises
         ------
@@ -104,7 +105,15 @@ class FetchedBlocks:
         dtype, keys = self.columns[column][1], self.keys[column]
         there = [chunk for chunk in self.chunks[column] if chunk is not None]
         if len(there) == len(self.blocks):
-            found = decode_blocks(there, self.blocks.rows, dtype, keys, ranges, passing=passing)
+            found = decode_blocks(
+                there,
+                self.blocks.rows,
+                dtype,
+                keys,
+                ranges,
+                marked=not passing,
+                passing=passing,
+            )
             return Column(found.values, found.valid)
         bounds = np.stack([np.zeros_like(self.blocks.rows), self.blocks.rows])
         wanted = (bounds if ranges is None else ranges).T.tolist()

@@ -41,6 +41,7 @@ def decode_blocks(
     where: Sequence[str],
     ranges: NDArray[np.int64] | None = None,
     *,
+    marked: bool = True,
     passing: bool = False,
 ) -> DecodedBlock:
     """Decode blocks of one column.
@@ -57,6 +58,8 @@ def decode_blocks(
         Names of the chunks for error messages.
     ranges : ndarray of int64, shape (2, blocks), optional
         The first row that is wanted of each block, and the one behind the last; all by default.
+    marked : bool, optional
+        Whether it has to be told which rows have no value. Floats are NaN there anyway.
     passing : bool, optional
         Whether the rows are soon given up: they lie in memory that is used again (new memory costs
         as much time as decoding half of the rows).
@@ -76,14 +79,17 @@ def decode_blocks(
     total = int((last - first).sum())
     values = (scratch.empty if passing else np.empty)(total, dtype)
     good, told, data, ends = _open(blocks, rows, dtype)
-    gaps = good & ((told[:, _MISSING] > 0) | (told[:, _ABSENT] > 0))
-    valid = np.ones(total, np.bool_) if gaps.any() else None
+    gaps = (told[:, _MISSING] > 0) | (told[:, _ABSENT] > 0)
+    if dtype.kind == "f" and not marked:
+        valid = None
+    else:
+        valid = np.ones(total, np.bool_) if (gaps & good).any() else None
+        good &= ~gaps if valid is None else True
     if good.any():
         width = -4 if dtype == _SINGLE else dtype.itemsize
-        fill = np.full(1, fill_value(dtype), dtype).view(f"u{dtype.itemsize}")[0]
         kernel("blocks_decode", "decode_frames")(
             data, ends, told, np.stack([first, last, starts]), SIZES,
-            (width, _KINDS[dtype.kind], valid is not None), _decimals(), np.uint64(fill),
+            (width, _KINDS[dtype.kind], valid is not None), _decimals(), _fill_bits(dtype),
             values.view(np.uint8), _NONE if valid is None else valid, good,
         )  # fmt: skip
     for at in np.flatnonzero(~good).tolist():
@@ -91,11 +97,16 @@ def decode_blocks(
         one = _decode_one(blocks[at], int(rows[at]), dtype, where[at], (start, stop))
         here = slice(int(starts[at]), int(starts[at]) + stop - start)
         values[here] = one.values
-        if one.valid is not None and valid is None:
+        if one.valid is not None and valid is None and (marked or dtype.kind != "f"):
             valid = np.ones(total, np.bool_)
         if valid is not None:
             valid[here] = True if one.valid is None else one.valid
     return DecodedBlock(values, valid)
+
+
+@cache
+def _fill_bits(dtype: np.dtype[Any]) -> np.uint64:
+    return np.uint64(np.full(1, fill_value(dtype), dtype).view(f"u{dtype.itemsize}")[0])
 
 
 _NONE: Final = np.empty(0, np.bool_)

@@ -87,7 +87,7 @@ def decode_frames(
     out
         Receives the values.
     valid
-        Receives False for rows without a value.
+        Receives False for rows without a value, if it is there; all of it is True.
     good
         Only blocks that are True are decoded; receives False where there is anything odd.
     """
@@ -132,7 +132,7 @@ def _decode(
     missing, absent = told[_MISSING] > 0, told[_ABSENT] > 0
     if not (missing or absent):
         return read_stream(data, told, rows, first, last, sizes, kind, decimals, place, numbers, out)
-    if (missing and absent) or not kind[2]:
+    if missing and absent:
         return False
     at = _ABSENT if absent else _MISSING
     mask = data[told[at] : told[at + 1]]

@@ -78,14 +78,16 @@ def mark_rows(
     out: NDArray[Any],
     valid: NDArray[np.bool_],
 ) -> None:
-    """Write `fill` to rows that are marked."""
+    """Write `fill` to rows that are marked, and False to `valid`, unless it is empty."""
+    told = valid.size > 0
     at = np.int64(0)
     for k in range(count):
         stop = at + lengths[k]
         if k & 1:
             for i in range(max(at, first), min(stop, last)):
                 out[i - first] = fill
-                valid[i - first] = False
+                if told:
+                    valid[i - first] = False
         at = stop
 
 
@@ -100,7 +102,11 @@ def expand_rows(
     out: NDArray[Any],
     valid: NDArray[np.bool_],
 ) -> None:
-    """Write `values` one after the other to rows that are not marked, and `fill` to the others."""
+    """Write `values` one after the other to rows that are not marked, and `fill` to the others.
+
+    False goes to `valid`, unless it is empty.
+    """
+    told = valid.size > 0
     at = taken = np.int64(0)
     for k in range(count):
         stop = at + lengths[k]
@@ -108,7 +114,8 @@ def expand_rows(
         if k & 1:
             for i in range(begin, end):
                 out[i - first] = fill
-                valid[i - first] = False
+                if told:
+                    valid[i - first] = False
         elif end > begin:
             for i in range(end - begin):
                 out[begin - first + i] = values[taken + i]

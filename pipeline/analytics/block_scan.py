@@ -15,31 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.analytics.pieces import Piece
+from pipeline.analytics.plan import FromRows
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, runs_of_blocks
 from pipeline.archive.fleet_view import KEYS
-from pipeline.archive.read_units import ReadUnit
 from pipeline.archive.run_statistics import run_statistics
 from pipeline.codecs.row_cells import count_rows, find_cells
 from pipeline.model.batches import Column
-from pipeline.partitioning.pruning import Selection
+from pipeline.partitioning.conditions import Conditions
 
-__all__ = ["is_alone", "scan_units"]
+__all__ = ["scan_units"]
 
 _ROWS_FETCHED: Final = 1 << 20
 """Rows of blocks that are fetched at once."""
 
 
-def is_alone(unit: ReadUnit) -> bool:
-    """Tell whether each block of a unit may be read on its own, and all of its rows are the unit's."""
-    blocks = unit.blocks
-    inside = (blocks.device_min >= unit.first_code) & (blocks.device_max < unit.last_code)
-    return unit.is_ordered and bool(inside.all())
-
-
 def scan_units(
-    query: Query, units: Sequence[ReadUnit], selection: Selection, channels: Sequence[str]
+    query: Query, steps: Sequence[FromRows], channels: Sequence[str]
 ) -> Iterator[Piece]:
     """Yield partial answers of the selected rows of units.
 
@@ -47,48 +40,113 @@ def scan_units(
     ----------
     query
         The question.
-    units
-        One that is `ReadUnit.is_ordered`, or several that are `is_alone`.
-    selection
-        What is asked of them.
+    steps
+        Units that are `ReadUnit.is_ordered`, with what is asked of each, under equal conditions.
     channels
         Channels to summarise.
     """
-    devices = query.groups.codes if selection.codes is None else selection.codes
-    if len(units) == 1:
-        low, high = np.searchsorted(devices, [units[0].first_code, units[0].last_code])
-        devices = devices[low:high]
-    some = selection.codes is not None
-    names = tuple(dict.fromkeys((*selection.conditions.channels, *channels)))
+    conditions = steps[0].selection.conditions
+    names = tuple(dict.fromkeys((*conditions.channels, *channels)))
     wanted = [*KEYS, *((name, query.dtype(name)) for name in names)]
-    blocks = BlockTable.concat([unit.blocks for unit in units])
-    for start, stop in runs_of_blocks(blocks.rows, _ROWS_FETCHED):
-        part = blocks.take(np.arange(start, stop))
+    asked = _Asked.of(query, steps)
+    blocks = BlockTable.concat([step.unit.blocks for step in steps])
+    for run in runs_of_blocks(blocks.rows, _ROWS_FETCHED):
+        part = blocks.take(np.arange(*run))
         fetched = fetch_blocks(query.view.store, query.view.meta.layout, part, wanted)
-        for run in runs_of_blocks(part.rows):
-            scan = _Scan(query, fetched.part(*run), selection, devices, some)
+        for start, stop in runs_of_blocks(part.rows):
+            some = asked.part(run[0] + start, run[0] + stop)
+            scan = _Scan(query, fetched.part(start, stop), conditions, some)
             piece = scan.piece(names, channels)
             if piece is not None:
                 yield piece
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Which rows of blocks are asked for.
+
+    Parameters
+    ----------
+    devices
+        ``int64``: device codes.
+    bounds
+        ``int64``, shape (4, blocks): half-open range of times, and the place of the devices of each
+        block among `devices`.
+    every
+        Whether all rows are asked for, but for times.
+    """
+
+    devices: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    every: bool
+
+    @classmethod
+    def of(cls, query: Query, steps: Sequence[FromRows]) -> _Asked:
+        """Return what is asked of the blocks of all steps."""
+        lists: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        held, bounds = 0, []
+        for step in steps:
+            unit, chosen = step.unit, step.selection
+            devices = query.groups.codes if chosen.codes is None else chosen.codes
+            if id(devices) not in lists:
+                lists[id(devices)] = held, devices
+                held += len(devices)
+            first = lists[id(devices)][0]
+            places = first + np.searchsorted(devices, [unit.first_code, unit.last_code])
+            bounds += [[chosen.start, chosen.stop, *places.tolist()]] * len(unit.blocks)
+        every = all(step.selection.codes is None for step in steps)
+        devices = np.concatenate([devices for _, devices in lists.values()])
+        return cls(devices, np.array(bounds, np.int64).T, every)
+
+    def part(self, start: int, stop: int) -> _Asked:
+        """Return what is asked of some blocks in a row."""
+        return _Asked(self.devices, self.bounds[:, start:stop], self.every)
+
+    def ranges(self, codes: NDArray[np.int32], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each block the range of rows that holds those of its devices.
+
+        Parameters
+        ----------
+        codes
+            Devices of the rows of all blocks.
+        ends
+            Where blocks end among the rows.
+
+        Returns
+        -------
+        ndarray
+            ``int64``, shape (2, blocks): places among the rows of all blocks.
+        """
+        ranges = np.zeros((2, len(ends)), np.int64)
+        begin = 0
+        for at, end in enumerate(ends.tolist()):
+            ranges[:, at] = begin
+            part, (first, last) = codes[begin:end], self.bounds[2:, at].tolist()
+            wanted = self.devices[first:last].astype(codes.dtype)
+            starts = np.searchsorted(part, wanted, "left")
+            stops = np.searchsorted(part, wanted, "right")
+            there = np.flatnonzero(stops > starts)
+            if len(there):
+                ranges[:, at] += [starts[there[0]], stops[there[-1]]]
+            begin = end
+        return ranges
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Scan:
-    """Blocks that are decoded together, and what is asked of them: of `some` devices, or of all."""
+    """Blocks that are decoded together, and what is asked of them."""
 
     query: Query
     fetched: FetchedBlocks
-    selection: Selection
-    devices: NDArray[np.int64]
-    some: bool
+    conditions: Conditions
+    asked: _Asked
 
     def piece(self, names: Sequence[str], channels: Sequence[str]) -> Piece | None:
         """Return the states of channels; `names` are what is decoded. None if no row is selected."""
-        fetched, selection, bins = self.fetched, self.selection, self.query.bins
+        fetched, asked, edges = self.fetched, self.asked, self.query.bins.edges
         codes, ranges, ends = self._codes()
         times = fetched.decode_ranges(1, ranges, passing=True).values
-        span = (selection.start, selection.stop)
-        starts, stops, bin = find_cells(codes, times, ends, bins.edges, self.devices, span)
+        starts, stops, bins = find_cells(codes, times, ends, edges, asked.devices, asked.bounds)
         if not len(starts):
             return None
         columns = {
@@ -96,17 +154,17 @@ class _Scan:
             for at, name in enumerate(names, len(KEYS))
         }
         rows, chosen = stops - starts, None
-        if selection.conditions:
-            chosen = selection.conditions.matches(columns)
+        if self.conditions:
+            chosen = self.conditions.matches(columns)
             rows = count_rows(chosen, starts, stops)
             some = rows > 0
-            starts, stops, bin, rows = (one[some] for one in (starts, stops, bin, rows))
+            starts, stops, bins, rows = (one[some] for one in (starts, stops, bins, rows))
         states = {
             name: run_statistics(*_values(columns[name], chosen), starts, stops)
             for name in channels
         }
         group = self.query.groups.of_codes(codes[starts])
-        return Piece(group, bin, times[starts], rows, states)
+        return Piece(group, bins, times[starts], rows, states)
 
     def _codes(
         self,
@@ -114,30 +172,11 @@ class _Scan:
         """Return device codes, the range of rows of each block that they are of, and where these end."""
         rows = self.fetched.blocks.rows
         codes, ends = self.fetched.decode_ranges(0, passing=True).values, np.cumsum(rows)
-        if not self.some:
+        if self.asked.every:
             return codes, None, ends
-        ranges = _ranges(codes, ends, self.devices)
+        ranges = self.asked.ranges(codes, ends)
         codes = np.concatenate([codes[start:stop] for start, stop in ranges.T.tolist()])
         return codes, ranges - (ends - rows), np.cumsum(ranges[1] - ranges[0])
-
-
-def _ranges(
-    codes: NDArray[np.int32], ends: NDArray[np.int64], devices: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return for each block the range of rows that holds those of some devices, shape (2, blocks)."""
-    wanted = devices.astype(codes.dtype)
-    ranges = np.zeros((2, len(ends)), np.int64)
-    begin = 0
-    for at, end in enumerate(ends.tolist()):
-        part = codes[begin:end]
-        starts, stops = np.searchsorted(part, wanted, "left"), np.searchsorted(part, wanted, "right")
-        there = np.flatnonzero(stops > starts)
-        if len(there):
-            ranges[:, at] = begin + starts[there[0]], begin + stops[there[-1]]
-        else:
-            ranges[:, at] = begin
-        begin = end
-    return ranges
 
 
 def _values(

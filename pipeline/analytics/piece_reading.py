@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.analytics.block_scan import is_alone, scan_units
+from pipeline.analytics.block_scan import scan_units
 from pipeline.analytics.levels import level_of
 from pipeline.analytics.pieces import Piece, piece_of_rows
 from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries, Step
@@ -17,7 +17,6 @@ from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import read_block_headers
 from pipeline.archive.fleet_view import Rows
 from pipeline.codecs.frame import BlockHeader
-from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.merging import runs_of
 from pipeline.summaries.statistics import Statistics
 
@@ -35,34 +34,21 @@ def read_pieces(query: Query, steps: Iterable[Step]) -> Iterator[Piece]:
         Some of its steps.
     """
     channels = tuple(query.stored)
-    for group in _together(steps):
-        match group[0]:
+    scanned: list[FromRows] = []
+    for step in steps:
+        match step:
             case FromSummaries():
-                yield _from_level(query, group[0])
+                yield _from_level(query, step)
             case FromHeaders(blocks):
                 yield _from_headers(query, blocks, channels)
-            case FromRows(unit, selection) if unit.is_ordered:
-                units = [step.unit for step in group if isinstance(step, FromRows)]
-                yield from scan_units(query, units, selection, channels)
+            case FromRows(unit, _) if unit.is_ordered:
+                scanned.append(step)
             case FromRows(unit, selection):
                 rows = query.view.rows(unit, selection, channels)
                 if len(rows):
                     yield _of_rows(query, rows, channels)
-
-
-def _together(steps: Iterable[Step]) -> Iterator[list[Step]]:
-    """Yield steps, those together that follow one another and may be scanned at once."""
-    waiting: list[Step] = []
-    last: Selection | None = None
-    for step in steps:
-        selection = step.selection if isinstance(step, FromRows) and is_alone(step.unit) else None
-        if waiting and (selection is None or selection is not last):
-            yield waiting
-            waiting = []
-        waiting.append(step)
-        last = selection
-    if waiting:
-        yield waiting
+    if scanned:
+        yield from scan_units(query, scanned, channels)
 
 
 def _of_rows(query: Query, rows: Rows, channels: Sequence[str]) -> Piece:

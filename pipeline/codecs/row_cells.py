@@ -21,7 +21,7 @@ def find_cells(
     ends: NDArray[np.int64],
     edges: NDArray[np.int64],
     wanted: NDArray[np.int64],
-    span: tuple[int, int],
+    asked: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return where runs of rows of one device and bin lie, and their bins.
 
@@ -36,9 +36,10 @@ def find_cells(
     edges : ndarray of int64, shape (bins + 1,)
         Ascending, at least two.
     wanted : ndarray of int64
-        Ascending: the devices whose rows count.
-    span : tuple of int
-        Half-open range of times that count, as far as the edges reach.
+        Devices.
+    asked : ndarray of int64, shape (4, parts)
+        Of each part: the half-open range of times whose rows count, as far as the edges reach, and
+        where the devices whose rows count begin and end in `wanted`; there they ascend.
 
     Returns
     -------
@@ -47,7 +48,7 @@ def find_cells(
     """
     starts, stops, bins = scratch.empty(3 * len(times), np.int64).reshape(3, -1)
     owned = (np.ascontiguousarray(one) for one in (codes, times, ends, edges, wanted))
-    inside = max(span[0], int(edges[0])), min(span[1], int(edges[-1]))
+    inside = np.concatenate([np.clip(asked[:2], edges[0], edges[-1]), asked[2:]])
     found = kernel("row_cells", "find_cells")(*owned, inside, starts, stops, bins)
     return starts[:found].copy(), stops[:found].copy(), bins[:found].copy()
 

@@ -15,11 +15,14 @@ __all__ = ["ODD", "read_mask", "read_nested", "read_series", "suits", "take", "u
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
+_THREE = np.uint64(3)
+_FOUR = np.uint64(4)
 _SEVEN = np.uint64(7)
+_EIGHT = np.uint64(8)
 _MOST_SHIFT = np.uint64(56)
 _LOW_SEVEN = np.uint64(127)
 _MORE = np.uint64(128)
-_CONSTANT, _VARINTS, _BINS, _LIST = 0, 4, 5, 7
+_CONSTANT, _CODES, _VARINTS, _BINS, _LIST = 0, 2, 4, 5, 7
 _MARKED, _UNMARKED, _STRETCHES, _FEW_STRETCHES = 1, 2, 3, 4
 _MOST_LISTED = 64
 _AS_THEY_ARE = np.int64(0)
@@ -53,7 +56,7 @@ def unfold(folded: np.uint64) -> np.uint64:
 
 @part
 def _read_plain(data: NDArray[np.uint8], entropy: int, order: int, out: NDArray[np.uint64]) -> bool:
-    """Read a plain stream whose residuals agree, or stand there as varints that are stored."""
+    """Read a plain stream whose residuals agree, or stand there uncompressed: varints, or codes."""
     place = np.zeros(2, np.int64)
     begins = np.zeros(2, np.uint64)
     rows = np.uint64(out.size)
@@ -72,7 +75,10 @@ def _read_plain(data: NDArray[np.uint8], entropy: int, order: int, out: NDArray[
     residuals = out[np.int64(ahead) :]
     count = rows - ahead
     number = take(data, place)
-    if entropy == _CONSTANT:
+    if entropy == _CODES:
+        if not _read_codes(data, place, number, count, residuals):
+            return False
+    elif entropy == _CONSTANT:
         for i in range(count):
             residuals[i] = number
     else:
@@ -86,6 +92,32 @@ def _read_plain(data: NDArray[np.uint8], entropy: int, order: int, out: NDArray[
         place[0] = data.size
     integrate(residuals, count, ahead, scale, offset, begins)
     return bool(place[1] == 0 and place[0] == data.size)
+
+
+@part
+def _read_codes(
+    data: NDArray[np.uint8],
+    place: NDArray[np.int64],
+    width: np.uint64,
+    count: np.uint64,
+    out: NDArray[np.uint64],
+) -> bool:
+    """Read codes of up to a byte that need no escapes; False if they are others, or compressed."""
+    if width != _ONE and width != _TWO and width != _FOUR and width != _EIGHT:
+        return False
+    if take(data, place) != _ZERO:  # escapes
+        return False
+    octets = (count * width + _SEVEN) >> _THREE
+    tag = take(data, place)
+    begin = np.uint64(place[0])
+    if tag != octets << _TWO or place[1] or begin + octets != np.uint64(data.size):
+        return False
+    mask = (_ONE << width) - _ONE
+    for i in range(count):
+        bit = i * width
+        out[i] = (np.uint64(data[begin + (bit >> _THREE)]) >> (bit & _SEVEN)) & mask
+    place[0] = data.size
+    return True
 
 
 @part
@@ -116,7 +148,7 @@ def read_series(
         return bool(wrong == 0)
     if entropy == _LIST:
         return bool(predictor == 0 and out.size <= _MOST_LISTED and _read_list(data, out))
-    if entropy in (_CONSTANT, _VARINTS):
+    if entropy in (_CONSTANT, _CODES, _VARINTS):
         return bool(_read_plain(data, entropy, predictor, out))
     return False
 
@@ -153,7 +185,8 @@ def suits(data: NDArray[np.uint8], at: int, streams: int) -> bool:
             return False
         entropy = data[place[0] + 1]
         place[0] += 2
-        if entropy != _BINS and entropy != _LIST and entropy != _CONSTANT and entropy != _VARINTS:
+        listed = entropy == _LIST or entropy == _CONSTANT or entropy == _VARINTS
+        if not (listed or entropy == _BINS or entropy == _CODES):
             return False
         size = np.int64(take(data, place))
         if size > data.size - place[0]:

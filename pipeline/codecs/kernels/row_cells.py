@@ -53,15 +53,16 @@ def _reach(numbers: NDArray[Any], at: int, end: int, limit: Any) -> Any:
 
 
 @part
-def _is_wanted(codes: NDArray[np.int64], code: Any) -> bool:
-    low, high = 0, codes.size
+def _is_wanted(codes: NDArray[np.int64], low: Any, stop: Any, code: Any) -> bool:
+    """Tell whether a code is among those from `low` up to `stop`."""
+    high = stop
     while low < high:
         middle = (low + high) >> 1
         if codes[middle] < code:
             low = middle + 1
         else:
             high = middle
-    return bool(low < codes.size and codes[low] == code)
+    return bool(low < stop and codes[low] == code)
 
 
 @loop
@@ -71,7 +72,7 @@ def find_cells(
     ends: NDArray[np.int64],
     edges: NDArray[np.int64],
     wanted: NDArray[np.int64],
-    span: tuple[int, int],
+    asked: NDArray[np.int64],
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],
     bins: NDArray[np.int64],
@@ -87,22 +88,27 @@ def find_cells(
     edges
         Shape (bins + 1,), ascending, at least two.
     wanted
-        Ascending: devices whose rows count.
-    span
-        Half-open range of times that count, inside the edges.
+        Devices.
+    asked
+        Shape (4, parts): of each part, the half-open range of times whose rows count, inside the
+        edges, and where the devices whose rows count begin and end among those wanted; there
+        they ascend.
     starts, stops, bins
         Shape (rows,): of each run, the first row, the one behind the last, and the bin are
         written here.
     """
     found = np.int64(0)
     row = np.int64(0)
-    for part_end in ends:
+    for piece in range(ends.size):
+        part_end = ends[piece]
+        first_time, last_time = asked[0, piece], asked[1, piece]
+        first_code, last_code = asked[2, piece], asked[3, piece]
         while row < part_end:
             code = codes[row]
             last = np.int64(_reach(codes, row, part_end, code + 1))
-            if _is_wanted(wanted, code):
-                at = np.int64(_reach(times, row, last, span[0]))
-                stop = np.int64(_reach(times, at, last, span[1]))
+            if _is_wanted(wanted, first_code, last_code, code):
+                at = np.int64(_reach(times, row, last, first_time))
+                stop = np.int64(_reach(times, at, last, last_time))
                 while at < stop:
                     here = np.int64(_bin_of(edges, times[at]))
                     next_row = np.int64(_reach(times, at, stop, edges[here + 1]))

@@ -8,7 +8,7 @@ match, are passed over.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,21 +19,24 @@ from pipeline.analytics.plan import FromRows
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks, runs_of_blocks
+from pipeline.archive.chunk_io import in_threads
 from pipeline.archive.fleet_view import KEYS
 from pipeline.archive.run_statistics import run_statistics
-from pipeline.codecs.row_cells import count_rows, find_cells
+from pipeline.codecs.row_cells import count_buckets, count_rows, find_cells
 from pipeline.model.batches import Column
 from pipeline.partitioning.conditions import Conditions
+from pipeline.summaries.statistics import Statistics
 
 __all__ = ["scan_units"]
+
+_SUMS: Final = frozenset({"total", "exact"})
+"""Parts of states that sums tell."""
 
 _ROWS_FETCHED: Final = 1 << 20
 """Rows of blocks that are fetched at once."""
 
 
-def scan_units(
-    query: Query, steps: Sequence[FromRows], channels: Sequence[str]
-) -> Iterator[Piece]:
+def scan_units(query: Query, steps: Sequence[FromRows]) -> Iterator[Piece]:
     """Yield partial answers of the selected rows of units.
 
     Parameters
@@ -42,11 +45,9 @@ def scan_units(
         The question.
     steps
         Units that are `ReadUnit.is_ordered`, with what is asked of each, under equal conditions.
-    channels
-        Channels to summarise.
     """
     conditions = steps[0].selection.conditions
-    names = tuple(dict.fromkeys((*conditions.channels, *channels)))
+    names = tuple(dict.fromkeys((*conditions.channels, *query.channels)))
     wanted = [*KEYS, *((name, query.dtype(name)) for name in names)]
     asked = _Asked.of(query, steps)
     blocks = BlockTable.concat([step.unit.blocks for step in steps])
@@ -56,7 +57,7 @@ def scan_units(
         for start, stop in runs_of_blocks(part.rows):
             some = asked.part(run[0] + start, run[0] + stop)
             scan = _Scan(query, fetched.part(start, stop), conditions, some)
-            piece = scan.piece(names, channels)
+            piece = scan.piece(names)
             if piece is not None:
                 yield piece
 
@@ -141,30 +142,55 @@ class _Scan:
     conditions: Conditions
     asked: _Asked
 
-    def piece(self, names: Sequence[str], channels: Sequence[str]) -> Piece | None:
-        """Return the states of channels; `names` are what is decoded. None if no row is selected."""
-        fetched, asked, edges = self.fetched, self.asked, self.query.bins.edges
+    def piece(self, names: Sequence[str]) -> Piece | None:
+        """Return the states of the question's channels, None if no row is selected.
+
+        Parameters
+        ----------
+        names
+            Channels that were fetched.
+        """
+        query, asked = self.query, self.asked
         codes, ranges, ends = self._codes()
-        times = fetched.decode_ranges(1, ranges, passing=True).values
-        starts, stops, bins = find_cells(codes, times, ends, edges, asked.devices, asked.bounds)
+        times, edges, bounds = self._times(ranges, ends)
+        starts, stops, bins = find_cells(codes, times, ends, edges, asked.devices, bounds)
         if not len(starts):
             return None
-        columns = {
-            name: fetched.decode_ranges(at, ranges, passing=True)
-            for at, name in enumerate(names, len(KEYS))
-        }
+        places = range(len(KEYS), len(KEYS) + len(names))
+        decoded = in_threads(
+            lambda at: self.fetched.decode_ranges(at, ranges, passing=True), places
+        )
+        columns = dict(zip(names, decoded, strict=True))
         rows, chosen = stops - starts, None
         if self.conditions:
             chosen = self.conditions.matches(columns)
             rows = count_rows(chosen, starts, stops)
             some = rows > 0
             starts, stops, bins, rows = (one[some] for one in (starts, stops, bins, rows))
-        states = {
-            name: run_statistics(*_values(columns[name], chosen), starts, stops)
-            for name in channels
+        counted = {name: (*_values(columns[name], chosen), starts, stops) for name in columns}
+        states = {name: _states(*counted[name], rows, parts) for name, parts in query.parts.items()}
+        counts = {
+            (name, one): count_buckets(*counted[name], np.array(one.edges))
+            for name, one in query.histograms
         }
-        group = self.query.groups.of_codes(codes[starts])
-        return Piece(group, bins, times[starts], rows, states)
+        group = query.groups.of_codes(codes[starts])
+        return Piece(group, bins, times[starts], rows, states, counts)
+
+    def _times(
+        self, ranges: NDArray[np.int64] | None, ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the times of rows, edges of bins, and what is asked of each block.
+
+        Where one bin holds all rows of the blocks, and all are asked for, the time of its first row
+        stands for each of a block: the column need not be decoded.
+        """
+        blocks, bounds, edges = self.fetched.blocks, self.asked.bounds, self.query.bins.edges
+        low, high = np.maximum(bounds[0], edges[0]), np.minimum(bounds[1], edges[-1])
+        inside = (blocks.time_min >= low) & (blocks.time_max < high)
+        if len(edges) > 2 or not inside.all():
+            return self.fetched.decode_ranges(1, ranges, passing=True).values, edges, bounds
+        times = np.repeat(blocks.time_min, np.diff(ends, prepend=0))
+        return times, edges, bounds
 
     def _codes(
         self,
@@ -177,6 +203,22 @@ class _Scan:
         ranges = self.asked.ranges(codes, ends)
         codes = np.concatenate([codes[start:stop] for start, stop in ranges.T.tolist()])
         return codes, ranges - (ends - rows), np.cumsum(ranges[1] - ranges[0])
+
+
+def _states(
+    values: NDArray[np.generic],
+    valid: NDArray[np.bool_] | None,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    parts: frozenset[str],
+) -> Statistics:
+    """Return the states of runs of so many rows, of which `parts` and the count have a meaning."""
+    if parts or values.dtype.kind == "f":
+        return run_statistics(values, valid, starts, stops, sums_only=parts <= _SUMS)
+    states = Statistics.empty(len(starts), values.dtype)
+    count = rows if valid is None else count_rows(valid, starts, stops)
+    return replace(states, count=count)
 
 
 def _values(

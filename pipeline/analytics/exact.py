@@ -11,7 +11,7 @@ from pipeline.analytics.piece_reading import read_pieces
 from pipeline.analytics.pieces import Merging, Piece, few_pieces
 from pipeline.analytics.plan import Step
 from pipeline.analytics.query import Query
-from pipeline.analytics.row_query import RowQuery
+from pipeline.analytics.row_query import RowQuery, check_parts
 from pipeline.analytics.shares import RowShare, cut_axis, share_steps
 from pipeline.analytics.stored import slid_states, stored_values
 from pipeline.summaries.asked import Statistic
@@ -41,21 +41,27 @@ def exact_values(query: Query, executor: Executor) -> Found:
 
 
 def _stored_values(query: Query, executor: Executor) -> Found:
-    if not query.stored:
+    histograms = query.histograms
+    if not query.stored and not histograms:
         return {}
-    shares = list(share_steps(query.steps()))
     size, panes = query.groups.size, len(query.bins)
+    for channel, statistic in histograms:
+        check_parts(channel, statistic, size * panes, len(statistic.edges) - 1)
+    shares = list(share_steps(query.steps()))
     pieces: list[Piece] = []
     if shares:
         merge = partial(_all_pieces, groups=size, bins=panes)
         pieces = executor.reduce(_pieces_of, query, shares, merge)
     merging = Merging(pieces, size, panes)
     rows = slid(merging.rows(), query.windows)
-    found = {}
+    found: Found = {}
     for channel, statistics in query.stored.items():
         states = slid_states(merging.states(channel, query.dtype(channel)), query.windows)
         for statistic in statistics:
             found[channel, statistic] = stored_values(states, rows, statistic)
+    for channel, statistic in histograms:
+        counts = slid(merging.counts(channel, statistic), query.windows)
+        found[channel, statistic] = Values.always(counts, counts.any(axis=2))
     return found
 
 

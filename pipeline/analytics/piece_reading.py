@@ -44,18 +44,19 @@ def read_pieces(query: Query, steps: Iterable[Step]) -> Iterator[Piece]:
             case FromRows(unit, _) if unit.is_ordered:
                 scanned.append(step)
             case FromRows(unit, selection):
-                rows = query.view.rows(unit, selection, channels)
+                rows = query.view.rows(unit, selection, query.channels)
                 if len(rows):
-                    yield _of_rows(query, rows, channels)
+                    yield _of_rows(query, rows)
     if scanned:
-        yield from scan_units(query, scanned, channels)
+        yield from scan_units(query, scanned)
 
 
-def _of_rows(query: Query, rows: Rows, channels: Sequence[str]) -> Piece:
+def _of_rows(query: Query, rows: Rows) -> Piece:
     bins = query.bins.numbers(rows.time)
     starts = runs_of(rows.codes, bins)
     group = query.groups.of_codes(rows.codes[starts])
-    return piece_of_rows(rows, (starts, bins[starts]), group, channels)
+    cells = (starts, bins[starts])
+    return piece_of_rows(rows, cells, group, tuple(query.stored), query.histograms)
 
 
 def _from_level(query: Query, step: FromSummaries) -> Piece:

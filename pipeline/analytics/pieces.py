@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.archive.fleet_view import Rows
 from pipeline.archive.run_statistics import run_statistics
+from pipeline.codecs.row_cells import count_buckets
+from pipeline.summaries.asked import Statistic
 from pipeline.summaries.merging import sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
@@ -37,6 +39,9 @@ class Piece:
         ``int64``, shape (states,): rows that each state is about, with and without a value.
     channels
         The states, by channel.
+    counts
+        ``int64``, shape (states, buckets): readings between the edges of histograms, by channel and
+        histogram.
     """
 
     group: NDArray[np.int64]
@@ -44,6 +49,7 @@ class Piece:
     time: NDArray[np.int64]
     rows: NDArray[np.int64]
     channels: Mapping[str, Statistics]
+    counts: Mapping[tuple[str, Statistic], NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.group)
@@ -54,6 +60,7 @@ def piece_of_rows(
     cells: tuple[NDArray[np.int64], NDArray[np.int64]],
     group: NDArray[np.int64],
     channels: Sequence[str],
+    histograms: Sequence[tuple[str, Statistic]] = (),
 ) -> Piece:
     """Return the states of decoded rows.
 
@@ -67,13 +74,22 @@ def piece_of_rows(
         ``int64``, shape (runs,): the group of each run's device.
     channels
         Channels to summarise.
+    histograms
+        Histograms of channels to count.
     """
     starts, bins = cells
+    stops = np.append(starts[1:], len(rows))
     states = {
         name: run_statistics(rows.columns[name].values, rows.columns[name].valid, starts)
         for name in channels
     }
-    return Piece(group, bins, rows.time[starts], np.diff(starts, append=len(rows)), states)
+    counts = {
+        (name, one): count_buckets(
+            rows.columns[name].values, rows.columns[name].valid, starts, stops, np.array(one.edges)
+        )
+        for name, one in histograms
+    }
+    return Piece(group, bins, rows.time[starts], stops - starts, states, counts)
 
 
 def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
@@ -107,7 +123,11 @@ def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
         for name in filled[0].channels
     }
     total = sum_by_cell(inverse, rows, len(distinct))
-    return Piece(distinct // bins, distinct % bins, time[order][first], total, channels)
+    counts = {
+        key: _added_up(inverse, _stacked(filled, key)[order], len(distinct))
+        for key in filled[0].counts
+    }
+    return Piece(distinct // bins, distinct % bins, time[order][first], total, channels, counts)
 
 
 def few_pieces(pieces: Sequence[Piece], groups: int, bins: int) -> list[Piece]:
@@ -176,6 +196,15 @@ class Merging:
             merged = states[self._order].reduce(cells, groups * bins)
         return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
 
+    def counts(self, channel: str, histogram: Statistic) -> NDArray[np.int64]:
+        """Return the counts of a histogram, shape (groups, bins, buckets)."""
+        groups, bins = self._shape
+        buckets = len(histogram.edges) - 1
+        if not self._pieces:
+            return np.zeros((groups, bins, buckets), np.int64)
+        found = _stacked(self._pieces, (channel, histogram))
+        return _added_up(self._cells, found, groups * bins).reshape(groups, bins, buckets)
+
 
 def _none_repeats(cells: NDArray[np.int64]) -> bool:
     """Tell whether each state is about another cell, as it is where bins nest in what is read."""
@@ -196,4 +225,17 @@ def _side_by_side(
         name: Statistics.concat([piece.channels[name] for piece in pieces])
         for name in pieces[0].channels
     }
-    return Piece(*np.divmod(cells, bins), time, rows, channels)
+    counts = {key: _stacked(pieces, key) for key in pieces[0].counts}
+    return Piece(*np.divmod(cells, bins), time, rows, channels, counts)
+
+
+def _stacked(pieces: Sequence[Piece], key: tuple[str, Statistic]) -> NDArray[np.int64]:
+    """Return the counts of a histogram, one piece after the other."""
+    return np.concatenate([piece.counts[key] for piece in pieces])
+
+
+def _added_up(cells: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return the counts of each cell, shape (size, buckets)."""
+    sums = np.zeros((size, counts.shape[1]), np.int64)
+    np.add.at(sums, cells, counts)
+    return sums

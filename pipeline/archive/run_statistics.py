@@ -18,6 +18,8 @@ def run_statistics(
     valid: NDArray[np.bool_] | None,
     starts: NDArray[np.int64],
     stops: NDArray[np.int64] | None = None,
+    *,
+    sums_only: bool = False,
 ) -> Statistics:
     """Return the states of runs of rows.
 
@@ -32,7 +34,9 @@ def run_statistics(
     stops
         ``int64``, shape (runs,): the row behind the last of each; by default runs follow one another
         up to the last row.
+    sums_only
+        Whether nothing but count and sum has a meaning in what is returned.
     """
     ends = np.append(starts[1:], len(values)) if stops is None else stops
-    counts, exact, moments = summarise_runs(values, valid, starts, ends)
+    counts, exact, moments = summarise_runs(values, valid, starts, ends, sums_only=sums_only)
     return Statistics(counts, *exact, *moments)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
 
-__all__ = ["count_rows", "find_cells", "summarise_runs"]
+__all__ = ["count_buckets", "count_rows", "find_cells", "summarise_runs"]
 
 _ALL: Final = np.empty(0, np.bool_)
 
@@ -69,11 +69,37 @@ def count_rows(
     return counts
 
 
+def count_buckets(
+    values: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    edges: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Return how many rows of each run lie between edges; ``int64``, shape (runs, buckets).
+
+    Parameters
+    ----------
+    values, valid, starts, stops
+        As for `summarise_runs`.
+    edges : ndarray of float64, shape (buckets + 1,)
+        Ascending and few: every row is compared with one after the other. Buckets are half-open,
+        the last one closed; 64-bit integers are compared as doubles.
+    """
+    counts = np.zeros((len(starts), len(edges) - 1), np.int64)
+    mask = _ALL if valid is None else np.ascontiguousarray(valid)
+    owned = (np.ascontiguousarray(one) for one in (starts, stops, edges))
+    kernel("row_cells", "count_buckets")(np.ascontiguousarray(values), mask, *owned, counts)
+    return counts
+
+
 def summarise_runs(
     values: NDArray[Any],
     valid: NDArray[np.bool_] | None,
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],
+    *,
+    sums_only: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]:
     """Summarise runs of rows; NaN counts as no value.
 
@@ -85,6 +111,8 @@ def summarise_runs(
         False where there is no value; None if every row has one.
     starts, stops : ndarray of int64, shape (runs,)
         The first row of each run, and the one behind its last.
+    sums_only : bool, optional
+        Whether only counts and sums are wanted; all else is 0. Both are the same to the last bit.
 
     Returns
     -------
@@ -101,6 +129,6 @@ def summarise_runs(
     mask = _ALL if valid is None else np.ascontiguousarray(valid)
     owned = (np.ascontiguousarray(one) for one in (starts, stops))
     kernel("row_cells", "summarise_runs")(
-        np.ascontiguousarray(values), mask, *owned, counts, exact, moments
+        np.ascontiguousarray(values), mask, *owned, counts, exact, moments, sums_only
     )
     return counts, exact.T, moments

@@ -131,7 +131,9 @@ def _decode(
     rows = told[2]
     missing, absent = told[_MISSING] > 0, told[_ABSENT] > 0
     if not (missing or absent):
-        return read_stream(data, told, rows, first, last, sizes, kind, decimals, place, numbers, out)
+        return read_stream(
+            data, told, rows, first, last, sizes, kind, decimals, place, numbers, out
+        )
     if missing and absent:
         return False
     at = _ABSENT if absent else _MISSING

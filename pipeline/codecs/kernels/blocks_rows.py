@@ -65,7 +65,7 @@ def count_kept(lengths: NDArray[np.int64], count: int, row: int) -> int:
         if not k & 1 and stop > at:
             kept += stop - at
         at += lengths[k]
-    return kept
+    return kept  # type: ignore[return-value]
 
 
 @part
@@ -84,7 +84,8 @@ def mark_rows(
     for k in range(count):
         stop = at + lengths[k]
         if k & 1:
-            for i in range(max(at, first), min(stop, last)):
+            begin, end = max(at, np.int64(first)), min(stop, np.int64(last))
+            for i in range(begin, end):
                 out[i - first] = fill
                 if told:
                     valid[i - first] = False

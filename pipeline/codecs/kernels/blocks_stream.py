@@ -116,10 +116,10 @@ def _read_way(
             return -1
         # A narrow column is rounded as it is written.
         mapping = _SINGLE_QUOTIENT if single and kind[0] == 8 else _QUOTIENT
-        return mapping + 8 * exponent
+        return mapping + 8 * exponent  # type: ignore[return-value]
     if transform == _DICTIONARY and at < data.size and (kind[0] == 8 or kind[1] != _FLOAT):
         place[0] = at + 1
-        return _LOOK_UP + 8 * np.int64(data[at])
+        return _LOOK_UP + 8 * np.int64(data[at])  # type: ignore[return-value]
     return -1
 
 

@@ -56,7 +56,7 @@ def unfold(folded: np.uint64) -> np.uint64:
 
 @part
 def _read_plain(data: NDArray[np.uint8], entropy: int, order: int, out: NDArray[np.uint64]) -> bool:
-    """Read a plain stream whose residuals agree, or stand there uncompressed: varints, or codes."""
+    """Read a plain stream whose residuals agree, or are stored as varints or short codes."""
     place = np.zeros(2, np.int64)
     begins = np.zeros(2, np.uint64)
     rows = np.uint64(out.size)
@@ -110,12 +110,16 @@ def _read_codes(
     octets = (count * width + _SEVEN) >> _THREE
     tag = take(data, place)
     begin = np.uint64(place[0])
-    if tag != octets << _TWO or place[1] or begin + octets != np.uint64(data.size):
+    repeated = tag == (_ONE << _TWO | _TWO)
+    if tag != octets << _TWO and not repeated:
+        return False
+    if place[1] or begin + (_ONE if repeated else octets) != np.uint64(data.size):
         return False
     mask = (_ONE << width) - _ONE
     for i in range(count):
         bit = i * width
-        out[i] = (np.uint64(data[begin + (bit >> _THREE)]) >> (bit & _SEVEN)) & mask
+        byte = begin if repeated else begin + (bit >> _THREE)
+        out[i] = (np.uint64(data[byte]) >> (bit & _SEVEN)) & mask
     place[0] = data.size
     return True
 
@@ -185,9 +189,9 @@ def suits(data: NDArray[np.uint8], at: int, streams: int) -> bool:
             return False
         entropy = data[place[0] + 1]
         place[0] += 2
-        listed = entropy == _LIST or entropy == _CONSTANT or entropy == _VARINTS
-        if not (listed or entropy == _BINS or entropy == _CODES):
-            return False
+        if entropy != _BINS and entropy != _LIST and entropy != _CONSTANT:
+            if entropy != _VARINTS and entropy != _CODES:
+                return False
         size = np.int64(take(data, place))
         if size > data.size - place[0]:
             return False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs.kernels.block_loop import loop, part, wide_loop
 
-__all__ = ["count_rows", "find_cells", "summarise_runs"]
+__all__ = ["count_buckets", "count_rows", "find_cells", "summarise_runs"]
 
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
@@ -135,6 +135,38 @@ def count_rows(
         counts[run] = count
 
 
+@loop
+def count_buckets(
+    values: NDArray[Any],
+    valid: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    edges: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> None:
+    """Count the rows of each run between edges.
+
+    Parameters
+    ----------
+    values, valid, starts, stops
+        As for `summarise_runs`.
+    edges
+        Shape (buckets + 1,), ascending and few: buckets are half-open, the last one closed.
+    counts
+        Shape (runs, buckets): what is found is added.
+    """
+    masked = valid.size > 0
+    last = edges.size - 1
+    for run in range(starts.size):
+        for i in range(np.uint64(starts[run]), np.uint64(stops[run])):
+            number = np.float64(values[i])
+            if edges[0] <= number <= edges[last] and (not masked or valid[i]):
+                bucket = 0
+                while bucket < last - 1 and number >= edges[bucket + 1]:
+                    bucket += 1
+                counts[run, bucket] += 1
+
+
 @part
 def _count(values: NDArray[Any], valid: NDArray[np.bool_], begin: Any, end: Any) -> Any:
     """Return how many rows have a value."""
@@ -163,8 +195,8 @@ def _sum(values: NDArray[Any], begin: Any, end: Any, exact: NDArray[Any]) -> flo
         two += np.float64(b)
         three += np.float64(c)
         four += np.float64(d)
-        low = min(low, min(min(a, b), min(c, d)))
-        high = max(high, max(max(a, b), max(c, d)))
+        low = min(low, a, b, c, d)
+        high = max(high, a, b, c, d)
         at += _FOUR
     while at < end:
         value = values[at]
@@ -205,6 +237,40 @@ def _deviate(values: NDArray[Any], begin: Any, end: Any, mean: float) -> tuple[f
 
 
 @part
+def _add_up(values: NDArray[Any], begin: Any, end: Any) -> float:
+    """Return what `_sum` does, of nothing else."""
+    one = two = three = four = np.float64(0.0)
+    at = begin
+    while at + _THREE < end:
+        one += np.float64(values[at])
+        two += np.float64(values[at + _ONE])
+        three += np.float64(values[at + _TWO])
+        four += np.float64(values[at + _THREE])
+        at += _FOUR
+    while at < end:
+        one += np.float64(values[at])
+        at += _ONE
+    return (one + two) + (three + four)
+
+
+@part
+def _drift(values: NDArray[Any], begin: Any, end: Any, mean: float) -> float:
+    """Return the sum of deviations as `_deviate` does."""
+    one = two = three = four = np.float64(0.0)
+    at = begin
+    while at + _THREE < end:
+        one += np.float64(values[at]) - mean
+        two += np.float64(values[at + _ONE]) - mean
+        three += np.float64(values[at + _TWO]) - mean
+        four += np.float64(values[at + _THREE]) - mean
+        at += _FOUR
+    while at < end:
+        one += np.float64(values[at]) - mean
+        at += _ONE
+    return (one + two) + (three + four)
+
+
+@part
 def _gather(
     values: NDArray[Any],
     valid: NDArray[np.bool_],
@@ -232,6 +298,7 @@ def summarise_runs(
     counts: NDArray[np.int64],
     exact: NDArray[Any],
     moments: NDArray[np.float64],
+    sums_only: bool,
 ) -> None:
     """Summarise runs of rows, of which those without a value do not count.
 
@@ -252,6 +319,8 @@ def summarise_runs(
         the largest, the first and the last.
     moments
         Shape (2, runs), written: the sum, and the sum of squares of deviations from the mean.
+    sums_only
+        Whether only counts and sums are wanted.
     """
     longest = np.int64(0)
     for run in range(starts.size):
@@ -264,18 +333,23 @@ def summarise_runs(
         moments[0, run] = moments[1, run] = 0.0
         if count == 0:
             continue
-        if count == stops[run] - starts[run]:
-            total = _sum(values, begin, end, exact[run])
+        gaps = count < stops[run] - starts[run]
+        there = some if gaps else values
+        if gaps:
+            end = np.uint64(_gather(values, valid, begin, end, some))
+            begin = np.uint64(0)
+        square = np.float64(0.0)
+        if sums_only:
+            total = _add_up(there, begin, end)
             mean = total / count
-            drift, square = _deviate(values, begin, end, mean)
-            exact[run, 2], exact[run, 3] = values[begin], values[end - _ONE]
+            drift = _drift(there, begin, end, mean)
         else:
-            last = np.uint64(_gather(values, valid, begin, end, some))
-            total = _sum(some, np.uint64(0), last, exact[run])
+            total = _sum(there, begin, end, exact[run])
             mean = total / count
-            drift, square = _deviate(some, np.uint64(0), last, mean)
-            exact[run, 2], exact[run, 3] = some[0], some[last - _ONE]
+            drift, square = _deviate(there, begin, end, mean)
+            exact[run, 2], exact[run, 3] = there[begin], there[end - _ONE]
         finite = mean - mean == 0.0  # an infinite reading makes the deviations NaN
         moments[0, run] = mean * count + drift if finite else total
-        spread = square - drift * drift / count
-        moments[1, run] = max(spread, 0.0) if spread == spread else spread
+        if not sums_only:
+            spread = square - drift * drift / count
+            moments[1, run] = max(spread, 0.0) if spread == spread else spread

@@ -53,7 +53,7 @@ def test_joined_pieces_are_the_same_answer_with_one_state_a_cell(
     numbers = joined.group * BINS + joined.bin
     assert sorted(numbers.tolist()) == np.unique(np.concatenate(cells)).tolist()
     expected = reduced(pieces, groups)
-    for found in (pieces, [joined], few_pieces(pieces, groups, BINS), few_pieces(pieces, 1, 1)):
+    for found in (pieces, [joined], few_pieces(pieces, groups, BINS), few_pieces(pieces, 0, BINS)):
         merged = Merging(found, groups, BINS).states("v", np.dtype(np.float64))
         rows = Merging(found, groups, BINS).rows()
         assert (rows == Merging(pieces, groups, BINS).rows()).all()

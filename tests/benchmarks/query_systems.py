@@ -28,7 +28,7 @@ __all__ = ["ClickHouse", "DuckDb", "DuckDbParquet", "Ours", "System", "systems"]
 _OURS: Final[Mapping[str, Callable[[pipeline.Fleet, Draw], Any]]] = {**IOT_OURS, **CPU_OURS}
 _SQL: Final[Mapping[str, Sql]] = {**IOT_SQL, **CPU_SQL}
 _TRUCKS: Final = pipeline.Partitioning("1 hour", devices_per_block=128, by="fleet")
-_HOSTS: Final = pipeline.Partitioning("1 hour", devices_per_block=100)
+_HOSTS: Final = pipeline.Partitioning("1 hour", devices_per_block=25)
 
 
 class System(Protocol):

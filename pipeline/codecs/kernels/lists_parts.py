@@ -189,9 +189,9 @@ def suits(data: NDArray[np.uint8], at: int, streams: int) -> bool:
             return False
         entropy = data[place[0] + 1]
         place[0] += 2
-        if entropy != _BINS and entropy != _LIST and entropy != _CONSTANT:
-            if entropy != _VARINTS and entropy != _CODES:
-                return False
+        long = entropy != _LIST and entropy != _CONSTANT and entropy != _VARINTS
+        if long and entropy != _BINS and entropy != _CODES:
+            return False
         size = np.int64(take(data, place))
         if size > data.size - place[0]:
             return False

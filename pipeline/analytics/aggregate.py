@@ -14,7 +14,7 @@ from pipeline.analytics.exact import exact_values
 from pipeline.analytics.execution import executor_of
 from pipeline.analytics.filling import check_fill
 from pipeline.analytics.groups import Groups
-from pipeline.analytics.pieces import merge_pieces, merge_rows
+from pipeline.analytics.pieces import Merging
 from pipeline.analytics.query import Asked, Grouping, Query, make_query
 from pipeline.analytics.row_query import RowQuery
 from pipeline.analytics.sessions import Sessions
@@ -87,12 +87,12 @@ def _of_sessions(query: Query, gap: int) -> xr.Dataset:
     decoded.run(query.row_steps())
     table = sessions.table()
     found: dict[tuple[str, Statistic], Values] = {}
-    rows = merge_rows(decoded.pieces, 1, len(sessions))
+    merging = Merging(decoded.pieces, 1, len(sessions))
+    rows = merging.rows()
     for channel, statistics in query.statistics.items():
         for statistic in statistics:
             if statistic.is_stored:
-                dtype = query.dtype(channel)
-                states = merge_pieces(decoded.pieces, channel, dtype, 1, len(sessions))
+                states = merging.states(channel, query.dtype(channel))
                 values = stored_values(states, rows, statistic)
             else:
                 values = decoded.result(channel, statistic)

@@ -8,10 +8,10 @@ from functools import partial
 from pipeline.analytics.collectors import Values, slid
 from pipeline.analytics.execution import Executor
 from pipeline.analytics.piece_reading import read_pieces
-from pipeline.analytics.pieces import Piece, join_pieces, merge_pieces, merge_rows
+from pipeline.analytics.pieces import Merging, Piece, few_pieces
 from pipeline.analytics.plan import Step
 from pipeline.analytics.query import Query
-from pipeline.analytics.row_query import RowQuery
+from pipeline.analytics.row_query import RowQuery, check_parts
 from pipeline.analytics.shares import RowShare, cut_axis, share_steps
 from pipeline.analytics.stored import slid_states, stored_values
 from pipeline.summaries.asked import Statistic
@@ -41,26 +41,36 @@ def exact_values(query: Query, executor: Executor) -> Found:
 
 
 def _stored_values(query: Query, executor: Executor) -> Found:
-    if not query.stored:
+    histograms = query.histograms
+    if not query.stored and not histograms:
         return {}
-    shares = list(share_steps(query.steps()))
     size, panes = query.groups.size, len(query.bins)
+    for channel, statistic in histograms:
+        check_parts(channel, statistic, size * panes, len(statistic.edges) - 1)
+    shares = list(share_steps(query.steps()))
     pieces: list[Piece] = []
     if shares:
-        merge = partial(join_pieces, bins=panes)
-        pieces.append(executor.reduce(_pieces_of, query, shares, merge))
-    rows = slid(merge_rows(pieces, size, panes), query.windows)
-    found = {}
+        merge = partial(_all_pieces, groups=size, bins=panes)
+        pieces = executor.reduce(_pieces_of, query, shares, merge)
+    merging = Merging(pieces, size, panes)
+    rows = slid(merging.rows(), query.windows)
+    found: Found = {}
     for channel, statistics in query.stored.items():
-        states = merge_pieces(pieces, channel, query.dtype(channel), size, panes)
-        states = slid_states(states, query.windows)
+        states = slid_states(merging.states(channel, query.dtype(channel)), query.windows)
         for statistic in statistics:
             found[channel, statistic] = stored_values(states, rows, statistic)
+    for channel, statistic in histograms:
+        counts = slid(merging.counts(channel, statistic), query.windows)
+        found[channel, statistic] = Values.always(counts, counts.any(axis=2))
     return found
 
 
-def _pieces_of(query: Query, steps: Sequence[Step]) -> Piece:
-    return join_pieces(list(read_pieces(query, steps)), len(query.bins))
+def _pieces_of(query: Query, steps: Sequence[Step]) -> list[Piece]:
+    return few_pieces(list(read_pieces(query, steps)), query.groups.size, len(query.bins))
+
+
+def _all_pieces(parts: Sequence[list[Piece]], groups: int, bins: int) -> list[Piece]:
+    return few_pieces([piece for part in parts for piece in part], groups, bins)
 
 
 def _row_values(query: Query, executor: Executor) -> Found:

@@ -83,7 +83,7 @@ def explain_aggregate(
     found, by_row = _Found(), _Found()
     found.add(query.steps())
     by_row.add(query.row_steps())
-    channels = tuple(query.stored)
+    channels = query.channels
     edges = _Touched.of(index, found.decoded).blocks
     needed = _Touched.of(index, by_row.decoded).blocks
     counted = _Touched.of(index, [*found.headers, edges, needed])

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.analytics.block_scan import scan_units
 from pipeline.analytics.levels import level_of
 from pipeline.analytics.pieces import Piece, piece_of_rows
 from pipeline.analytics.plan import FromHeaders, FromRows, FromSummaries, Step
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_statistics import block_states
-from pipeline.archive.fleet_view import FleetView, Rows
-from pipeline.codecs.row_cells import find_cells
+from pipeline.archive.fleet_view import Rows
+from pipeline.summaries.merging import runs_of
 
 __all__ = ["read_pieces"]
 
@@ -30,26 +31,29 @@ def read_pieces(query: Query, steps: Iterable[Step]) -> Iterator[Piece]:
         Some of its steps.
     """
     channels = tuple(query.stored)
+    scanned: list[FromRows] = []
     for step in steps:
         match step:
             case FromSummaries():
                 yield _from_level(query, step)
             case FromHeaders(blocks):
                 yield _from_headers(query, blocks, channels)
-            case FromRows():
-                for rows in _parts(query.view, step, channels):
-                    if len(rows):
-                        cells = find_cells(rows.codes, rows.time, query.bins.edges)
-                        group = query.groups.of_codes(rows.codes[cells[0]])
-                        yield piece_of_rows(rows, cells, group, channels)
+            case FromRows(unit, _) if unit.is_ordered:
+                scanned.append(step)
+            case FromRows(unit, selection):
+                rows = query.view.rows(unit, selection, query.channels)
+                if len(rows):
+                    yield _of_rows(query, rows)
+    if scanned:
+        yield from scan_units(query, scanned)
 
 
-def _parts(view: FleetView, step: FromRows, channels: Sequence[str]) -> Iterable[Rows]:
-    """Return the rows of a unit, block by block if they are in order."""
-    # Joining blocks takes as long as decoding them.
-    if step.unit.is_ordered:
-        return view.block_rows(step.unit, step.selection, channels)
-    return [view.rows(step.unit, step.selection, channels)]
+def _of_rows(query: Query, rows: Rows) -> Piece:
+    bins = query.bins.numbers(rows.time)
+    starts = runs_of(rows.codes, bins)
+    group = query.groups.of_codes(rows.codes[starts])
+    cells = (starts, bins[starts])
+    return piece_of_rows(rows, cells, group, tuple(query.stored), query.histograms)
 
 
 def _from_level(query: Query, step: FromSummaries) -> Piece:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 
 from pipeline.archive.fleet_view import Rows
 from pipeline.archive.run_statistics import run_statistics
+from pipeline.codecs.row_cells import count_buckets
+from pipeline.summaries.asked import Statistic
 from pipeline.summaries.merging import sum_by_cell
 from pipeline.summaries.statistics import Statistics
 
-__all__ = ["Piece", "join_pieces", "merge_pieces", "merge_rows", "piece_of_rows"]
+__all__ = ["Merging", "Piece", "few_pieces", "join_pieces", "piece_of_rows"]
 
 
 _SPREAD: Final = 64
 """Cells a state among which counting finds repeated ones faster than sorting."""
+
+_SURPLUS: Final = 2
+"""States a cell of the answer from which on those of one cell are put together on the way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +39,9 @@ class Piece:
         ``int64``, shape (states,): rows that each state is about, with and without a value.
     channels
         The states, by channel.
+    counts
+        ``int64``, shape (states, buckets): readings between the edges of histograms, by channel and
+        histogram.
     """
 
     group: NDArray[np.int64]
@@ -41,6 +49,7 @@ class Piece:
     time: NDArray[np.int64]
     rows: NDArray[np.int64]
     channels: Mapping[str, Statistics]
+    counts: Mapping[tuple[str, Statistic], NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.group)
@@ -51,6 +60,7 @@ def piece_of_rows(
     cells: tuple[NDArray[np.int64], NDArray[np.int64]],
     group: NDArray[np.int64],
     channels: Sequence[str],
+    histograms: Sequence[tuple[str, Statistic]] = (),
 ) -> Piece:
     """Return the states of decoded rows.
 
@@ -64,13 +74,22 @@ def piece_of_rows(
         ``int64``, shape (runs,): the group of each run's device.
     channels
         Channels to summarise.
+    histograms
+        Histograms of channels to count.
     """
     starts, bins = cells
+    stops = np.append(starts[1:], len(rows))
     states = {
         name: run_statistics(rows.columns[name].values, rows.columns[name].valid, starts)
         for name in channels
     }
-    return Piece(group, bins, rows.time[starts], np.diff(starts, append=len(rows)), states)
+    counts = {
+        (name, one): count_buckets(
+            rows.columns[name].values, rows.columns[name].valid, starts, stops, np.array(one.edges)
+        )
+        for name, one in histograms
+    }
+    return Piece(group, bins, rows.time[starts], stops - starts, states, counts)
 
 
 def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
@@ -104,34 +123,87 @@ def join_pieces(pieces: Sequence[Piece], bins: int) -> Piece:
         for name in filled[0].channels
     }
     total = sum_by_cell(inverse, rows, len(distinct))
-    return Piece(distinct // bins, distinct % bins, time[order][first], total, channels)
+    counts = {
+        key: _added_up(inverse, _stacked(filled, key)[order], len(distinct))
+        for key in filled[0].counts
+    }
+    return Piece(distinct // bins, distinct % bins, time[order][first], total, channels, counts)
 
 
-def merge_pieces(
-    pieces: Sequence[Piece], channel: str, dtype: np.dtype[Any], groups: int, bins: int
-) -> Statistics:
-    """Return a channel's states, shape (groups, bins)."""
-    pieces = [piece for piece in pieces if len(piece)]
-    if not pieces:
-        return Statistics.empty((groups, bins), dtype)
-    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
-    states = Statistics.concat([piece.channels[channel] for piece in pieces])
-    if _none_repeats(cells):
-        merged = Statistics.empty(groups * bins, dtype)
-        merged.put(cells, states)
-    else:
-        order = np.argsort(np.concatenate([piece.time for piece in pieces]), kind="stable")
-        merged = states[order].reduce(cells[order], groups * bins)
-    return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
+def few_pieces(pieces: Sequence[Piece], groups: int, bins: int) -> list[Piece]:
+    """Return pieces as they are, or joined if they have many more states than there are cells.
+
+    Parameters
+    ----------
+    pieces
+        Any number of pieces about the same channels.
+    groups, bins
+        Number of groups and bins of the answer.
+    """
+    filled = [piece for piece in pieces if len(piece)]
+    if len(filled) < 2 or sum(map(len, filled)) <= _SURPLUS * groups * bins:
+        return filled
+    return [join_pieces(filled, bins)]
 
 
-def merge_rows(pieces: Sequence[Piece], groups: int, bins: int) -> NDArray[np.int64]:
-    """Return the number of rows, with and without a value, shape (groups, bins)."""
-    if not pieces:
-        return np.zeros((groups, bins), np.int64)
-    cells = np.concatenate([piece.group * bins + piece.bin for piece in pieces])
-    rows = np.concatenate([piece.rows for piece in pieces])
-    return sum_by_cell(cells, rows, groups * bins).reshape(groups, bins)
+class Merging:
+    """The states of all pieces brought into the cells of the answer.
+
+    Parameters
+    ----------
+    pieces
+        Any number of pieces.
+    groups, bins
+        Number of groups and bins of the answer.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], groups: int, bins: int) -> None:
+        self._pieces = [piece for piece in pieces if len(piece)]
+        self._shape = groups, bins
+        none = np.zeros(0, np.int64)
+        self._cells = np.concatenate(
+            [none, *(piece.group * bins + piece.bin for piece in self._pieces)]
+        )
+        self._order: NDArray[np.int64] | None = None
+        if self._pieces and not _none_repeats(self._cells):
+            self._order = np.argsort(
+                np.concatenate([piece.time for piece in self._pieces]), kind="stable"
+            )
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the number of rows, with and without a value, shape (groups, bins)."""
+        groups, bins = self._shape
+        if not self._pieces:
+            return np.zeros(self._shape, np.int64)
+        rows = np.concatenate([piece.rows for piece in self._pieces])
+        if self._order is not None:
+            return sum_by_cell(self._cells, rows, groups * bins).reshape(groups, bins)
+        every = np.zeros(groups * bins, np.int64)
+        every[self._cells] = rows
+        return every.reshape(groups, bins)
+
+    def states(self, channel: str, dtype: np.dtype[Any]) -> Statistics:
+        """Return a channel's states, shape (groups, bins)."""
+        groups, bins = self._shape
+        if not self._pieces:
+            return Statistics.empty((groups, bins), dtype)
+        states = Statistics.concat([piece.channels[channel] for piece in self._pieces])
+        if self._order is None:
+            merged = Statistics.empty(groups * bins, dtype)
+            merged.put(self._cells, states)
+        else:
+            cells = self._cells[self._order]
+            merged = states[self._order].reduce(cells, groups * bins)
+        return Statistics(*(array.reshape(groups, bins) for array in merged.arrays()))
+
+    def counts(self, channel: str, histogram: Statistic) -> NDArray[np.int64]:
+        """Return the counts of a histogram, shape (groups, bins, buckets)."""
+        groups, bins = self._shape
+        buckets = len(histogram.edges) - 1
+        if not self._pieces:
+            return np.zeros((groups, bins, buckets), np.int64)
+        found = _stacked(self._pieces, (channel, histogram))
+        return _added_up(self._cells, found, groups * bins).reshape(groups, bins, buckets)
 
 
 def _none_repeats(cells: NDArray[np.int64]) -> bool:
@@ -153,4 +225,17 @@ def _side_by_side(
         name: Statistics.concat([piece.channels[name] for piece in pieces])
         for name in pieces[0].channels
     }
-    return Piece(*np.divmod(cells, bins), time, rows, channels)
+    counts = {key: _stacked(pieces, key) for key in pieces[0].counts}
+    return Piece(*np.divmod(cells, bins), time, rows, channels, counts)
+
+
+def _stacked(pieces: Sequence[Piece], key: tuple[str, Statistic]) -> NDArray[np.int64]:
+    """Return the counts of a histogram, one piece after the other."""
+    return np.concatenate([piece.counts[key] for piece in pieces])
+
+
+def _added_up(cells: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return the counts of each cell, shape (size, buckets)."""
+    sums = np.zeros((size, counts.shape[1]), np.int64)
+    np.add.at(sums, cells, counts)
+    return sums

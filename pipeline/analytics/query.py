@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from pipeline.partitioning.pruning import Selection
 from pipeline.summaries.asked import Statistic, check_statistics, parse_statistics
 
 __all__ = ["Asked", "Grouping", "Query", "make_query"]
+
+_FEW_BUCKETS: Final = 16
+"""Most buckets that are counted for every device and bin of what is decoded at once."""
 
 Asked = str | Statistic | Sequence[str | Statistic]
 """What is asked of a channel: one statistic or several."""
@@ -136,8 +139,19 @@ class Query:
         return {} if self.gap is not None else self._named(stored=True)
 
     @property
+    def histograms(self) -> list[tuple[str, Statistic]]:
+        """Channels and histograms of few buckets, which are counted where rows are decoded.
+
+        With one of them everything that `stored` tells comes from rows, too: they are decoded anyway.
+        """
+        if self.gap is not None:
+            return []
+        every = ((name, one) for name, found in self.statistics.items() for one in found)
+        return [(name, one) for name, one in every if _has_few_buckets(one)]
+
+    @property
     def decoded(self) -> dict[str, list[Statistic]]:
-        """Statistics by channel for which every row is decoded."""
+        """Statistics by channel for which every row is decoded, one device after the other."""
         if self.gap is not None:
             return {channel: list(names) for channel, names in self.statistics.items()}
         return self._named(stored=False)
@@ -153,12 +167,20 @@ class Query:
             for channel, statistics in self.stored.items()
         }
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels of which `steps` read values."""
+        counted = (name for name, _ in self.histograms)
+        return tuple(dict.fromkeys((*self.stored, *counted)))
+
     def dtype(self, channel: str) -> np.dtype[Any]:
         """Return the stored dtype of a channel."""
         return storage_dtype(self.view.meta.schema[channel].dtype)
 
     def steps(self) -> Iterator[Step]:
-        """Yield what has to be read for the stored statistics; only the index is read for it."""
+        """Yield what has to be read for stored statistics and histograms; only the index is read for it."""
+        if self.histograms:
+            return self._every_row()
         if not self.stored:
             return iter(())
         if self.selection.conditions:
@@ -168,8 +190,10 @@ class Query:
 
     def row_steps(self) -> Iterator[Step]:
         """Yield what has to be read for the statistics that need every row."""
-        if not self.decoded:
-            return
+        if self.decoded:
+            yield from self._every_row()
+
+    def _every_row(self) -> Iterator[Step]:
         if self.selection.conditions:
             yield from self._value_steps().steps(stored=False)
             return
@@ -234,7 +258,11 @@ class Query:
 
     def _named(self, *, stored: bool) -> dict[str, list[Statistic]]:
         named = {
-            channel: [statistic for statistic in names if statistic.is_stored is stored]
+            channel: [
+                statistic
+                for statistic in names
+                if statistic.is_stored is stored and not _has_few_buckets(statistic)
+            ]
             for channel, names in self.statistics.items()
         }
         return {channel: statistics for channel, statistics in named.items() if statistics}
@@ -246,6 +274,10 @@ def _checked(
     wanted = parse_statistics(names, channel)
     check_statistics(wanted, channel, view.meta.schema[channel].dtype, merged=by is not None)
     return wanted
+
+
+def _has_few_buckets(statistic: Statistic) -> bool:
+    return statistic.kind == "histogram" and len(statistic.edges) - 1 <= _FEW_BUCKETS
 
 
 def _check_sessions(grouping: Grouping) -> None:

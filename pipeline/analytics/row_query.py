@@ -32,7 +32,7 @@ from pipeline.model.dtypes import storage_dtype
 from pipeline.summaries.asked import Statistic
 from pipeline.summaries.merging import runs_of
 
-__all__ = ["RowQuery", "states_of"]
+__all__ = ["RowQuery", "check_parts", "states_of"]
 
 _MAX_CELLS: Final = 50_000_000
 _ORDERED: Final = ("median", "percentile", "distinct")
@@ -173,7 +173,24 @@ class RowQuery:
         )
 
     def _check_parts(self, channel: str, statistic: Statistic, parts: int) -> None:
-        shape = self.shape
-        if shape.groups * shape.bins * parts > _MAX_CELLS:
-            msg = f"{statistic.label} of channel {channel!r} has {parts} parts for each of {shape.groups} groups and {shape.bins} bins; ask for fewer, for longer bins or a shorter time range"
-            raise InvalidInputError(msg)
+        check_parts(channel, statistic, self.shape.groups * self.shape.bins, parts)
+
+
+def check_parts(channel: str, statistic: Statistic, cells: int, parts: int) -> None:
+    """Refuse answers that fit in no memory.
+
+    Parameters
+    ----------
+    channel, statistic
+        What is asked.
+    cells, parts
+        Cells of the answer, and values in each.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are too many.
+    """
+    if cells * parts > _MAX_CELLS:
+        msg = f"{statistic.label} of channel {channel!r} has {parts} parts for each of {cells} groups and bins; ask for fewer, for longer bins or a shorter time range"
+        raise InvalidInputError(msg)

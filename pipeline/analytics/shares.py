@@ -17,8 +17,8 @@ from pipeline.analytics.plan import FromHeaders, FromRows, Step
 
 __all__ = ["RowShare", "cut_axis", "share_steps", "spread"]
 
-_ROWS: Final = 1 << 20
-"""Rows of a share: decoding them takes some 20 ms, a hundred times what a task costs."""
+_ROWS: Final = 1 << 19
+"""Rows of a share: decoding them takes some 5 ms, many times what a task costs."""
 _MOST: Final = 256
 _ROWS_OF_HEADER: Final = 4096  # whose decoding takes about as long as reading a header
 

@@ -34,6 +34,8 @@ __all__ = [
 SUMMARIES_ONLY: Final = -1
 """Slot count of a window whose rows were dropped, while its statistics are kept."""
 
+_PLACES: Final = {name: at for at, name in enumerate(INDEX_FIELDS)}
+
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
@@ -75,9 +77,9 @@ class BlockTable:
         return len(self.places)
 
     def __getattr__(self, name: str) -> NDArray[np.int64]:
-        if name not in INDEX_FIELDS:
+        if name not in _PLACES:
             raise AttributeError(name)
-        values: NDArray[np.int64] = self.fields[INDEX_FIELDS.index(name)]
+        values: NDArray[np.int64] = self.fields[_PLACES[name]]
         return values
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,18 @@ from pipeline.archive.layout import FleetLayout
 from pipeline.archive.version_reading import VersionReading
 from pipeline.codecs.block import HEADER_BYTES, read_header
 from pipeline.codecs.frame import BlockHeader
+from pipeline.codecs.many import decode_blocks
 from pipeline.model.batches import Column, concatenated
 
-__all__ = ["FetchedBlocks", "fetch_blocks", "read_block_columns", "read_block_headers"]
+__all__ = [
+    "FetchedBlocks",
+    "fetch_blocks",
+    "read_block_columns",
+    "read_block_headers",
+    "runs_of_blocks",
+]
+
+_ROWS_AT_ONCE: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +78,60 @@ class FetchedBlocks:
         key, dtype = self.keys[column][at], self.columns[column][1]
         return decode_chunk(self.chunks[column][at], key, dtype, count, rows)
 
+    def decode_ranges(
+        self, column: int, ranges: NDArray[np.int64] | None = None, *, passing: bool = False
+    ) -> Column:
+        """Return one column of all blocks, one after the other, or a range of the rows of each.
+
+        Parameters
+        ----------
+        column
+            Which.
+        ranges
+            ``int64``, shape (2, blocks): first row wanted of each block, and the one behind the last.
+        passing
+            Whether the rows are soon given up (`pipeline.codecs.many.decode_blocks`), and of floats
+            NaN tells well enough which are missing.
+
+        Raises
+        ------
+        CorruptBlockError
+            If a block is damaged, or not the one that the index describes.
+        """
+        dtype, keys = self.columns[column][1], self.keys[column]
+        there = [chunk for chunk in self.chunks[column] if chunk is not None]
+        converted = any(one == column for one, _ in self.converted)
+        if len(there) == len(self.blocks) and not converted:
+            found = decode_blocks(
+                there,
+                self.blocks.rows,
+                dtype,
+                keys,
+                ranges,
+                marked=not passing,
+                passing=passing,
+            )
+            return Column(found.values, found.valid)
+        bounds = np.stack([np.zeros_like(self.blocks.rows), self.blocks.rows])
+        wanted = (bounds if ranges is None else ranges).T.tolist()
+        parts = [self.decode_column(column, at, (a, b)) for at, (a, b) in enumerate(wanted)]
+        joined = concatenated(parts, dtype)
+        if passing and dtype.kind == "f" and joined.valid is not None:
+            return Column(np.where(joined.valid, joined.values, np.nan).astype(dtype))
+        return joined
+
+    def part(self, start: int, stop: int) -> FetchedBlocks:
+        """Return some blocks in a row."""
+        keys = [column[start:stop] for column in self.keys]
+        chunks = [column[start:stop] for column in self.chunks]
+        blocks = self.blocks.take(np.arange(start, stop))
+        converted = {
+            (column, at - start): origin
+            for (column, at), origin in self.converted.items()
+            if start <= at < stop
+        }
+        return FetchedBlocks(blocks, self.columns, keys, chunks, converted)
+
     def one(self, at: int) -> FetchedBlocks:
         """Return one of the blocks."""
         keys = [[column[at]] for column in self.keys]
@@ -87,9 +150,10 @@ class FetchedBlocks:
         CorruptBlockError
             If a block is damaged, or not the one that the index describes.
         """
-        size = len(self.blocks)
-        work = [(column, at) for column in range(len(self.columns)) for at in range(size)]
-        decoded = in_threads(lambda item: self.decode_column(*item), work)
+        runs = [self.part(*run) for run in runs_of_blocks(self.blocks.rows)]
+        work = [(run, column) for column in range(len(self.columns)) for run in runs]
+        decoded = in_threads(lambda item: item[0].decode_ranges(item[1]), work)
+        size = len(runs)
         return [
             concatenated(decoded[at * size : (at + 1) * size], dtype)
             for at, (_, dtype) in enumerate(self.columns)
@@ -108,26 +172,38 @@ class FetchedBlocks:
         CorruptBlockError
             If a block is damaged, or not the one that the index describes.
         """
-        ends = np.cumsum(self.blocks.rows)
-        block = np.searchsorted(ends, positions, "right")
-        order = np.argsort(block, kind="stable")
-        blocks, starts = np.unique(block[order], return_index=True)
-        local = positions[order] - (ends - self.blocks.rows)[block[order]]
-        rows = list(zip(blocks.tolist(), np.split(local, starts[1:]), strict=True))
-        work = [(column, *part) for column in range(len(self.columns)) for part in rows]
-        # Rows are picked block by block: joining whole blocks first took a fifth of a read of
-        # few rows.
-        picked = in_threads(lambda item: self._picked(*item), work)
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return [
-            concatenated(picked[at * len(rows) : (at + 1) * len(rows)], dtype).take(back)
-            for at, (_, dtype) in enumerate(self.columns)
-        ]
+        starts = np.cumsum(self.blocks.rows) - self.blocks.rows
+        block = np.searchsorted(starts, positions, "right") - 1
+        local = positions - starts[block]
+        first, last = self.blocks.rows.copy(), np.zeros_like(starts)
+        np.minimum.at(first, block, local)
+        np.maximum.at(last, block, local + 1)
+        ranges = np.stack([np.minimum(first, last), last])
+        sizes = ranges[1] - ranges[0]
+        places = (np.cumsum(sizes) - sizes - ranges[0])[block] + local
+        return in_threads(
+            lambda column: self.decode_ranges(column, ranges).take(places), range(len(self.columns))
+        )
 
-    def _picked(self, column: int, at: int, rows: NDArray[np.int64]) -> Column:
-        first, last = int(rows.min()), int(rows.max())
-        return self.decode_column(column, at, (first, last + 1)).take(rows - first)
+
+def runs_of_blocks(rows: NDArray[np.int64], most: int = _ROWS_AT_ONCE) -> list[tuple[int, int]]:
+    """Return half-open runs of blocks.
+
+    Parameters
+    ----------
+    rows
+        ``int64``, shape (blocks,).
+    most
+        Rows of a run, if it has more than one block; by default so many that what is decoded
+        together stays in the caches.
+    """
+    runs, start, held = [], 0, 0
+    for at, size in enumerate(rows.tolist()):
+        if held and held + size > most:
+            runs.append((start, at))
+            start, held = at, 0
+        held += size
+    return [*runs, (start, len(rows))] if len(rows) else []
 
 
 def fetch_blocks(

@@ -6,7 +6,6 @@ first, which costs next to nothing, and of the other columns no more than the ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.archive.block_reader import FetchedBlocks
 from pipeline.archive.chunk_io import in_threads
-from pipeline.model.batches import Column, concatenated
+from pipeline.model.batches import Column
 from pipeline.partitioning.ordering import ranges_of_rows
 
 __all__ = ["DeviceRows", "decode_devices"]
@@ -37,26 +36,6 @@ class DeviceRows:
     columns: list[Column]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """Rows of one block: where the block is, its device column, and ranges of its rows."""
-
-    block: int
-    codes: NDArray[Any]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        return int(self.starts[0]), int(self.starts[-1] + self.lengths[-1])
-
-    def take(self, column: Column) -> Column:
-        """Return the rows of a column that was decoded within `bounds` only."""
-        if len(self.starts) == 1:
-            return column
-        return column.take(ranges_of_rows(self.starts - self.starts[0], self.lengths))
-
-
 def decode_devices(fetched: FetchedBlocks, codes: NDArray[np.int64]) -> DeviceRows:
     """Decode the rows of some devices.
 
@@ -72,38 +51,41 @@ def decode_devices(fetched: FetchedBlocks, codes: NDArray[np.int64]) -> DeviceRo
     CorruptBlockError
         If a block is damaged, or not the one that the index describes.
     """
-    wanted = range(len(fetched.blocks))
-    device = in_threads(lambda at: fetched.decode_column(0, at).values, wanted)
+    rows = fetched.blocks.rows
+    device = fetched.decode_ranges(0).values
+    stops = np.cumsum(rows)
+    ranges = np.zeros((2, len(rows)), np.int64)
     found = [
-        part
-        for at, column in zip(wanted, device, strict=True)
-        if len((part := _find(at, column, codes)).starts)
+        _find(device[stop - size : stop], codes) for size, stop in zip(rows, stops, strict=True)
     ]
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(fetched.blocks.rows)])
-    positions = [ranges_of_rows(part.starts + first[part.block], part.lengths) for part in found]
-    return DeviceRows(
-        np.concatenate([np.zeros(0, np.int64), *positions]), _decode_found(fetched, found)
-    )
+    for at, (starts, lengths) in enumerate(found):
+        if len(starts):
+            ranges[:, at] = starts[0], starts[-1] + lengths[-1]
+    some = [
+        ranges_of_rows(starts + stop - size, lengths)
+        for (starts, lengths), size, stop in zip(found, rows, stops, strict=True)
+    ]
+    positions = np.concatenate([np.zeros(0, np.int64), *some])
+    sizes = ranges[1] - ranges[0]
+    moved = np.cumsum(sizes) - sizes - ranges[0] - (stops - rows)
+    taken = None
+    if len(positions) < sizes.sum():
+        taken = positions + np.repeat(moved, [len(part) for part in some])
+
+    def decode(column: int) -> Column:
+        whole = fetched.decode_ranges(column, ranges)
+        return whole if taken is None else whole.take(taken)
+
+    others = in_threads(decode, range(1, len(fetched.columns)))
+    return DeviceRows(positions, [Column(device[positions]), *others])
 
 
-def _find(block: int, column: NDArray[Any], codes: NDArray[np.int64]) -> _Found:
+def _find(
+    column: NDArray[Any], codes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the rows of devices begin, and how many there are, of those that have some."""
     wanted = codes.astype(column.dtype)
     starts = np.searchsorted(column, wanted, "left")
     lengths = np.searchsorted(column, wanted, "right") - starts
     some = lengths > 0
-    return _Found(block, column, starts[some], lengths[some])
-
-
-def _decode_found(fetched: FetchedBlocks, found: Sequence[_Found]) -> list[Column]:
-    others = range(1, len(fetched.columns))
-    work = [(column, part) for column in others for part in found]
-    decoded = in_threads(
-        lambda item: item[1].take(fetched.decode_column(item[0], item[1].block, item[1].bounds)),
-        work,
-    )
-    parts = [[part.take(Column(part.codes[slice(*part.bounds)])) for part in found]]
-    parts += [decoded[at * len(found) : (at + 1) * len(found)] for at in range(len(others))]
-    return [
-        concatenated(pieces, dtype)
-        for pieces, (_, dtype) in zip(parts, fetched.columns, strict=True)
-    ]
+    return starts[some], lengths[some]

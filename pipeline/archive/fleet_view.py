@@ -26,17 +26,19 @@ from pipeline.partitioning.conditions import Conditions
 from pipeline.partitioning.ordering import RowOrder, order_rows
 from pipeline.partitioning.pruning import Selection
 
-__all__ = ["KEY_COLUMNS", "FleetView", "Rows"]
+__all__ = ["KEYS", "KEY_COLUMNS", "FleetView", "Rows"]
 
 KEY_COLUMNS: Final = ("device_index", "time")
 """Raw columns that every read of rows needs."""
 
-_MANY: Final = 4
-"""If one in so many rows matches a condition, whole columns are decoded, and not only around them."""
-_KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
+KEYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     (KEY_COLUMNS[0], np.dtype(np.int32)),
     (KEY_COLUMNS[1], np.dtype(np.int64)),
 )
+"""The same, with their dtypes."""
+
+_MANY: Final = 4
+"""If one in so many rows matches a condition, whole columns are decoded, and not only around them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +213,7 @@ class FleetView:
 
     def column(self, blocks: BlockTable, wanted: Sequence[tuple[str, np.dtype[Any]]]) -> Column:
         """Read one column, with its stored dtype, of all rows of some blocks."""
-        return self._fetched(blocks, wanted).decode_all()[0]
+        return self.fetched(blocks, wanted).decode_all()[0]
 
     def channel(self, rows: Rows, name: str) -> Column:
         """Read one channel of rows that were found before."""
@@ -219,7 +221,7 @@ class FleetView:
 
     def _channels(self, rows: Rows, names: Sequence[str]) -> dict[str, Column]:
         wanted = [(name, self._dtype(name)) for name in names]
-        fetched = self._fetched(rows.unit.blocks, wanted)
+        fetched = self.fetched(rows.unit.blocks, wanted)
         positions = None if rows.order is None else rows.order.indices()
         found = fetched.decode_all() if positions is None else fetched.decode_rows(positions)
         return dict(zip(names, found, strict=True))
@@ -242,12 +244,21 @@ class FleetView:
         return rows.where(matching) if many else rows
 
     def _fetch(self, unit: ReadUnit, channels: Sequence[str]) -> FetchedBlocks:
-        wanted = [*_KEYS, *((name, self._dtype(name)) for name in channels)]
-        return self._fetched(unit.blocks, wanted)
+        wanted = [*KEYS, *((name, self._dtype(name)) for name in channels)]
+        return self.fetched(unit.blocks, wanted)
 
-    def _fetched(
+    def fetched(
         self, blocks: BlockTable, columns: Sequence[tuple[str, np.dtype[Any]]]
     ) -> FetchedBlocks:
+        """Fetch columns of blocks, as the version of the schema that is read has them.
+
+        Parameters
+        ----------
+        blocks
+            The blocks, in the order wanted.
+        columns
+            Name and dtype of each: channels, and those of `KEYS`.
+        """
         return fetch_blocks(self.store, self.meta.layout, blocks, columns, self.meta.reading)
 
     def _selected(

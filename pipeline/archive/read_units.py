@@ -98,6 +98,10 @@ def read_units(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
 
 
 def _of_window(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
+    if blocks.device_block[0] != LANDING_BLOCK and int(blocks.rows.sum()) <= _ROWS_PER_UNIT:
+        # Nearly every window: nothing to be put together, or to be cut.
+        yield _unit(blocks, 0, _ALL_CODES)
+        return
     landing = blocks.take(blocks.device_block == LANDING_BLOCK)
     own = blocks.take(blocks.device_block != LANDING_BLOCK)
     numbers, rows = _rows_per_block(own)
@@ -109,9 +113,15 @@ def _of_window(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
         shared = landing.take((landing.device_max >= first) & (landing.device_min < last))
         joined = BlockTable.concat([chosen, shared])
         if len(joined):
-            ordered = joined.by_device()
-            yield ReadUnit(ordered if ordered.in_order else joined.as_written(), first, last)
+            yield _unit(joined, first, last)
         first = last
+
+
+def _unit(blocks: BlockTable, first: int, last: int) -> ReadUnit:
+    if blocks.in_order:
+        return ReadUnit(blocks, first, last)
+    ordered = blocks.by_device()
+    return ReadUnit(ordered if ordered.in_order else blocks.as_written(), first, last)
 
 
 def _rows_per_block(own: BlockTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -128,7 +138,7 @@ def _groups(numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray
 
 def _may_repeat(blocks: BlockTable) -> bool:
     """Tell whether two blocks of different commits overlap in both time and devices."""
-    if len(blocks) < 2 or len(np.unique(blocks.sequence)) == 1:
+    if len(blocks) < 2 or bool((blocks.sequence == blocks.sequence[0]).all()):
         return False
     order = np.argsort(blocks.time_min, kind="stable")
     sorted_blocks = blocks.take(order)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.analytics.pieces import Piece, join_pieces, merge_pieces, merge_rows
+from pipeline.analytics.pieces import Merging, Piece, few_pieces, join_pieces
 from pipeline.summaries.statistics import Statistics
 from tests.summaries.chunks import chunk
 
@@ -53,9 +53,10 @@ def test_joined_pieces_are_the_same_answer_with_one_state_a_cell(
     numbers = joined.group * BINS + joined.bin
     assert sorted(numbers.tolist()) == np.unique(np.concatenate(cells)).tolist()
     expected = reduced(pieces, groups)
-    for found in (pieces, [joined]):
-        merged = merge_pieces(found, "v", np.dtype(np.float64), groups, BINS)
-        assert (merge_rows(found, groups, BINS) == merge_rows(pieces, groups, BINS)).all()
+    for found in (pieces, [joined], few_pieces(pieces, groups, BINS), few_pieces(pieces, 0, BINS)):
+        merged = Merging(found, groups, BINS).states("v", np.dtype(np.float64))
+        rows = Merging(found, groups, BINS).rows()
+        assert (rows == Merging(pieces, groups, BINS).rows()).all()
         for values, wanted in zip(merged.arrays(), expected.arrays(), strict=True):
             # A sum that is merged goes through the mean, one that stands alone does not.
             np.testing.assert_allclose(values.ravel(), wanted, rtol=1e-13, atol=1e-15)
@@ -64,6 +65,8 @@ def test_joined_pieces_are_the_same_answer_with_one_state_a_cell(
 def test_nothing_joined_is_nothing() -> None:
     joined = join_pieces([], BINS)
     assert len(joined) == 0
-    merged = merge_pieces([joined], "v", np.dtype(np.float32), 2, BINS)
+    assert few_pieces([joined, joined], 2, BINS) == []
+    assert not Merging([joined], 2, BINS).rows().any()
+    merged = Merging([joined], 2, BINS).states("v", np.dtype(np.float32))
     assert merged.count.shape == (2, BINS)
     assert not merged.count.any()

@@ -181,11 +181,10 @@ def daily_activity(fleet: pipeline.Fleet, draw: Draw) -> pd.DataFrame:
 
 def breakdown_frequency(fleet: pipeline.Fleet, draw: Draw) -> pd.DataFrame:
     """How often trucks broke down, by model: half of ten minutes with status 0 after less."""
-    found = fleet.aggregate({"status": ["count", "missing"]}, every="10 min")
-    zero = fleet.aggregate({"status": "count"}, every="10 min", where={"status": 0})
+    zero_or_not = pipeline.histogram([0, 1, 6])
+    found = fleet.aggregate({"status": ["count", "missing", zero_or_not]}, every="10 min")
     rows = found["status_count"].values + found["status_missing"].values
-    # Its windows begin with the first and end with the last row that was chosen.
-    zeros = zero["status_count"].reindex_like(found["status_count"], fill_value=0).values
+    zeros = found["status_histogram"].values[:, :, 0]
     truck, at = np.nonzero(rows)
     broken = zeros[truck, at] * 2 >= rows[truck, at]
     begins = ~broken[:-1] & broken[1:] & (truck[1:] == truck[:-1])

@@ -27,7 +27,8 @@ __all__ = ["ClickHouse", "DuckDb", "DuckDbParquet", "Ours", "System", "systems"]
 
 _OURS: Final[Mapping[str, Callable[[pipeline.Fleet, Draw], Any]]] = {**IOT_OURS, **CPU_OURS}
 _SQL: Final[Mapping[str, Sql]] = {**IOT_SQL, **CPU_SQL}
-_PARTITIONING: Final = pipeline.Partitioning("1 hour", devices_per_block=100)
+_TRUCKS: Final = pipeline.Partitioning("1 hour", devices_per_block=128, by="fleet")
+_HOSTS: Final = pipeline.Partitioning("1 hour", devices_per_block=25)
 
 
 class System(Protocol):
@@ -60,7 +61,8 @@ class Ours:
         """Append the intakes as they arrive, and compact; earlier states are expired."""
         archive = pipeline.Archive.create(self.folder)
         schema = pipeline.Schema.from_arrow(data.source.arrow_schema())
-        fleet = archive.create_fleet(data.name, schema, _PARTITIONING)
+        partitioning = _HOSTS if data.name == "cpu" else _TRUCKS
+        fleet = archive.create_fleet(data.name, schema, partitioning)
         fleet.set_tags(data.source.tags())
         for intake in data.intakes():
             fleet.append(intake)

@@ -131,7 +131,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(
         late.start()
         try:
             until(lambda: source.counters()["connected"] == 1)
-            assert source.counters()["last_error"] == ""
+            until(lambda: source.counters()["last_error"] == "")
         finally:
             late.stop()
 

@@ -72,5 +72,6 @@ def test_killed_while_evolving(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(1800)
 def test_killed_thirty_times_while_evolving(tmp_path: Path) -> None:
     check_kills(tmp_path / "archive", 30)

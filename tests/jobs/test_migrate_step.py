@@ -126,6 +126,7 @@ def test_killed_and_run_again_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(1800)
 def test_killed_thirty_times(tmp_path: Path) -> None:
     outcome = evolved(tmp_path)
     before, random = outcome.rows(), np.random.default_rng(int(os.environ.get("SEED", "1")))

@@ -212,6 +212,7 @@ _NOTES: Final = (
     "Every answer was compared with pandas'; sums of floats may differ by their order.",
     "A truck's last value is the last that is known. The five last minutes of groupby-orderby-limit",
     "are looked for at the end of the range by all sides. Readings without a truck's name are left out.",
-    "Ours keeps windows of an hour, a hundred devices a block (some 35,000 rows a partition), and, as",
-    "it does by default, the statistics of each device in each window; no rollups.",
+    "Ours keeps windows of an hour. Trucks are partitioned by the tag fleet, 128 a block; hosts lie 25 a",
+    "block. Precomputed is what it keeps by default: statistics of each device in each hour; no rollups.",
+    "Means of ten minutes, and whatever asks for single rows, are computed from rows by all sides.",
 )

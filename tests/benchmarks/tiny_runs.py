@@ -146,6 +146,9 @@ KEYS = {
 }
 """Figures that every version of a benchmark has to report."""
 
+MAY_BE_NOTHING = {"raw_chunks_rewritten"}
+"""Figures that are 0 where all is well."""
+
 
 def check_tiny_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Run a benchmark at tiny size, and check what it reports and prints."""
@@ -158,7 +161,7 @@ def check_tiny_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert report["name"] == name
     assert report["figures"].keys() >= KEYS[name]
     assert all(value >= 0 for value in report["figures"].values())
-    assert all(report["figures"][key] > 0 for key in KEYS[name])
+    assert all(report["figures"][key] > 0 for key in KEYS[name] - MAY_BE_NOTHING)
     assert report["rows"]
     printed = capsys.readouterr().out
     assert all(key in printed for key in report["figures"])

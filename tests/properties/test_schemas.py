@@ -160,5 +160,5 @@ class Schemas(RuleBasedStateMachine):
 
 TestSchemas = Schemas.TestCase
 TestSchemas.settings = settings(
-    max_examples=int(os.environ.get("SCHEMA_EXAMPLES", "8")), stateful_step_count=12
+    max_examples=int(os.environ.get("SCHEMA_EXAMPLES", "5")), stateful_step_count=10
 )

@@ -104,7 +104,8 @@ class FetchedBlocks:
         """
         dtype, keys = self.columns[column][1], self.keys[column]
         there = [chunk for chunk in self.chunks[column] if chunk is not None]
-        if len(there) == len(self.blocks):
+        # What is prepared for many blocks takes longer than to decode one.
+        if len(there) == len(self.blocks) > 1:
             found = decode_blocks(
                 there,
                 self.blocks.rows,

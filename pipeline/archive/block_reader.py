@@ -101,7 +101,8 @@ class FetchedBlocks:
         dtype, keys = self.columns[column][1], self.keys[column]
         there = [chunk for chunk in self.chunks[column] if chunk is not None]
         converted = any(one == column for one, _ in self.converted)
-        if len(there) == len(self.blocks) and not converted:
+        # What is prepared for many blocks takes longer than to decode one.
+        if len(there) == len(self.blocks) > 1 and not converted:
             found = decode_blocks(
                 there,
                 self.blocks.rows,

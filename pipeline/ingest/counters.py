@@ -28,9 +28,8 @@ class StreamCounters:
     commits, committed_rows, duplicates
         Commits to the archive, rows in them, and rows dropped as duplicates inside a commit.
     superseded
-        Rows left out because another reader of their source has stored them.
-    elsewhere
-        Rows left out because their device is in the share of another stream.
+        Rows left out because they did not begin where the archive stands: another reader of their
+        source has stored some of them, and the rest comes again.
     retries
         Commits that failed and were tried again.
     compactions
@@ -60,7 +59,6 @@ class StreamCounters:
     committed_rows: int = 0
     duplicates: int = 0
     superseded: int = 0
-    elsewhere: int = 0
     retries: int = 0
     compactions: int = 0
     bytes_committed: int = 0

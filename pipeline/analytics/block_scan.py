@@ -157,9 +157,7 @@ class _Scan:
         if not len(starts):
             return None
         places = range(len(KEYS), len(KEYS) + len(names))
-        decoded = in_threads(
-            lambda at: self.fetched.decode_ranges(at, ranges, passing=True), places
-        )
+        decoded = in_threads(lambda at: self.fetched.decode_ranges(at, ranges), places)
         columns = dict(zip(names, decoded, strict=True))
         rows, chosen = stops - starts, None
         if self.conditions:
@@ -188,7 +186,7 @@ class _Scan:
         low, high = np.maximum(bounds[0], edges[0]), np.minimum(bounds[1], edges[-1])
         inside = (blocks.time_min >= low) & (blocks.time_max < high)
         if len(edges) > 2 or not inside.all():
-            return self.fetched.decode_ranges(1, ranges, passing=True).values, edges, bounds
+            return self.fetched.decode_ranges(1, ranges).values, edges, bounds
         times = np.repeat(blocks.time_min, np.diff(ends, prepend=0))
         return times, edges, bounds
 
@@ -197,7 +195,7 @@ class _Scan:
     ) -> tuple[NDArray[np.int32], NDArray[np.int64] | None, NDArray[np.int64]]:
         """Return device codes, the range of rows of each block that they are of, and where these end."""
         rows = self.fetched.blocks.rows
-        codes, ends = self.fetched.decode_ranges(0, passing=True).values, np.cumsum(rows)
+        codes, ends = self.fetched.decode_ranges(0).values, np.cumsum(rows)
         if self.asked.every:
             return codes, None, ends
         ranges = self.asked.ranges(codes, ends)
@@ -225,8 +223,6 @@ def _values(
     column: Column, chosen: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
     """Return values, and which of them count."""
-    # What stands where a float is missing is NaN, which does not count anyway.
-    valid = None if column.values.dtype.kind == "f" else column.valid
-    if chosen is None:
-        return column.values, valid
-    return column.values, chosen if valid is None else chosen & valid
+    if chosen is None or column.valid is None:
+        return column.values, column.valid if chosen is None else chosen
+    return column.values, chosen & column.valid

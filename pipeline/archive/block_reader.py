@@ -17,7 +17,6 @@ from pipeline.archive.layout import FleetLayout
 from pipeline.archive.version_reading import VersionReading
 from pipeline.codecs.block import HEADER_BYTES, read_header
 from pipeline.codecs.frame import BlockHeader
-from pipeline.codecs.many import decode_blocks
 from pipeline.model.batches import Column, concatenated
 
 __all__ = [
@@ -78,9 +77,7 @@ class FetchedBlocks:
         key, dtype = self.keys[column][at], self.columns[column][1]
         return decode_chunk(self.chunks[column][at], key, dtype, count, rows)
 
-    def decode_ranges(
-        self, column: int, ranges: NDArray[np.int64] | None = None, *, passing: bool = False
-    ) -> Column:
+    def decode_ranges(self, column: int, ranges: NDArray[np.int64] | None = None) -> Column:
         """Return one column of all blocks, one after the other, or a range of the rows of each.
 
         Parameters
@@ -89,37 +86,21 @@ class FetchedBlocks:
             Which.
         ranges
             ``int64``, shape (2, blocks): first row wanted of each block, and the one behind the last.
-        passing
-            Whether the rows are soon given up (`pipeline.codecs.many.decode_blocks`), and of floats
-            NaN tells well enough which are missing.
 
         Raises
         ------
         CorruptBlockError
             If a block is damaged, or not the one that the index describes.
         """
-        dtype, keys = self.columns[column][1], self.keys[column]
-        there = [chunk for chunk in self.chunks[column] if chunk is not None]
-        converted = any(one == column for one, _ in self.converted)
-        # What is prepared for many blocks takes longer than to decode one.
-        if len(there) == len(self.blocks) > 1 and not converted:
-            found = decode_blocks(
-                there,
-                self.blocks.rows,
-                dtype,
-                keys,
-                ranges,
-                marked=not passing,
-                passing=passing,
-            )
-            return Column(found.values, found.valid)
-        bounds = np.stack([np.zeros_like(self.blocks.rows), self.blocks.rows])
-        wanted = (bounds if ranges is None else ranges).T.tolist()
-        parts = [self.decode_column(column, at, (a, b)) for at, (a, b) in enumerate(wanted)]
-        joined = concatenated(parts, dtype)
-        if passing and dtype.kind == "f" and joined.valid is not None:
-            return Column(np.where(joined.valid, joined.values, np.nan).astype(dtype))
-        return joined
+        if ranges is None:
+            parts = [self.decode_column(column, at) for at in range(len(self.blocks))]
+        else:
+            parts = [
+                self.decode_column(column, at, (start, stop))
+                for at, (start, stop) in enumerate(ranges.T.tolist())
+                if stop > start
+            ]
+        return concatenated(parts, self.columns[column][1])
 
     def part(self, start: int, stop: int) -> FetchedBlocks:
         """Return some blocks in a row."""

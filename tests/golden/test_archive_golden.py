@@ -42,7 +42,7 @@ def assert_agrees(one: xr.Dataset, two: xr.Dataset) -> None:
     xr.testing.assert_equal(one.coords.to_dataset(), two.coords.to_dataset())
     assert list(one.data_vars) == list(two.data_vars)
     for name, values in one.data_vars.items():
-        if str(name).endswith(("_mean", "_std")):
+        if str(name).endswith(("_mean", "_std", "_sum")):
             xr.testing.assert_allclose(values, two[name], rtol=1e-12)
         else:
             xr.testing.assert_equal(values, two[name])

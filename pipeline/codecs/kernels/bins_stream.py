@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.codecs.kernels.bins_planes import plane_words
 from pipeline.codecs.kernels.block_loop import loop, part
 
-__all__ = ["read_head", "read_rest"]
+__all__ = ["read_head"]
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -85,21 +85,6 @@ def read_head(
     place = np.zeros(2, np.int64)
     head[0] = _take_signed(data, place)
     head[1] = np.int64(_take(data, place, _ANY))
-    return read_rest(data, place, rows, predictor, head, odd, groups, octets)
-
-
-@part
-def read_rest(
-    data: NDArray[np.uint8],
-    place: NDArray[np.int64],
-    rows: int,
-    predictor: int,
-    head: NDArray[np.int64],
-    odd: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    octets: NDArray[np.uint8],
-) -> int:
-    """Do what `read_head` does, from ``place[0]`` on; `head` holds offset and scale."""
     head[2] = 0
     head[3] = 0
     if predictor >= _SMOOTHING:

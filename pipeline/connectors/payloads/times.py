@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from types import NoneType
 from typing import Any
 
@@ -86,13 +87,21 @@ def _array(values: Sequence[Any], *, is_number: bool, digits: bool) -> tuple[pa.
         if kinds == {int} and is_number:
             return pa.array(values, pa.int64()), {}
         if kinds == {float} and is_number:
-            array = pa.array(values, pa.float64())
-            return (array.cast(pa.string()) if digits else array), {}
+            if not digits:
+                return pa.array(values, pa.float64()), {}
+            texts = [None if value is None else _digits(value) for value in values]
+            return pa.array(texts, pa.string()), {}
         if kinds == {datetime} and (kind := _clock(values)) is not None:
             return pa.array(values, kind), {}
     except OverflowError:
         pass  # an integer beyond 64 bits: its text tells
     return written(values)
+
+
+def _digits(value: float) -> str:
+    """Return the shortest decimal that is this double, without an exponent."""
+    text = repr(value)
+    return format(Decimal(text), "f") if "e" in text else text
 
 
 def _clock(values: Sequence[datetime | None]) -> pa.DataType | None:

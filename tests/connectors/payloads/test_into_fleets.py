@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pipeline
@@ -76,6 +76,8 @@ documents = st.fixed_dictionaries(
 
 
 @given(st.lists(documents, max_size=8))
+@example([{"d": "a", "at": 1_700_000_000_000.25}])
+@example([{"d": "a", "at": 1e16}, {"d": "a", "at": 5e-7}])
 def test_live_messages_mean_what_a_file_of_them_means(made: list[dict[str, Any]]) -> None:
     lines = [json.dumps(document) for document in made]
     mapping = {"device": "d", "time": {"columns": "at", "unit": "ms"}, "channels": CHANNELS}

@@ -98,7 +98,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_goes_on(tmp_path: Path) -> No
         process.wait(timeout=120)
     seconds = time.perf_counter() - began
     chance, killed = random.Random(11), 0
-    for turn in range(4):
+    for turn in range(3):
         folder = tmp_path / f"turn-{turn}"
         shutil.copytree(tmp_path / "whole", folder)
         for _ in range(2):

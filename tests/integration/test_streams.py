@@ -59,7 +59,7 @@ def killed_writers(tmp_path: Path, rounds: int) -> None:
 
 
 def test_killed_writers_lose_nothing_acknowledged_and_store_nothing_twice(tmp_path: Path) -> None:
-    killed_writers(tmp_path, 10)
+    killed_writers(tmp_path, 6)
 
 
 @pytest.mark.campaign

@@ -25,7 +25,7 @@ from pipeline.ingest.lease_keeping import LeaseKeeper, LeaseOptions
 from pipeline.ingest.live_rows import live_rows
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.session import StreamSession
-from pipeline.ingest.sink import STREAMS, FleetSink
+from pipeline.ingest.sink import FleetSink, position_of_log
 
 __all__ = ["LiveStream"]
 
@@ -88,8 +88,8 @@ class LiveStream(StreamSession):
         view = self._store.view().at_version(self._version)
         if (held and self.held()[1] != committed) or committed is None:
             # A commit went on meanwhile: the snapshot itself tells what it has.
-            streams = read_positions(view.store, self._store.name)[0].get(STREAMS, {})
-            reached = int(streams.get(self.id, 0))
+            known = read_positions(view.store, self._store.name)[0]
+            reached = position_of_log(known, self.id)
             held = [entry for entry in held if entry.sequence > reached]
         return live_rows(view, held, devices, time, channel_names(view.meta, channels))
 

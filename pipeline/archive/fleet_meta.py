@@ -20,6 +20,7 @@ from pipeline.archive.retention import Retention
 from pipeline.archive.tables import create_array
 from pipeline.archive.version_reading import VersionReading
 from pipeline.errors import AlreadyExistsError, InvalidInputError, NotFoundError
+from pipeline.model.choices import choice
 from pipeline.partitioning.scheme import Partitioning
 from pipeline.schema.channels import Channel, Schema
 from pipeline.schema.policies import SchemaPolicies
@@ -56,12 +57,7 @@ class Duplicates(Enum):
         InvalidInputError
             If it names none.
         """
-        try:
-            return cls(text)
-        except ValueError:
-            known = ", ".join(repr(policy.value) for policy in cls)
-            msg = f"unknown duplicate policy {text!r}; use one of {known}"
-            raise InvalidInputError(msg) from None
+        return choice(cls, text, "unknown duplicate policy ")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pipeline.ingest.core import Commit, Idle, Instruction, ReadBack
 from pipeline.ingest.held import Joined, join, rejected
 from pipeline.ingest.log import LogEntry
 from pipeline.ingest.merging import Merger
-from pipeline.ingest.sink import STREAMS, Sink
+from pipeline.ingest.sink import STREAMS, Sink, position_of_log
 from pipeline.ingest.standing import still_due
 from pipeline.ingest.state import StreamState
 from pipeline.model.arrow_arrays import raw_values
@@ -111,7 +111,7 @@ class Committer(threading.Thread):
             state.log.settle(last)
         reached = 0
         if self._unsure:
-            reached = int(self._sink.positions().get(STREAMS, {}).get(state.id, 0))
+            reached = position_of_log(self._sink.positions(), state.id)
         self._unsure = False
         with state.lock:
             held = list(takewhile(lambda one: one.sequence <= last, state.held))

@@ -13,8 +13,8 @@ from pipeline.ingest.policies import (
     Durability,
     Flush,
     Limit,
-    choice,
 )
+from pipeline.model.choices import choice
 from pipeline.model.durations import parse_duration
 
 __all__ = ["StreamOptions"]
@@ -82,8 +82,8 @@ class StreamOptions:
             If one makes no sense, or needs a log and there is none.
         """
         kind, full = (
-            choice(Durability, durability, "durability"),
-            choice(Backpressure, when_full, "when_full"),
+            choice(Durability, durability, "durability="),
+            choice(Backpressure, when_full, "when_full="),
         )
         for needs, name in (
             (kind is Durability.LOG, "durability='log'"),

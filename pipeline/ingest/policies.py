@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Final, Self
 
 from pipeline.errors import InvalidInputError
+from pipeline.model.choices import choice
 from pipeline.model.durations import parse_duration
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "Flush",
     "Limit",
     "Otherwise",
-    "choice",
 ]
 
 
@@ -90,7 +90,7 @@ class Limit:
         if not {"within"} <= set(value) <= {"within", "else"}:
             msg = f"{name}={dict(value)!r}; give 'accept', a duration, or {{'within': '1 h', 'else': 'quarantine'}}"
             raise InvalidInputError(msg)
-        otherwise = choice(Otherwise, value.get("else", "quarantine"), f"{name}['else']")
+        otherwise = choice(Otherwise, value.get("else", "quarantine"), f"{name}['else']=")
         return cls(parse_duration(value["within"]), otherwise)
 
 
@@ -146,24 +146,6 @@ class Flush:
             if given.get(name) is not None:
                 given[name] = parse_duration(given[name])
         return cls(**given)
-
-
-def choice[E: Enum](kind: type[E], value: Any, name: str) -> E:
-    """Return the member of an enumeration that `value` says.
-
-    Raises
-    ------
-    InvalidInputError
-        If there is none.
-    """
-    if isinstance(value, kind):
-        return value
-    try:
-        return kind(value)
-    except ValueError as error:
-        known = ", ".join(repr(member.value) for member in kind)
-        msg = f"{name}={value!r}; use one of {known}"
-        raise InvalidInputError(msg) from error
 
 
 DEFAULT_FUTURE: Final = Limit(86_400_000_000)

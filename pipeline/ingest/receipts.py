@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.ingest.policies import Durability, choice
+from pipeline.ingest.policies import Durability
+from pipeline.model.choices import choice
 
 __all__ = ["Keeper", "Receipt"]
 
@@ -69,4 +70,4 @@ class Receipt:
         TimeoutError
             If it takes longer.
         """
-        self._keeper.wait_for(self.position, choice(Durability, level, "level"), timeout)
+        self._keeper.wait_for(self.position, choice(Durability, level, "level="), timeout)

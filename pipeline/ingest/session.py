@@ -32,7 +32,7 @@ from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import Durability
 from pipeline.ingest.receipts import Receipt
 from pipeline.ingest.resuming import resume
-from pipeline.ingest.sink import STREAMS, Sink
+from pipeline.ingest.sink import Sink, position_of_log
 from pipeline.ingest.state import StreamState
 from pipeline.ingest.timeliness import Timeliness
 from pipeline.ingest.watermarks import Watermarks
@@ -106,7 +106,7 @@ class StreamSession:
             raise
         try:
             if log is not None:
-                committed = int(sink.positions().get(STREAMS, {}).get(self._state.id, 0))
+                committed = position_of_log(sink.positions(), self._state.id)
                 resume(self._state, log, self._watermarks, committed)
         except BaseException:
             sink.end()

@@ -15,10 +15,15 @@ from pipeline.ingest.lease_keeping import LeaseKeeper
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 
-__all__ = ["STREAMS", "FleetSink", "Sink"]
+__all__ = ["STREAMS", "FleetSink", "Sink", "position_of_log"]
 
 STREAMS: Final = "streams"
 """The source under which a fleet's positions tell where the logs of its streams stand."""
+
+
+def position_of_log(positions: Mapping[str, Any], log: str) -> int:
+    """Return the number of the last entry of a log that a fleet has, by its positions; 0 for none."""
+    return int(positions.get(STREAMS, {}).get(log, 0))
 
 
 class Sink(Protocol):
@@ -104,7 +109,7 @@ class FleetSink:
 
     def position(self, log: str) -> int:
         """Return the number of the last entry of a log that is in the archive; 0 if none is."""
-        return int(self.positions().get(STREAMS, {}).get(log, 0))
+        return position_of_log(self.positions(), log)
 
     def append(
         self,

@@ -15,8 +15,9 @@ from pipeline.archive.fleet_meta import FleetMeta, create_fleet
 from pipeline.archive.layout import FleetLayout
 from pipeline.errors import AlreadyExistsError, ArchiveError, JobError
 from pipeline.ingest.multiplexer import Multiplexer
-from pipeline.jobs.health import HealthFile, MetricsServer
+from pipeline.jobs.health import HealthFile
 from pipeline.jobs.ingest_options import IngestStep, StreamStep
+from pipeline.jobs.metrics import MetricsServer
 from pipeline.jobs.opening import JobArchive
 from pipeline.jobs.printing import align, plural, print_bytes
 from pipeline.jobs.progress import Progress

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InvalidInputError, NotFoundError, SchemaError
+from pipeline.model.choices import choice
 from pipeline.model.dtypes import storage_dtype
 from pipeline.schema.changes import (
     Categories,
@@ -52,12 +53,7 @@ class Compatibility(Enum):
         InvalidInputError
             If it names none.
         """
-        try:
-            return cls(text)
-        except ValueError:
-            known = ", ".join(repr(one.value) for one in cls)
-            msg = f"unknown compatibility {text!r}; use one of {known}"
-            raise InvalidInputError(msg) from None
+        return choice(cls, text, "unknown compatibility ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import pipeline
 from pipeline.errors import JobError
 from pipeline.jobs.job_file import load_job
 from tests.jobs.running import run, write_job
+from tests.servers.ports import free_port
 
 
 def replay(devices: int = 4, readings: int = 50, **options: Any) -> dict[str, Any]:
@@ -118,12 +119,6 @@ def test_it_ends_when_told_and_nothing_that_was_taken_is_lost(tmp_path: Path) ->
 def taken(health: Path) -> int:
     streams = json.loads(health.read_text())["streams"]
     return int(streams["rooms"]["rows"]) if streams else 0
-
-
-def free_port() -> int:
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
 
 
 def test_prometheus_is_served_the_counters(tmp_path: Path) -> None:

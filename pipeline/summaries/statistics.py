@@ -136,7 +136,9 @@ class Statistics:
             deviations = means - np.repeat(rough, stops - starts)
             drift = np.add.reduceat(self.count * deviations, starts)
             between = np.add.reduceat(self.count * np.square(deviations), starts)
-            m2 = np.add.reduceat(self.m2, starts) + between - np.square(drift) / count
+            # Squares of finite readings may be beyond every double; their moment is infinite then.
+            excess = np.where(between == np.inf, 0.0, np.square(drift) / count)
+            m2 = np.add.reduceat(self.m2, starts) + between - excess
             total = _corrected(rough * count, drift)
         return Statistics(
             count,

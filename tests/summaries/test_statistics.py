@@ -113,6 +113,17 @@ def test_infinities_sum_like_numpy() -> None:
     assert finalise(merged, "max")[0].tolist() == [np.inf]
 
 
+@pytest.mark.parametrize("huge", [1e300, -1.7e308])
+def test_squares_beyond_every_double_are_infinite_in_any_grouping(huge: float) -> None:
+    numbers = np.array([huge, 0.1, 0.1, 21.5])
+    with np.errstate(over="ignore"):
+        each = chunk(numbers, None, np.arange(4))
+        merged = [each.reduce(np.zeros(4, np.int64), 1)]
+        halves = each.reduce(np.array([0, 0, 1, 1]), 2)
+        merged += [halves.reduce(np.zeros(2, np.int64), 1), halves[:1].combine(halves[1:])]
+    assert [finalise(states, "var")[0].tolist() for states in merged] == [[np.inf]] * 3
+
+
 def test_no_groups() -> None:
     states = chunk(np.zeros(0), None, np.zeros(0, np.int64))
     assert states.count.shape == (0,)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,20 +13,11 @@ from pipeline.api.fleet_schema import FleetSchema
 from pipeline.api.fleet_stream import FleetStream
 from pipeline.api.fleet_upkeep import FleetUpkeep
 from pipeline.api.row_versions import split_by_version
-from pipeline.api.unknown_columns import (
-    Known,
-    additions,
-    known_rows,
-    policy_of,
-    unknown_names,
-    with_current_names,
-)
 from pipeline.archive.appending import AppendResult
-from pipeline.archive.evolving_fleet import evolve_fleet
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.older_rows import converted_batch
 from pipeline.archive.quarantine import read_quarantine
-from pipeline.errors import ConflictError
+from pipeline.archive.unknown_columns import accepted
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
@@ -36,9 +26,6 @@ from pipeline.partitioning.windows import GRID_START, GRID_STOP
 from pipeline.schema.validation import validate
 
 __all__ = ["Fleet"]
-
-_ATTEMPTS: Final = 8
-"""How often a batch tries to add its columns while other writers change the schema."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +131,7 @@ class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
         time_format: TimeFormat | None,
     ) -> _Taken:
         """Return checked rows of one version."""
-        view, known = self._accepted(table, version, unknown, source)
+        view, known = accepted(self._store, table, version, unknown, source)
         schema = view.at_version(version).meta.schema
         batch, rejects = validate(
             known.table,
@@ -155,31 +142,6 @@ class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
             source=source,
         )
         return _Taken(view, schema.version, batch, (known.rejects, rejects), known.ignored)
-
-    def _accepted(
-        self, table: pa.Table, version: int | None, unknown: str | None, source: str
-    ) -> tuple[FleetView, Known]:
-        """Return the newest view, and rows that have channels of it only, or of an older version."""
-        for attempt in range(_ATTEMPTS):
-            view = self._store.view()
-            meta = view.at_version(version).meta
-            policy = policy_of(unknown, meta.policies.unknown)
-            table = with_current_names(table, meta.schema, dict(meta.aliases))
-            names = unknown_names(table, meta.schema)
-            if not names or policy == "reject":
-                return view, Known(table)  # validation names those that are too many
-            added = additions(table, names) if policy == "add" and meta.is_latest else []
-            if policy == "add" and not meta.is_latest:
-                return view, Known(table)
-            if not added:
-                return view, known_rows(table, names, policy, source)
-            try:
-                comment = f"columns of a batch{f' from {source}' if source else ''}"
-                evolve_fleet(self._store, added, time=datetime.now(UTC), comment=comment)
-            except ConflictError:
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-        return view, Known(table)
 
     def set_tags(self, tags: Mapping[str, Mapping[str, str]]) -> None:
         """Set tag values of devices, registering those that are new."""

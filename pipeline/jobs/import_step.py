@@ -10,8 +10,10 @@ from pipeline.archive.fleet_meta import Duplicates, FleetMeta, create_fleet
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.positions import positions_of
+from pipeline.archive.unknown_columns import policy_of, widened, with_current_names
 from pipeline.errors import JobError, NotFoundError
 from pipeline.jobs.clusters import Cluster
+from pipeline.jobs.import_tasks import Columns
 from pipeline.jobs.importing import FragmentImport, ImportTotals
 from pipeline.jobs.memory import choose_sizes, row_bytes
 from pipeline.jobs.opening import JobArchive
@@ -97,8 +99,13 @@ class _Import:
         before, began = self.opened.stored_bytes(), time.perf_counter()
         fragments = self.source.fragments()
         meta, imported = self._existing(fragments) or (self._created(), Imported())
-        sizes = choose_sizes(self.cluster.memory, row_bytes(meta.schema), self.cluster.threads)
         store = FleetStore(self.opened.repository, self.fleet)
+        unknown = policy_of(self.step.unknown, meta.policies.unknown)
+        if unknown == "add" and meta.is_latest:
+            meta = self._widened()
+        columns = Columns(meta, unknown, self._target(meta))
+        meta = store.view().at_version(columns.target).meta
+        sizes = choose_sizes(self.cluster.memory, row_bytes(meta.schema), self.cluster.threads)
         forked, retried = self._forked(), self.opened.repository.retries
         totals = FragmentImport(
             self.cluster.client,
@@ -107,7 +114,7 @@ class _Import:
             self.step.source.fingerprint,
             sizes,
             self.progress,
-            self.step.unknown,
+            columns,
             self.step.fragments_per_commit,
             self.source.tags(),
             forked,
@@ -120,6 +127,14 @@ class _Import:
         devices = len(store.view().registry)
         report = self._summed_up(totals, skipped, meta, devices, seconds, grown)
         return replace(report, forked=forked)
+
+    def _widened(self) -> FleetMeta:
+        """Make channels of the columns that the source announces, and return what the fleet is then."""
+        store = FleetStore(self.opened.repository, self.fleet)
+        announced = self.source.arrow_schema().empty_table()
+        meta = store.view().meta
+        known = with_current_names(announced, meta.schema, meta.aliases)
+        return widened(store, known, self.step.source.kind).meta
 
     def _forked(self) -> bool:
         """Tell whether workers are to write their blocks themselves.
@@ -169,8 +184,9 @@ class _Import:
         """Return the fleet and what it holds of the source; None if there is no such fleet."""
         if self.fleet not in self.opened.archive:
             return None
-        meta = FleetStore(self.opened.repository, self.fleet).view().meta
-        self._check_agreement(meta)
+        view = FleetStore(self.opened.repository, self.fleet).view()
+        self._check_agreement(view.meta)
+        meta = view.at_version(self._version(view.meta)).meta
         positions = positions_of(self.opened.repository, self.fleet)
         imported = find_imported(positions, self.step.source.fingerprint)
         changed = next((one.name for one in fragments if imported.holds_other(one)), None)
@@ -182,10 +198,28 @@ class _Import:
             raise JobError(msg)
         return meta, imported
 
+    def _versions(self, meta: FleetMeta) -> list[int]:
+        """Return the versions of the fleet's schema with the channels that the file declares."""
+        given = self.step.schema_given
+        return [
+            one.number
+            for one in meta.history
+            if given is not None and one.schema.channels == given.channels
+        ]
+
+    def _version(self, meta: FleetMeta) -> int | None:
+        """Return the version of the schema that the rows have; None for the newest."""
+        return self.step.schema_version or max(self._versions(meta), default=None)
+
+    def _target(self, meta: FleetMeta) -> int:
+        """Return the version of the schema that rows are stored in."""
+        keep = meta.policies.older == "keep"
+        return meta.schema.version if keep else meta.history.newest
+
     def _check_agreement(self, meta: FleetMeta) -> None:
         """Refuse to go on if the job file asks for another fleet than there is."""
         step, asked = self.step, {}
-        if step.schema_given and step.schema_given.channels != meta.schema.channels:
+        if step.schema_given and not self._versions(meta):
             asked["schema"] = "channels"
         if step.partitioning.model_fields_set:
             scheme = step.partitioning.scheme(meta.scheme.window_length)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,15 @@ from pipeline.archive.appending import stored_batch
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.forked_appends import put_blocks
 from pipeline.archive.layout import FleetLayout
+from pipeline.archive.older_rows import converted_batch
 from pipeline.archive.preparing import Memories, Prepared, prepare
 from pipeline.archive.transactions import Fork
+from pipeline.archive.unknown_columns import (
+    Known,
+    known_rows,
+    unknown_names,
+    with_current_names,
+)
 from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.joining import join_batches
 from pipeline.jobs.open_fragments import keep_open, open_at
@@ -31,10 +38,10 @@ from pipeline.model.batches import RecordBatch
 from pipeline.model.ports import Fragment
 from pipeline.model.rejects import Rejects
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
-from pipeline.schema.channels import Schema
 from pipeline.schema.validation import validate
 
 __all__ = [
+    "Columns",
     "Part",
     "PartInfo",
     "describe_part",
@@ -98,13 +105,48 @@ class Part:
     info: PartInfo
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What becomes of the columns of an import.
+
+    Parameters
+    ----------
+    meta
+        The fleet's definition, at the version of its schema that the rows have.
+    unknown
+        What becomes of columns without a channel, as `pipeline.schema.policies.SchemaPolicies` has
+        it; they cannot be added any more.
+    target
+        The version that rows are stored in.
+    """
+
+    meta: FleetMeta
+    unknown: str
+    target: int
+
+    def known(self, table: pa.Table, source: str) -> Known:
+        """Return the rows of a table without other columns; those that are refused stay in it."""
+        schema = self.meta.schema
+        table = with_current_names(table, schema, self.meta.aliases)
+        names = unknown_names(table, schema)
+        if not names or self.unknown in ("reject", "add"):
+            return Known(table)
+        return known_rows(table, names, self.unknown, source)
+
+    def stored(self, batch: RecordBatch) -> tuple[RecordBatch, Rejects]:
+        """Return rows in the version that they are stored in, and those that do not fit it."""
+        version = self.meta.schema.version
+        if version == self.target:
+            return batch, Rejects()
+        return converted_batch(self.meta.history, batch, version, self.target)
+
+
 def read_part(
     run: str,
     fragment: Fragment,
     skip: int,
     part_rows: int,
-    schema: Schema,
-    unknown: Literal["error", "ignore"],
+    columns: Columns,
 ) -> Part:
     """Read a fragment from piece `skip` on, until there are `part_rows` rows or it ends.
 
@@ -118,17 +160,17 @@ def read_part(
         Pieces that earlier parts have.
     part_rows
         When to stop; the last piece may go beyond it.
-    schema, unknown
-        As for `pipeline.schema.validation.validate`.
+    columns
+        What becomes of the fragment's columns.
 
     Raises
     ------
     ArchiveError
-        If the fragment cannot be read, or has columns that the schema does not have.
+        If the fragment cannot be read, or has columns that are refused.
     """
     ensure_accepted()
     try:
-        return _read_part(run, fragment, skip, part_rows, schema, unknown)
+        return _read_part(run, fragment, skip, part_rows, columns)
     except ArchiveError:
         raise
     except Exception as error:
@@ -141,8 +183,7 @@ def _read_part(
     fragment: Fragment,
     skip: int,
     part_rows: int,
-    schema: Schema,
-    unknown: Literal["error", "ignore"],
+    columns: Columns,
 ) -> Part:
     tables: list[pa.Table] = []
     rejects: list[Rejects] = []
@@ -159,14 +200,15 @@ def _read_part(
             done = False
             break
     table = pa.concat_tables(tables) if tables else _NO_ROWS
+    known = columns.known(table, fragment.name)
     batch, misfits = validate(
-        table,
-        schema,
+        known.table,
+        columns.meta.schema,
         earliest=GRID_START,
         latest=GRID_STOP,
         source=fragment.name,
-        unknown=unknown,
     )
+    batch, unfit = columns.stored(batch)
     categories = {n: c.categories for n, c in batch.columns.items() if c.categories is not None}
     info = PartInfo(
         fragment.name,
@@ -175,8 +217,8 @@ def _read_part(
         len(batch),
         batch.devices,
         categories,
-        Rejects.concat([*rejects, misfits]),
-        ignored,
+        Rejects.concat([*rejects, known.rejects, misfits, unfit]),
+        ignored + known.ignored,
         get_worker().address,
         tags,
     )

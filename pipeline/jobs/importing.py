@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import uuid4
 
 from pipeline.archive.appending import AppendResult
@@ -21,13 +21,13 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared
 from pipeline.jobs.encoding import PartEncoding
 from pipeline.jobs.expected_plans import ExpectedPlans, Tags, request
+from pipeline.jobs.import_tasks import Columns
 from pipeline.jobs.memory import GROUPS_IN_FLIGHT, ImportSizes
 from pipeline.jobs.part_reading import PartReader, ReadPart
 from pipeline.jobs.positions import Imported, position_of
 from pipeline.jobs.progress import Progress
 from pipeline.model.dtypes import storage_dtype
 from pipeline.model.ports import Fragment
-from pipeline.schema.channels import Schema
 
 __all__ = ["FragmentImport", "ImportTotals"]
 
@@ -53,7 +53,7 @@ class ImportTotals:
     retries: int = 0
     partitions: set[tuple[int, int]] = field(default_factory=set)
 
-    def add(self, result: AppendResult, prepared: Iterable[Prepared], schema: Schema) -> None:
+    def add(self, result: AppendResult, prepared: Iterable[Prepared], meta: FleetMeta) -> None:
         """Count one commit."""
         self.commits += 1
         self.rows += result.rows
@@ -63,7 +63,9 @@ class ImportTotals:
         self.quarantined += result.quarantined
         self.late += result.late
         self.raw_bytes += 8 * result.rows
-        widths = {channel.name: storage_dtype(channel.dtype).itemsize for channel in schema}
+        widths = {
+            channel.name: storage_dtype(channel.dtype).itemsize for channel in meta.stored_channels
+        }
         for part in prepared:
             self.partitions.update((entry.window, entry.device_block) for entry in part.entries)
             for name, statistics in part.statistics.channels.items():
@@ -90,8 +92,8 @@ class FragmentImport:
         How the work is cut.
     progress
         Where progress is told.
-    unknown
-        What to do about columns without a channel.
+    columns
+        What becomes of the source's columns.
     fragments_per_commit
         Most parts of a commit; None for no limit but that of the sizes.
     tags
@@ -106,7 +108,7 @@ class FragmentImport:
     fingerprint: str
     sizes: ImportSizes
     progress: Progress
-    unknown: Literal["error", "ignore"] = "error"
+    columns: Columns
     fragments_per_commit: int | None = None
     tags: Tags = field(default_factory=dict)
     forked: bool = False
@@ -123,7 +125,7 @@ class FragmentImport:
         totals, began = ImportTotals(), time.perf_counter()
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
-        reader = PartReader(self.client, self.run, self.sizes, self.meta.schema, self.unknown)
+        reader = PartReader(self.client, self.run, self.sizes, self.columns)
         expected = ExpectedPlans(self.store.view(), self.tags, self.meta.schema.version)
 
         def gathering() -> PartEncoding:
@@ -173,7 +175,7 @@ class FragmentImport:
             view=view,
             version=self.meta.schema.version,
         )
-        totals.add(result, group.prepared, self.meta.schema)
+        totals.add(result, group.prepared, self.meta)
         totals.ignored += sum(info.ignored for info in infos)
         totals.fragments += sum(info.done for info in infos)
         return self.store.view()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pipeline.jobs.import_tasks import PartInfo, describe_part, read_part
+from pipeline.jobs.import_tasks import Columns, PartInfo, describe_part, read_part
 from pipeline.jobs.memory import ImportSizes
 from pipeline.model.ports import Fragment
-from pipeline.schema.channels import Schema
 
 __all__ = ["PartReader", "ReadPart"]
 
@@ -57,8 +56,8 @@ class PartReader:
         Name of the import.
     sizes
         How the work is cut.
-    schema, unknown
-        As for `pipeline.jobs.import_tasks.read_part`.
+    columns
+        What becomes of the fragments' columns.
     """
 
     def __init__(
@@ -66,14 +65,12 @@ class PartReader:
         client: Any,
         run: str,
         sizes: ImportSizes,
-        schema: Schema,
-        unknown: Literal["error", "ignore"],
+        columns: Columns,
     ) -> None:
         self._client = client
         self._run = run
         self._sizes = sizes
-        self._schema = schema
-        self._unknown = unknown
+        self._columns = columns
 
     def parts(
         self, fragments: Sequence[tuple[Fragment, str]], taken: Mapping[str, int]
@@ -135,8 +132,7 @@ class PartReader:
             fragment,
             skip,
             self._sizes.part_rows,
-            self._schema,
-            self._unknown,
+            self._columns,
             key=f"read-{self._run}-{fragment.name}-{skip}",
             workers=worker,
             allow_other_workers=worker is not None,

@@ -61,8 +61,13 @@ class ImportStep(Options):
         Whether every file of the source's path is imported into a fleet of its own.
     partitioning, duplicates, retention, channels
         Of the fleet, if it is created. Without channels, those of the source are taken.
+    schema_version
+        Version of the fleet's schema that the rows have. Rows of an older one are converted, or
+        stored as they are, as the fleet's policies say. By default the one with just the channels
+        that the file declares, or else the newest.
     unknown
-        What to do about columns that the fleet has no channel for.
+        What to do about columns that the fleet has no channel for, as of `pipeline.Fleet.append`.
+        ``add`` makes channels of the columns that the source announces before it is read.
     fragments_per_commit
         Most fragments in one commit; by default as many as fit in memory, up to some million
         rows. Fragments whose commit was made are skipped when the job runs again; a source
@@ -76,7 +81,8 @@ class ImportStep(Options):
     duplicates: Duplicates = Duplicates.KEEP_LAST
     retention: RetentionOptions = RetentionOptions()
     channels: tuple[Channel, ...] | None = Field(default=None, alias="schema")
-    unknown: Literal["error", "ignore"] = "error"
+    schema_version: PositiveInt | None = None
+    unknown: Literal["error", "reject", "add", "quarantine", "ignore"] | None = None
     fragments_per_commit: PositiveInt | None = None
 
     @property

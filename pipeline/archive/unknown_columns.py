@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.archive.evolving_fleet import evolve_fleet
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.older_rows import SCHEMA_CONFLICT
-from pipeline.errors import InvalidInputError
+from pipeline.errors import ConflictError, InvalidInputError
 from pipeline.model.rejects import Rejects
 from pipeline.schema.aliases import current_name
 from pipeline.schema.changes import AddChannel
@@ -17,7 +22,19 @@ from pipeline.schema.channels import RESERVED_NAMES, Schema
 from pipeline.schema.policies import UNKNOWN
 from pipeline.schema.row_documents import row_documents
 
-__all__ = ["Known", "additions", "known_rows", "policy_of", "unknown_names", "with_current_names"]
+__all__ = [
+    "Known",
+    "accepted",
+    "additions",
+    "known_rows",
+    "policy_of",
+    "unknown_names",
+    "widened",
+    "with_current_names",
+]
+
+_ATTEMPTS: Final = 8
+"""How often columns are tried to be added while other writers change the schema."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +72,77 @@ def policy_of(asked: str | None, fleets: str) -> str:
     return policy
 
 
-def with_current_names(table: pa.Table, schema: Schema, aliases: dict[str, str]) -> pa.Table:
+def accepted(
+    store: FleetStore, table: pa.Table, version: int | None, asked: str | None, source: str
+) -> tuple[FleetView, Known]:
+    """Return the newest view, and rows that have channels of it only, or of an older version.
+
+    Parameters
+    ----------
+    store
+        The fleet.
+    table
+        The batch.
+    version
+        Of the schema that the rows have; None for the newest.
+    asked
+        What to do about unknown columns, where it is not what the fleet's policy says.
+    source
+        Where the rows came from.
+
+    Raises
+    ------
+    SchemaError, InvalidInputError, ConflictError
+        As for `pipeline.Fleet.append`. Columns that the policy refuses are left to the validation.
+    """
+    view = store.view()
+    meta = view.at_version(version).meta
+    policy = policy_of(asked, meta.policies.unknown)
+    table = with_current_names(table, meta.schema, meta.aliases)
+    names = unknown_names(table, meta.schema)
+    if not names or policy == "reject" or (policy == "add" and not meta.is_latest):
+        return view, Known(table)  # validation names those that are too many
+    if policy == "add":
+        view = widened(store, table, source)
+        names = unknown_names(table, view.meta.schema)
+        if not names:
+            return view, Known(table)
+    return view, known_rows(table, names, policy, source)
+
+
+def widened(store: FleetStore, table: pa.Table, source: str) -> FleetView:
+    """Make channels of the columns of a batch that are none, and return the fleet's newest view.
+
+    Parameters
+    ----------
+    store
+        The fleet.
+    table
+        The batch, with the names that channels have now.
+    source
+        Where the rows came from, for the comment of the version.
+
+    Raises
+    ------
+    SchemaError
+        If a column has a type that no channel has, or the fleet's policies do not allow it.
+    ConflictError
+        If other writers change the schema again and again.
+    """
+    failures, view = 0, store.view()
+    while added := additions(table, unknown_names(table, view.meta.schema)):
+        try:
+            comment = f"columns of a batch{f' from {source}' if source else ''}"
+            evolve_fleet(store, added, time=datetime.now(UTC), comment=comment)
+        except ConflictError:
+            failures += 1
+            if failures == _ATTEMPTS:
+                raise
+        view = store.view()
+    return view
+
+
+def with_current_names(table: pa.Table, schema: Schema, aliases: Mapping[str, str]) -> pa.Table:
     """Return a table with the names that channels have now, where a column has an older one."""
     names = [
         name if name in schema else current_name(aliases, name, stacklevel=3)

@@ -21,6 +21,7 @@ from pipeline.archive.compaction import compact
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.positions import read_positions
 from pipeline.archive.requests import Devices, TimeRange, Where, channel_names
+from pipeline.ingest.evolving import FleetEvolving
 from pipeline.ingest.lease_keeping import LeaseKeeper, LeaseOptions
 from pipeline.ingest.live_rows import live_rows
 from pipeline.ingest.options import StreamOptions
@@ -56,18 +57,23 @@ class LiveStream(StreamSession):
         self._store = store
         self._async: AsyncStream | None = None
         view = store.view().at_version(version)
-        self._version = view.meta.schema.version
         known = latest(view, None, [])
         keeper = None if lease is None else LeaseKeeper(store.repository, store.name, lease)
         super().__init__(
-            FleetSink(store, keeper, self._version),
+            FleetSink(store, keeper, view.meta.schema.version),
             store.name,
             view.meta.schema,
             options,
             folder,
             (known["device"].values.tolist(), known["time"].values.astype(np.int64)),
             self._merge_small,
+            FleetEvolving(store, view.meta),
         )
+
+    @property
+    def schema_version(self) -> int:
+        """The version of the fleet's schema that rows are written in."""
+        return self._reception.intake.schema.version
 
     def read(
         self,
@@ -85,7 +91,7 @@ class LiveStream(StreamSession):
             If neither the archive nor a row that is not there yet knows a device.
         """
         held, committed = self.held()
-        view = self._store.view().at_version(self._version)
+        view = self._store.view().at_version(self.schema_version)
         if (held and self.held()[1] != committed) or committed is None:
             # A commit went on meanwhile: the snapshot itself tells what it has.
             known = read_positions(view.store, self._store.name)[0]
@@ -102,14 +108,16 @@ class LiveStream(StreamSession):
     ) -> xr.Dataset:
         """Commit what is held, then answer as `pipeline.Fleet.latest` does."""
         self.flush()
-        return FleetQuestions(self._store, None, self._version).latest(
+        return FleetQuestions(self._store, None, self.schema_version).latest(
             devices, channels, where=where
         )
 
     def aggregate(self, statistics: Mapping[str, Asked], **options: Any) -> xr.Dataset:
         """Commit what is held, then answer as `pipeline.Fleet.aggregate` does."""
         self.flush()
-        return FleetQuestions(self._store, None, self._version).aggregate(statistics, **options)
+        return FleetQuestions(self._store, None, self.schema_version).aggregate(
+            statistics, **options
+        )
 
     async def __aenter__(self) -> AsyncStream:
         self._async = AsyncStream(self)

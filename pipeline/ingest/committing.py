@@ -52,7 +52,7 @@ class Committer(threading.Thread):
         super().__init__(name=f"stream-{state.id[:8]}", daemon=True)
         self._state = state
         self._sink = sink
-        self._schema = schema
+        self.schema = schema
         self._merger = merger
         self._unsure = False
 
@@ -135,13 +135,13 @@ class Committer(threading.Thread):
         In one commit, unless the fleet refuses some of the rows.
         """
         if due:
-            joined = join(due, self._schema)
+            joined = join(due, self.schema)
         elif self._state.log is None:
             self._leave_out(entries)
             return
         else:
             # The log is let go of as far as the archive says that it has it.
-            joined = Joined(join(entries[:1], self._schema).batch.take(slice(0)), [], {}, {})
+            joined = Joined(join(entries[:1], self.schema).batch.take(slice(0)), [], {}, {})
         try:
             self._append(joined, entries, due)
         except DuplicateRowsError as error:

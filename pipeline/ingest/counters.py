@@ -18,6 +18,8 @@ class StreamCounters:
         Writes, and rows taken from them.
     quarantined
         Rows that go to quarantine instead.
+    ignored
+        Values left out because their column is no channel.
     late, restamped
         Rows stored though they are older than their device's watermark, and rows stored under the
         time of their receipt.
@@ -51,6 +53,7 @@ class StreamCounters:
     writes: int = 0
     rows: int = 0
     quarantined: int = 0
+    ignored: int = 0
     late: int = 0
     restamped: int = 0
     replayed: int = 0

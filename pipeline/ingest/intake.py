@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -46,12 +46,15 @@ class Taken:
         ``int64``, shape (rows,): microseconds since 1970-01-01 UTC; a view of `rows`.
     rejects
         The rows that do not fit.
+    ignored
+        Values left out because their column is no channel.
     """
 
     rows: pa.RecordBatch
     devices: list[str]
     time: NDArray[np.int64]
     rejects: Rejects = NO_REJECTS
+    ignored: int = 0
 
 
 class Intake:
@@ -64,52 +67,54 @@ class Intake:
 
     Attributes
     ----------
+    schema : Schema
+        The same.
     arrow : pyarrow.Schema
         Of the rows that it gives: ``device`` (string), ``time`` (``timestamp[us, UTC]``), and the
         channels, categories as strings.
     """
 
     def __init__(self, schema: Schema) -> None:
-        self._schema = schema
+        self.schema = schema
         fields = [pa.field("device", pa.string()), pa.field("time", _TIME)]
         fields += [pa.field(channel.name, _arrow_type(channel.dtype)) for channel in schema]
         self.arrow = pa.schema(fields, version_metadata(schema.version))
         self._types = {one.name: one.type for one in fields}
 
-    def take(
-        self,
-        data: Any,
-        *,
-        time_format: TimeFormat | None = None,
-        source: str = "",
-        unknown: Literal["error", "ignore"] = "error",
-    ) -> Taken:
+    def take(self, data: Any, *, time_format: TimeFormat | None = None, source: str = "") -> Taken:
         """Check a batch.
 
         Parameters
         ----------
-        data, time_format, source, unknown
+        data, time_format, source
             As for `pipeline.Fleet.append`.
 
         Raises
         ------
         SchemaError, InvalidInputError
-            As for `pipeline.Fleet.append`.
+            As for `pipeline.Fleet.append`, and if a column is no channel.
         """
+        return self.plain(data) or self.checked(to_table(data), time_format, source)
+
+    def plain(self, data: Any) -> Taken | None:
+        """Return the rows of a batch if its columns are plain and nothing is wrong with them."""
         columns = self._plain_columns(data)
-        if columns is not None:
-            given = data.get("device") if isinstance(data, Mapping) else None
-            taken = self._taken(columns, given if type(given) is list else None)
-            if taken is not None:
-                return taken
+        if columns is None:
+            return None
+        given = data.get("device") if isinstance(data, Mapping) else None
+        return self._taken(columns, given if type(given) is list else None)
+
+    def checked(
+        self, table: pa.Table, time_format: TimeFormat | None = None, source: str = ""
+    ) -> Taken:
+        """Check any batch, as `take` does."""
         batch, rejects = validate(
-            to_table(data),
-            self._schema,
+            table,
+            self.schema,
             earliest=GRID_START,
             latest=GRID_STOP,
             time_format=time_format,
             source=source,
-            unknown=unknown,
         )
         table = arrow_table(batch).cast(self.arrow).combine_chunks()
         rows = pa.RecordBatch.from_arrays([flat(one) for one in table.columns], schema=self.arrow)

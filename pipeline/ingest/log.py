@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
@@ -169,6 +169,22 @@ class WriteAheadLog:
         self.last = self._turn.reached = max(self.last, after)
         with translated(self.folder):
             self._rotate(self.last + 1, 0)
+
+    def change_schema(self, schema: pa.Schema) -> None:
+        """Start a new segment for entries of another schema; everything before is on the disk.
+
+        Raises
+        ------
+        StorageError
+            If there is no room; the schema stays.
+        """
+        before, self.head = self.head, replace(self.head, schema=schema)
+        try:
+            with translated(self.folder):
+                self._rotate(self.last + 1, 0)
+        except StorageError:
+            self.head = before
+            raise
 
     def append(self, payload: Sequence[bytes]) -> int:
         """Take an entry (of `write_entry`) and return its number; it is on the disk after `sync`."""

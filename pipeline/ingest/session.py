@@ -14,16 +14,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ArchiveError, BufferFullError, InvalidInputError, StorageError
+from pipeline.errors import ArchiveError, BufferFullError, StorageError
 from pipeline.ingest.committing import ENTRY_OVERHEAD, Committer
 from pipeline.ingest.core import Admission, StreamCore
 from pipeline.ingest.counters import StreamCounters
 from pipeline.ingest.entries import Note, write_entry
+from pipeline.ingest.evolving import Evolving, FixedSchema
 from pipeline.ingest.intake import Intake, Taken
 from pipeline.ingest.judged import apart, applied
 from pipeline.ingest.log import LogEntry, WriteAheadLog
@@ -31,6 +32,7 @@ from pipeline.ingest.merging import Merger
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import Durability
 from pipeline.ingest.receipts import Receipt
+from pipeline.ingest.reception import Reception
 from pipeline.ingest.resuming import resume
 from pipeline.ingest.sink import Sink, position_of_log
 from pipeline.ingest.state import StreamState
@@ -63,6 +65,8 @@ class StreamSession:
         Devices and their newest times (``int64`` microseconds since 1970-01-01 UTC) in the archive.
     compact
         Merges blocks; returns the bytes it wrote.
+    evolving
+        What becomes of columns that are no channel; None refuses them.
 
     Raises
     ------
@@ -83,9 +87,10 @@ class StreamSession:
         folder: Path | None = None,
         newest: tuple[Iterable[str], NDArray[np.int64]] | None = None,
         compact: Any = None,
+        evolving: Evolving | None = None,
     ) -> None:
         self._options = options
-        self._intake = Intake(schema)
+        self._reception = Reception(schema, evolving or FixedSchema(), self._switch)
         self._timeliness = Timeliness(options.late, options.future)
         self._watermarks = Watermarks(options.disorder)
         if newest is not None:
@@ -93,10 +98,11 @@ class StreamSession:
         core = StreamCore(options.flush, options.max_bytes, options.when_full, options.backoff)
         log = None
         if folder is not None:
-            log = WriteAheadLog.open(folder, fleet, self._intake.arrow)
+            log = WriteAheadLog.open(folder, fleet, self._reception.intake.arrow)
         # Arrow lets go of the interpreter in every call: writers that all were in the midst of one
         # switched threads a dozen times a write, which took longer than their work.
         self._entrance = threading.Lock()
+        self._admitted = 0
         self._state = StreamState(core, log)
         self._sink = sink
         try:
@@ -133,7 +139,7 @@ class StreamSession:
         expects: Mapping[str, Any] | None = None,
         rejects: Rejects | None = None,
         source: str = "",
-        unknown: str = "error",
+        unknown: str | None = None,
         wait: bool = True,
         block: bool = True,
     ) -> Receipt:
@@ -144,7 +150,8 @@ class StreamSession:
         Parameters
         ----------
         data, time_format, tags, positions, source, unknown
-            As for `pipeline.Fleet.append`.
+            As for `pipeline.Fleet.append`. Before channels are added everything that was written
+            is put into the archive, whatever `block` says; the stream goes on in the new version.
         expects
             Positions of sources at which the rows begin, in mappings like `positions`. The rows
             are left out of the archive if it stands elsewhere: another reader of the source has
@@ -160,24 +167,22 @@ class StreamSession:
         Raises
         ------
         SchemaError, InvalidInputError
-            If columns are unknown or of an impossible type, or the stream is closed.
+            If columns are unknown or of an impossible type, the stream is closed, or columns are
+            to be added to a schema that has changed otherwise since it was opened.
         BufferFullError
             If the stream is full and is to raise then.
         StorageError
             If the log cannot be written, or the stream gave up on the archive. Nothing of this
             write is kept in the first case.
         """
-        if unknown not in ("error", "ignore"):
-            msg = f"unknown={unknown!r}; use 'error' or 'ignore'"
-            raise InvalidInputError(msg)
-        how: Literal["error", "ignore"] = "error" if unknown == "error" else "ignore"
         with self._entrance:
-            taken = self._intake.take(data, time_format=time_format, source=source, unknown=how)
+            taken = self._reception.take(data, time_format, unknown, source)
             aside = taken.rejects
             if rejects is not None and len(rejects):
                 aside = Rejects.concat([rejects, aside])
             note = Note(aside, tags or {}, positions or {}, expects or {})
             payload = write_entry(taken.rows, note)
+            self._admitted += 1
         receipt = self._enter(taken, note, payload, source, block=block)
         if wait and self._options.durability is not Durability.NONE:
             self.wait_for(receipt.position, self._options.durability, None)
@@ -346,7 +351,7 @@ class StreamSession:
         """Judge, number, log and hold a batch."""
         rows, moments = taken.rows, taken.time
         size = sum(map(len, payload)) + ENTRY_OVERHEAD
-        with self._state.lock:
+        with self._state.entering():
             spill = self._wait_for_room(size, block=block)
             codes = self._watermarks.codes_of(taken.devices)
             verdict = self._timeliness.judge(self._watermarks, codes, moments, _now())
@@ -367,12 +372,22 @@ class StreamSession:
                 writes=1,
                 rows=rows.num_rows,
                 quarantined=quarantined,
+                ignored=taken.ignored,
                 late=verdict.late,
                 restamped=verdict.restamped,
             )
         return Receipt(
             rows.num_rows, quarantined, verdict.late, verdict.restamped, sequence, self
         )  # fmt: skip
+
+    def _switch(self, following: Intake) -> None:
+        """Go on in another version of the schema; the entrance is held."""
+        self._state.wait_for_entries(self._admitted)
+        self.flush()  # a file of the log has rows of one version, and so has a commit
+        if self._state.log is not None:
+            self._state.log.change_schema(following.arrow)
+        self._sink.follow(following.schema.version)
+        self._committer.schema = following.schema
 
     def _wait_for_room(self, size: int, *, block: bool) -> bool:
         """Wait as the backpressure says; tell whether rows are to stay in the log only."""

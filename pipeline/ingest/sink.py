@@ -50,6 +50,10 @@ class Sink(Protocol):
         """Take note that the stream writes no more."""
         ...
 
+    def follow(self, version: int) -> None:
+        """Take note of the version of the schema that rows have from now on."""
+        ...
+
     def positions(self) -> Mapping[str, Any]:
         """Return where every source stands, by what is in the archive at this moment."""
         ...
@@ -102,6 +106,10 @@ class FleetSink:
         """Give the lease back."""
         if self.keeper is not None:
             self.keeper.release()
+
+    def follow(self, version: int) -> None:
+        """Take note of the version of the schema that rows have from now on."""
+        self.version = version
 
     def positions(self) -> Mapping[str, Any]:
         """Return where every source stands, by what is in the archive at this moment."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from pipeline.errors import InvalidInputError, StorageError
@@ -17,6 +18,10 @@ from pipeline.ingest.log import LogEntry, WriteAheadLog
 from pipeline.ingest.policies import Durability
 
 __all__ = ["StreamState"]
+
+
+_GLANCE: Final = 0.01
+"""Seconds; nobody is told of every write that has entered."""
 
 
 def _ticks() -> int:
@@ -59,6 +64,7 @@ class StreamState:
     left_out: set[int] = field(default_factory=set)
     id: str = ""
     clock: Callable[[], int] = _ticks
+    _entered: int = 0
     _counts: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     work: threading.Condition = field(init=False)
@@ -70,6 +76,21 @@ class StreamState:
         self.id = uuid4().hex if self.log is None else self.log.head.log
         if self.log is not None:
             self.log.failed = self.withdraw
+
+    @contextmanager
+    def entering(self) -> Iterator[None]:
+        """Hold the lock while a write enters, and count it, whatever becomes of it."""
+        with self.lock:
+            try:
+                yield
+            finally:
+                self._entered += 1
+
+    def wait_for_entries(self, writes: int) -> None:
+        """Wait until so many writes have entered, or have been refused."""
+        with self.lock:
+            while self._entered < writes:
+                self.progress.wait(_GLANCE)
 
     def count(self, **changes: int) -> None:
         """Increase some of the counters that `StreamCounters` names."""

@@ -16,7 +16,7 @@ _PREFIX: Final = "iot_archive_"
 
 _STREAM_COUNTERS: Final = frozenset(
     {
-        "writes", "rows", "quarantined", "late", "restamped", "replayed", "torn_bytes", "commits",
+        "writes", "rows", "quarantined", "ignored", "late", "restamped", "replayed", "torn_bytes", "commits",
         "committed_rows", "duplicates", "superseded", "retries", "compactions",
         "bytes_committed", "bytes_compacted",
     }

@@ -40,6 +40,9 @@ class ListSink:
     def end(self) -> None:
         pass
 
+    def follow(self, version: int) -> None:
+        self.version = version
+
     def positions(self) -> Mapping[str, Any]:
         if self.mode == "down":
             raise StorageError("the disk is gone")

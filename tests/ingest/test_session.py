@@ -277,7 +277,7 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
         opened(ListSink(), **options)
 
 
-def test_unknown_has_two_values() -> None:
+def test_what_becomes_of_unknown_columns_has_a_name() -> None:
     with opened(ListSink()) as stream, pytest.raises(InvalidInputError, match="unknown='drop'"):
         stream.write(batch_of([1]), unknown="drop")
 

@@ -12,11 +12,11 @@ from pipeline.api.fleet_questions import FleetQuestions
 from pipeline.api.fleet_schema import FleetSchema
 from pipeline.api.fleet_stream import FleetStream
 from pipeline.api.fleet_upkeep import FleetUpkeep
-from pipeline.api.row_versions import split_by_version
 from pipeline.archive.appending import AppendResult
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.older_rows import converted_batch
 from pipeline.archive.quarantine import read_quarantine
+from pipeline.archive.row_versions import split_by_version
 from pipeline.archive.unknown_columns import accepted
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
@@ -104,7 +104,7 @@ class Fleet(FleetQuestions, FleetStream, FleetSchema, FleetUpkeep):
         table, aside, view = to_table(data), list[Rejects](), self._store.view()
         groups: Sequence[tuple[int | None, pa.Table]] = [(version, table)]
         policies = view.meta.policies
-        if version is None and (policies.version_field or policies.version_tag):
+        if version is None and policies.rows_tell:
             found, strange = split_by_version(table, view, tags or {}, source)
             groups, aside = found, [strange]
         taken = [self._taken(part, number, unknown, source, time_format) for number, part in groups]

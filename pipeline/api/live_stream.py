@@ -62,12 +62,11 @@ class LiveStream(StreamSession):
         super().__init__(
             FleetSink(store, keeper, view.meta.schema.version),
             store.name,
-            view.meta.schema,
+            FleetEvolving(store, view.meta),
             options,
             folder,
             (known["device"].values.tolist(), known["time"].values.astype(np.int64)),
             self._merge_small,
-            FleetEvolving(store, view.meta),
         )
 
     @property

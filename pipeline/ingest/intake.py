@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.logged_versions import version_metadata
 from pipeline.model.arrow_arrays import flat, raw_values
+from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
@@ -116,6 +117,10 @@ class Intake:
             time_format=time_format,
             source=source,
         )
+        return self.taken(batch, rejects)
+
+    def taken(self, batch: RecordBatch, rejects: Rejects) -> Taken:
+        """Return the rows of a checked batch."""
         table = arrow_table(batch).cast(self.arrow).combine_chunks()
         rows = pa.RecordBatch.from_arrays([flat(one) for one in table.columns], schema=self.arrow)
         return Taken(rows, rows.column(0).to_pylist(), raw_values(rows.column(1)), rejects)

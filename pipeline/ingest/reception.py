@@ -6,9 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from pipeline.archive.fleet_meta import FleetMeta
+from pipeline.archive.older_rows import converted_batch
+from pipeline.archive.row_versions import Tags
 from pipeline.archive.unknown_columns import (
+    Known,
     known_rows,
     policy_of,
     unknown_names,
@@ -19,7 +24,8 @@ from pipeline.ingest.intake import Intake, Taken
 from pipeline.model.rejects import Rejects
 from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
-from pipeline.schema.channels import Schema
+from pipeline.partitioning.windows import GRID_START, GRID_STOP
+from pipeline.schema.validation import validate
 
 __all__ = ["Reception"]
 
@@ -29,10 +35,8 @@ class Reception:
 
     Parameters
     ----------
-    schema
-        The version that rows are written in.
     evolving
-        What becomes of columns that are no channel.
+        The fleet's schema.
     switch
         Called with the next intake before it is used.
 
@@ -42,51 +46,114 @@ class Reception:
         Of the version that rows are written in now.
     """
 
-    def __init__(
-        self, schema: Schema, evolving: Evolving, switch: Callable[[Intake], None]
-    ) -> None:
-        self.intake = Intake(schema)
+    def __init__(self, evolving: Evolving, switch: Callable[[Intake], None]) -> None:
+        self.intake = Intake(evolving.meta.schema)
         self._evolving = evolving
         self._switch = switch
 
     def take(
         self,
         data: Any,
+        *,
         time_format: TimeFormat | None = None,
         unknown: str | None = None,
         source: str = "",
+        schema_version: int | None = None,
+        tags: Tags | None = None,
     ) -> Taken:
         """Check a batch.
 
         Parameters
         ----------
-        data, time_format, unknown, source
+        data, time_format, unknown, source, schema_version, tags
             As for `pipeline.Fleet.append`.
 
         Raises
         ------
-        SchemaError, InvalidInputError, ConflictError
+        SchemaError, InvalidInputError, ConflictError, NotFoundError
             As for `pipeline.Fleet.append`.
         """
-        policy = self._evolving.unknown if unknown is None else policy_of(unknown, "")
-        return self.intake.plain(data) or self._checked(to_table(data), time_format, policy, source)
+        meta = self._evolving.meta
+        policy = policy_of(unknown, meta.policies.unknown)
+        told = schema_version is None and meta.policies.rows_tell
+        written = self.intake.schema.version
+        if not told and (schema_version or meta.schema.version) == written:
+            taken = self.intake.plain(data)
+            if taken is not None:
+                return taken
+        table, strange = to_table(data), Rejects()
+        parts = [(schema_version or meta.schema.version, table)]
+        if told:
+            found, strange = self._evolving.split(table, tags or {}, source)
+            parts = list(found)
+        self._reach(max(number for number, _ in parts))
+        # First those whose columns may become channels: the others are converted to what is then.
+        parts.sort(key=lambda one: one[0] != meta.schema.version)
+        taken_parts = [
+            self._taken(part, number, time_format, policy, source) for number, part in parts
+        ]
+        return self._joined(taken_parts, strange)
 
-    def _checked(
-        self, table: pa.Table, time_format: TimeFormat | None, policy: str, source: str
+    def _reach(self, version: int) -> None:
+        """Write a newer version from now on, if rows have it."""
+        if version > self.intake.schema.version:
+            following = Intake(self._evolving.at_version(version).schema)
+            self._switch(following)
+            self.intake = following
+
+    def _taken(
+        self,
+        table: pa.Table,
+        version: int,
+        time_format: TimeFormat | None,
+        policy: str,
+        source: str,
     ) -> Taken:
-        schema = self.intake.schema
-        table = with_current_names(table, schema, self._evolving.aliases)
-        names = unknown_names(table, schema)
-        if not names or policy == "reject":
-            return self.intake.checked(table, time_format, source)
-        if policy == "add":
-            schema = self._evolving.widen(table, source)
-            names = unknown_names(table, schema)
-            if schema.version != self.intake.schema.version:
-                following = Intake(schema)
-                self._switch(following)
-                self.intake = following
-        known = known_rows(table, names, policy, source)
-        taken = self.intake.checked(known.table, time_format, source)
+        """Return checked rows of one version, in the version that is written."""
+        meta = self._evolving.at_version(version)
+        table = with_current_names(table, meta.schema, meta.aliases)
+        names = unknown_names(table, meta.schema)
+        known = Known(table)
+        if names and policy == "add" and version == self._evolving.meta.schema.version:
+            self._evolving.widen(table, source)
+            meta = self._evolving.meta
+            self._reach(meta.schema.version)
+            names = unknown_names(table, meta.schema)
+        elif policy == "add":
+            policy = "reject"
+        if names and policy != "reject":
+            known = known_rows(table, names, policy, source)
+        if meta.schema.version == self.intake.schema.version:
+            taken = self.intake.checked(known.table, time_format, source)
+        else:
+            taken = self._converted(known.table, meta, time_format, source)
         aside = Rejects.concat([known.rejects, taken.rejects])
         return replace(taken, rejects=aside, ignored=known.ignored)
+
+    def _converted(
+        self, table: pa.Table, meta: FleetMeta, time_format: TimeFormat | None, source: str
+    ) -> Taken:
+        """Return checked rows of an older version in the one that is written."""
+        batch, misfits = validate(
+            table,
+            meta.schema,
+            earliest=GRID_START,
+            latest=GRID_STOP,
+            time_format=time_format,
+            source=source,
+        )
+        written = self.intake.schema.version
+        history = self._evolving.at_version(written).history
+        made, unfit = converted_batch(history, batch, meta.schema.version, written)
+        return self.intake.taken(made, Rejects.concat([misfits, unfit]))
+
+    def _joined(self, parts: list[Taken], strange: Rejects) -> Taken:
+        if len(parts) == 1 and not len(strange):
+            return parts[0]
+        return Taken(
+            pa.concat_batches([one.rows for one in parts]),
+            [device for one in parts for device in one.devices],
+            np.concatenate([one.time for one in parts]),
+            Rejects.concat([strange, *(one.rejects for one in parts)]),
+            sum(one.ignored for one in parts),
+        )

@@ -24,7 +24,7 @@ from pipeline.ingest.committing import ENTRY_OVERHEAD, Committer
 from pipeline.ingest.core import Admission, StreamCore
 from pipeline.ingest.counters import StreamCounters
 from pipeline.ingest.entries import Note, write_entry
-from pipeline.ingest.evolving import Evolving, FixedSchema
+from pipeline.ingest.evolving import Evolving
 from pipeline.ingest.intake import Intake, Taken
 from pipeline.ingest.judged import apart, applied
 from pipeline.ingest.log import LogEntry, WriteAheadLog
@@ -41,7 +41,6 @@ from pipeline.ingest.watermarks import Watermarks
 from pipeline.model.arrow_arrays import raw_values
 from pipeline.model.rejects import Rejects
 from pipeline.model.timestamps import TimeFormat
-from pipeline.schema.channels import Schema
 
 __all__ = ["StreamSession"]
 
@@ -55,7 +54,7 @@ class StreamSession:
     ----------
     sink
         Where rows go.
-    fleet, schema
+    fleet, evolving
         Name and schema of the fleet.
     options
         How it works.
@@ -65,8 +64,6 @@ class StreamSession:
         Devices and their newest times (``int64`` microseconds since 1970-01-01 UTC) in the archive.
     compact
         Merges blocks; returns the bytes it wrote.
-    evolving
-        What becomes of columns that are no channel; None refuses them.
 
     Raises
     ------
@@ -82,15 +79,14 @@ class StreamSession:
         self,
         sink: Sink,
         fleet: str,
-        schema: Schema,
+        evolving: Evolving,
         options: StreamOptions,
         folder: Path | None = None,
         newest: tuple[Iterable[str], NDArray[np.int64]] | None = None,
         compact: Any = None,
-        evolving: Evolving | None = None,
     ) -> None:
         self._options = options
-        self._reception = Reception(schema, evolving or FixedSchema(), self._switch)
+        self._reception = Reception(evolving, self._switch)
         self._timeliness = Timeliness(options.late, options.future)
         self._watermarks = Watermarks(options.disorder)
         if newest is not None:
@@ -119,7 +115,7 @@ class StreamSession:
             self._leave_log()
             raise
         merger = Merger(self._state, options.compact_every, compact)
-        self._committer = Committer(self._state, sink, schema, merger)
+        self._committer = Committer(self._state, sink, evolving.meta.schema, merger)
         self._committer.start()
 
     def _lost(self, error: ArchiveError) -> None:
@@ -140,6 +136,7 @@ class StreamSession:
         rejects: Rejects | None = None,
         source: str = "",
         unknown: str | None = None,
+        schema_version: int | None = None,
         wait: bool = True,
         block: bool = True,
     ) -> Receipt:
@@ -149,9 +146,11 @@ class StreamSession:
 
         Parameters
         ----------
-        data, time_format, tags, positions, source, unknown
-            As for `pipeline.Fleet.append`. Before channels are added everything that was written
-            is put into the archive, whatever `block` says; the stream goes on in the new version.
+        data, time_format, tags, positions, source, unknown, schema_version
+            As for `pipeline.Fleet.append`. Rows that do not tell their version have the one that
+            was the newest when the stream was opened. Before channels are added, or rows of a newer
+            version are taken, everything that was written is put into the archive, whatever `block`
+            says; the stream goes on in the new version.
         expects
             Positions of sources at which the rows begin, in mappings like `positions`. The rows
             are left out of the archive if it stands elsewhere: another reader of the source has
@@ -176,7 +175,14 @@ class StreamSession:
             write is kept in the first case.
         """
         with self._entrance:
-            taken = self._reception.take(data, time_format, unknown, source)
+            taken = self._reception.take(
+                data,
+                time_format=time_format,
+                unknown=unknown,
+                source=source,
+                schema_version=schema_version,
+                tags=tags,
+            )
             aside = taken.rejects
             if rejects is not None and len(rejects):
                 aside = Rejects.concat([rejects, aside])

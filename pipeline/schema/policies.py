@@ -52,6 +52,11 @@ class SchemaPolicies:
     version_field: str = ""
     version_tag: str = ""
 
+    @property
+    def rows_tell(self) -> bool:
+        """Whether a column or a tag may tell the version that rows have."""
+        return bool(self.version_field or self.version_tag)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "compatibility", Compatibility.parse(self.compatibility))
         for name, known in (("unknown", UNKNOWN), ("older", OLDER)):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.errors import InvalidInputError, SchemaError, StorageError
-from pipeline.schema.changes import ChangeUnits, RenameChannel
+from pipeline.errors import InvalidInputError, NotFoundError, SchemaError, StorageError
+from pipeline.schema.changes import AddChannel, ChangeUnits, RenameChannel
 from tests.support import minutes
 
 
@@ -115,10 +115,72 @@ def test_a_schema_that_changed_otherwise_is_not_followed(
     fleet.set_schema_policies(unknown="add")
     with fleet.stream(tmp_path / "log") as stream:
         fleet.evolve(ChangeUnits("level", "cm", multiply=100))
-        with pytest.raises(SchemaError, match="writes version 1 of the schema .* open it again"):
+        with pytest.raises(SchemaError, match="have version 1 of the schema"):
             stream.write(rows(0, wind=[7]))
         stream.write(rows(1))
     assert values(fleet, "level") == [100.0]
+
+
+@pytest.mark.parametrize("how", ["argument", "column", "tag of the device", "tag of the batch"])
+def test_rows_of_other_versions(fleet: pipeline.Fleet, tmp_path: Path, how: str) -> None:
+    fleet.evolve(ChangeUnits("level", "cm", multiply=100))
+    fleet.set_schema_policies(
+        version_field="v" if how == "column" else "",
+        version_tag="firmware" if how.startswith("tag") else "",
+    )
+    if how == "tag of the device":
+        fleet.set_tags({"a": {"firmware": "1"}})
+    told: dict[str, Any] = {}
+    if how == "argument":
+        told = {"schema_version": 1}
+    elif how == "tag of the batch":
+        told = {"tags": {"a": {"firmware": "1"}}}
+    with fleet.stream(tmp_path / "log") as stream:
+        data = rows(1) | ({"v": [1]} if how == "column" else {})
+        assert stream.write(data, **told).rows == 1
+        stream.write({"device": ["b"], "time": minutes(2), "level": [70.0]})
+        if how == "column":
+            both = {"device": ["a", "b", "a"], "time": minutes(3, 3, 4), "level": [3.0, 5.0, 6.0]}
+            receipt = stream.write(both | {"v": [1, 2, 9]})
+            assert (receipt.rows, receipt.quarantined) == (2, 1)
+        assert stream.read("a").read_all()["level"].to_pylist()[0] == 100.0
+    assert values(fleet, "level")[0] == 100.0
+    assert fleet.read("b").read_all()["level"].to_pylist()[0] == 70.0
+    if how == "column":
+        assert values(fleet, "level") == [100.0, 300.0]
+        assert "there is no version '9'" in fleet.quarantine()["reason"][0].as_py()
+
+
+def test_rows_of_a_version_that_came_after_the_stream(
+    fleet: pipeline.Fleet, tmp_path: Path
+) -> None:
+    fleet.set_schema_policies(version_field="v", unknown="quarantine")
+    with fleet.stream(tmp_path / "log") as stream:
+        stream.write(rows(1, v=["1"]))
+        fleet.evolve(ChangeUnits("level", "cm", multiply=100))
+        stream.write(rows(2, v=["2"]))
+        assert stream.schema_version == 2
+        stream.write(rows(3))
+        stream.write(rows(4, v=["1"], wind=[None]))
+        stream.write(rows(5, v=["1"], wind=[1]))
+        with pytest.raises(NotFoundError, match="7"):
+            stream.write(rows(6), schema_version=7)
+    assert values(fleet, "level") == [100.0, 2.0, 300.0, 400.0], "untold is what it was at first"
+    assert fleet.quarantine().num_rows == 1
+
+
+def test_channels_are_added_to_rows_of_the_newest_version_alone(
+    fleet: pipeline.Fleet, tmp_path: Path
+) -> None:
+    fleet.evolve(AddChannel(pipeline.Channel("flow", "int64")))
+    fleet.set_schema_policies(version_field="v", unknown="add")
+    with fleet.stream(tmp_path / "log") as stream:
+        both = {"device": ["a", "a"], "time": minutes(1, 2), "level": [1.0, 2.0], "v": [1, 2]}
+        stream.write(both | {"wind": [None, 7]})
+        assert stream.schema_version == 3
+        with pytest.raises(SchemaError, match="not channels"):
+            stream.write(both | {"gusts": [6, None]})
+    assert values(fleet, "wind") == [None, 7]
 
 
 def test_writers_at_once(fleet: pipeline.Fleet, tmp_path: Path) -> None:

@@ -10,16 +10,42 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.archive.appending import AppendResult
+from pipeline.archive.fleet_meta import Duplicates, FleetMeta
+from pipeline.archive.layout import FleetLayout
 from pipeline.archive.positions import merge_positions
-from pipeline.errors import ArchiveError, StorageError
+from pipeline.archive.row_versions import Tags
+from pipeline.errors import ArchiveError, SchemaError, StorageError
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
+from pipeline.partitioning.scheme import Partitioning
 from pipeline.schema.channels import Channel, Schema
 from tests.support import START
 
-__all__ = ["SCHEMA", "ListSink", "batch_of"]
+__all__ = ["EVOLVING", "SCHEMA", "ListSink", "batch_of"]
 
 SCHEMA = Schema([Channel("v", "int64")])
+
+
+class OneVersion:
+    """A schema that stays as it is."""
+
+    meta = FleetMeta(
+        FleetLayout("fleet", Partitioning(window="1 day")), SCHEMA, Duplicates.KEEP_LAST
+    )
+
+    def at_version(self, number: int) -> FleetMeta:
+        return self.meta.at_version(number)
+
+    def split(
+        self, table: pa.Table, tags: Tags, source: str
+    ) -> tuple[Sequence[tuple[int, pa.Table]], Rejects]:
+        return [(1, table)], Rejects()
+
+    def widen(self, table: pa.Table, source: str) -> None:
+        raise SchemaError(f"{table.column_names} of {source}")
+
+
+EVOLVING = OneVersion()
 
 
 @dataclass

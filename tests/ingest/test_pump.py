@@ -19,13 +19,13 @@ from pipeline.ingest.pump import Pump
 from pipeline.ingest.session import StreamSession
 from pipeline.model.rejects import Rejects
 from tests.ingest.live_sources import ListSource
-from tests.ingest.sinks import SCHEMA, ListSink
+from tests.ingest.sinks import EVOLVING, ListSink
 
 
 def opened(sink: ListSink, folder: Path | None = None, **options: Any) -> StreamSession:
     told = {"durability": "commit" if folder is None else "log", "flush": {"age": "10 ms"}}
     parsed = StreamOptions.parse(logged=folder is not None, **(told | options))
-    return StreamSession(sink, "fleet", SCHEMA, parsed, folder)
+    return StreamSession(sink, "fleet", EVOLVING, parsed, folder)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -15,14 +15,14 @@ from pipeline.errors import BufferFullError, ConflictError, InvalidInputError, S
 from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.policies import Durability
 from pipeline.ingest.session import StreamSession
-from tests.ingest.sinks import SCHEMA, ListSink, batch_of
+from tests.ingest.sinks import EVOLVING, ListSink, batch_of
 from tests.support import START
 
 
 def opened(sink: ListSink, folder: Path | None = None, **options: Any) -> StreamSession:
     given = {"durability": "none"} if folder is None else {}
     read = StreamOptions.parse(logged=folder is not None, **{**given, **options})
-    return StreamSession(sink, "fleet", SCHEMA, read, folder)
+    return StreamSession(sink, "fleet", EVOLVING, read, folder)
 
 
 def test_rows_get_there_by_age_alone() -> None:
@@ -204,7 +204,7 @@ def test_a_failed_compaction_is_told_and_harms_nothing(caplog: Any) -> None:
         raise ConflictError("others were faster")
 
     sink, options = ListSink(), StreamOptions(Durability.COMMIT, compact_every=1)
-    with StreamSession(sink, "fleet", SCHEMA, options, compact=compact) as stream:
+    with StreamSession(sink, "fleet", EVOLVING, options, compact=compact) as stream:
         stream.write(batch_of([1]))
     assert sink.values == [1]
     assert "others were faster" in caplog.text

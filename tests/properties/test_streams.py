@@ -26,7 +26,7 @@ from pipeline.ingest.options import StreamOptions
 from pipeline.ingest.receipts import Receipt
 from pipeline.ingest.segments import write_at
 from pipeline.ingest.session import StreamSession
-from tests.ingest.sinks import SCHEMA, ListSink, batch_of
+from tests.ingest.sinks import EVOLVING, ListSink, batch_of
 
 
 class SteppedCommitter(Committer):
@@ -69,7 +69,7 @@ class StreamMachine(RuleBasedStateMachine):
             patience="1 day",
         )
         self.patch.setattr(WriteAheadLog.open.__func__, "__kwdefaults__", {"segment_bytes": 4096})  # type: ignore[attr-defined]
-        self.stream = StreamSession(self.sink, "fleet", SCHEMA, options, self.folder)
+        self.stream = StreamSession(self.sink, "fleet", EVOLVING, options, self.folder)
         self.state: Any = self.stream._state
         self.state.clock = lambda: self.now
         self.committer: Any = self.stream._committer

@@ -15,17 +15,17 @@ from pipeline.model.arrow_arrays import flat
 from pipeline.model.rejects import Rejects
 from pipeline.schema.row_documents import row_documents
 
-__all__ = ["split_by_version"]
+__all__ = ["Tags", "split_by_version"]
 
 Tags = Mapping[str, Mapping[str, str]]
 
 
 def split_by_version(
-    table: pa.Table, view: FleetView, tags: Tags, source: str
+    table: pa.Table, view: FleetView, tags: Tags, source: str, untold: int | None = None
 ) -> tuple[list[tuple[int, pa.Table]], Rejects]:
     """Return the rows of each version, and those that say a version that there is not.
 
-    A row's own word goes before its device's; rows of which nothing is told have the newest.
+    A row's own word goes before its device's; rows of which nothing is told have `untold`.
 
     Parameters
     ----------
@@ -37,6 +37,8 @@ def split_by_version(
         Tags that are set along with the batch.
     source
         Where the rows come from, for the rejects.
+    untold
+        The version of rows of which nothing is told; None for the newest.
 
     Returns
     -------
@@ -50,7 +52,8 @@ def split_by_version(
         devices = _texts(table, "device")
         by_device = _tagged(view, policies.version_tag, devices, tags)
         told = np.where(told == "", by_device, told)
-    numbers = {str(number): number for number in history.numbers} | {"": history.newest}
+    otherwise = history.newest if untold is None else untold
+    numbers = {str(number): number for number in history.numbers} | {"": otherwise}
     versions = np.array([numbers.get(text, 0) for text in told.tolist()], np.int64)
     kept = [name for name in table.column_names if name != policies.version_field]
     groups = [
@@ -59,7 +62,7 @@ def split_by_version(
     ]
     if not groups:
         nothing = ["device", "time"]
-        groups = [(history.newest, table.slice(0, 0).select([n for n in kept if n in nothing]))]
+        groups = [(otherwise, table.slice(0, 0).select([n for n in kept if n in nothing]))]
     return groups, _of_unknown_versions(table, told, versions == 0, view, source)
 
 

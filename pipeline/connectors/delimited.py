@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.connectors.mapping import (
+    PathFields,
     RowMapping,
     TextPiece,
     cut_file,
@@ -76,6 +77,8 @@ class DelimitedSource:
         are the fields. A line that it does not match is rejected unless `ignore` finds it.
     piece_bytes
         Plain files are split into pieces of about so many bytes, each read by its own task.
+    path_fields
+        What paths tell as fields, such as ``"{site}/{device}.csv"``; see `PathFields`.
     storage_options
         Of an object store; see `find_files`.
 
@@ -118,16 +121,18 @@ class DelimitedSource:
     ignore: str = ""
     pattern: str = ""
     piece_bytes: int = 256 * 1024 * 1024
+    path_fields: str = ""
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         _check_options(self)
         _check_expression(self.ignore)
+        PathFields(self.path_fields)
         if self.pattern:
-            _positions(self.mapping, _group_names(self.pattern), "the pattern")
+            _positions(self, _group_names(self.pattern), "the pattern")
         elif self.columns:
-            _positions(self.mapping, self.columns, "the declared columns")
+            _positions(self, self.columns, "the declared columns")
 
     def arrow_schema(self) -> pa.Schema:
         """Return the schema of the tables: that of the mapping."""
@@ -140,15 +145,20 @@ class DelimitedSource:
         ------
         NotFoundError
             If `path` matches no file.
+        InvalidInputError
+            If the path of a file does not tell the fields that it has to.
         """
+        files = list_files(self.path, self.storage_options)
+        for file in files:
+            PathFields(self.path_fields).read(file.path)
         return tuple(
             DelimitedFragment(self, file.path, *piece, file.state)
-            for file in list_files(self.path, self.storage_options)
+            for file in files
             for piece in cut_file(file, self.piece_bytes)
         )
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
-        """Return no tags: text files carry none."""
+        """Return no tags: those of the mapping come with the rows."""
         return {}
 
 
@@ -197,13 +207,15 @@ def _check_expression(expression: str) -> None:
 Fields = tuple[dict[str, pa.Array], NDArray[np.int64], dict[int, str]]
 
 
-def _positions(mapping: RowMapping, names: tuple[str, ...], where: str) -> dict[str, int]:
-    """Return the position of every field that the mapping needs."""
-    wrong = [name for name in mapping.columns if names.count(name) != 1]
+def _positions(source: DelimitedSource, names: tuple[str, ...], where: str) -> dict[str, int]:
+    """Return the position of every field that the mapping needs, but for those of paths."""
+    of_path = PathFields(source.path_fields).names
+    needed = [name for name in source.mapping.columns if name not in of_path]
+    wrong = [name for name in needed if names.count(name) != 1]
     if wrong:
         msg = f"the mapping needs each of {wrong} exactly once in {where}, which has {list(names)}"
         raise InvalidInputError(msg)
-    return {name: names.index(name) for name in mapping.columns}
+    return {name: names.index(name) for name in needed}
 
 
 class DelimitedFragment(TextPiece[DelimitedSource]):
@@ -236,20 +248,21 @@ class DelimitedFragment(TextPiece[DelimitedSource]):
             int(row): f"the line is not valid {source.encoding}" for row in np.flatnonzero(spoiled)
         }
         columns, good, reasons = self._take_apart(lines.take(pa.array(rows)), names)
+        columns = columns | PathFields(source.path_fields).columns(self.path, len(good))
         mapped = map_rows(columns, source.mapping, len(good), source.decimal)
         why |= {int(rows[row]): words for row, words in reasons.items()}
         why |= {int(rows[good[row]]): words for row, words in mapped.reasons.items()}
         bad = sorted(why)
         records = tuple(lines.take(pa.array(bad, pa.int64())).to_pylist())
         rejects = Rejects(records, tuple(why[row] for row in bad), self.path)
-        return Intake(mapped.table, rejects, ignored + int(noise.sum()))
+        return Intake(mapped.table, rejects, ignored + int(noise.sum()), mapped.tags)
 
     def _take_apart(self, lines: pa.Array, names: tuple[str, ...]) -> Fields:
         source = self.source
         if source.pattern:
             return match_fields(lines, source.pattern)
         fields, good, reasons = split_fields(lines, source.separator, source.quote, len(names))
-        places = _positions(source.mapping, names, f"file {self.path!r}")
+        places = _positions(source, names, f"file {self.path!r}")
         columns = {name: pc.list_element(fields, place) for name, place in places.items()}
         return columns, good, reasons
 

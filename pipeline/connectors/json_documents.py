@@ -6,7 +6,7 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
 from itertools import batched
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.connectors.mapping import (
     FoundFile,
+    PathFields,
     RowMapping,
     TextPiece,
     cut_file,
@@ -59,6 +60,8 @@ class JsonSource:
     piece_bytes
         Plain files of one document a line are split into pieces of about so many bytes, each
         read by its own task.
+    path_fields
+        What paths tell as fields, such as ``"{site}/{device}.json"``; see `PathFields`.
     storage_options
         Of an object store; see `find_files`.
 
@@ -85,12 +88,14 @@ class JsonSource:
     mapping: RowMapping
     where: Mapping[str, str] = field(default_factory=dict)
     piece_bytes: int = 256 * 1024 * 1024
+    path_fields: str = ""
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.piece_bytes < 1:
             msg = f"json source {str(self.path)!r}: piece_bytes has to be positive"
             raise InvalidInputError(msg)
+        PathFields(self.path_fields)
 
     def arrow_schema(self) -> pa.Schema:
         """Return the schema of the tables: that of the mapping."""
@@ -103,10 +108,15 @@ class JsonSource:
         ------
         NotFoundError
             If `path` matches no file.
+        InvalidInputError
+            If the path of a file does not tell the fields that it has to.
         """
+        files = list_files(self.path, self.storage_options)
+        for file in files:
+            PathFields(self.path_fields).read(file.path)
         return tuple(
             JsonFragment(self, file.path, *piece, file.state)
-            for file in list_files(self.path, self.storage_options)
+            for file in files
             for piece in self._pieces(file)
         )
 
@@ -118,7 +128,7 @@ class JsonSource:
             return [(0, None)] if _is_array(stream) else pieces
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
-        """Return no tags: messages are rows."""
+        """Return no tags: those of the mapping come with the rows."""
         return {}
 
 
@@ -140,10 +150,11 @@ class JsonFragment(TextPiece[JsonSource]):
 
     def _intake(self, texts: Sequence[str]) -> Intake:
         mapping, where = self.source.mapping, self.source.where
-        wanted = _wanted(mapping)
+        told = PathFields(self.source.path_fields).read(self.path)
+        wanted = _wanted(mapping, told)
         why: dict[int, str] = {}
         rows: list[int] = []
-        fields: dict[str, list[str | None]] = {name: [] for name in mapping.columns}
+        fields: dict[str, list[str | None]] = {name: [] for name in wanted}
         ignored = 0
         for row, text in enumerate(texts):
             found = _read_document(text, wanted, where)
@@ -156,19 +167,20 @@ class JsonFragment(TextPiece[JsonSource]):
                 for name, value in zip(fields, found, strict=True):
                     fields[name].append(value)
         columns = {name: pa.array(values, pa.string()) for name, values in fields.items()}
+        columns |= PathFields(self.source.path_fields).columns(self.path, len(rows))
         mapped = map_rows(columns, mapping, len(rows))
         why |= {rows[row]: words for row, words in mapped.reasons.items()}
         bad = sorted(why)
         rejects = Rejects(
             tuple(texts[row] for row in bad), tuple(why[row] for row in bad), self.path
         )
-        return Intake(mapped.table, rejects, ignored)
+        return Intake(mapped.table, rejects, ignored, mapped.tags)
 
 
-def _wanted(mapping: RowMapping) -> dict[str, bool]:
+def _wanted(mapping: RowMapping, told: Container[str]) -> dict[str, bool]:
     """Return the paths of the members to read, and whether each is a channel's."""
     channels = {rule.column or name for name, rule in mapping.channels.items()}
-    return {path: path in channels for path in mapping.columns}
+    return {path: path in channels for path in mapping.columns if path not in told}
 
 
 def _read_document(

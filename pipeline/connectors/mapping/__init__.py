@@ -9,6 +9,7 @@ from pipeline.connectors.mapping.files import (
     open_file,
     open_packed,
 )
+from pipeline.connectors.mapping.path_fields import PathFields
 from pipeline.connectors.mapping.rows import (
     MappedRows,
     device_tags,
@@ -21,6 +22,7 @@ from pipeline.connectors.mapping.rules import (
     DeviceMapping,
     RowMapping,
     TimeMapping,
+    named,
 )
 from pipeline.connectors.mapping.text_pieces import (
     TextPiece,
@@ -35,6 +37,7 @@ __all__ = [
     "DeviceMapping",
     "FoundFile",
     "MappedRows",
+    "PathFields",
     "RowMapping",
     "TextPiece",
     "TimeMapping",
@@ -44,6 +47,7 @@ __all__ = [
     "first_line",
     "list_files",
     "map_rows",
+    "named",
     "open_file",
     "open_packed",
     "read_blocks",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +26,13 @@ class MappedRows:
         The rows that could be read, in order, with the mapping's Arrow schema.
     reasons
         Why, for the other rows, by row number of the input.
+    tags
+        What the rows that could be read tell of their devices.
     """
 
     table: pa.Table
     reasons: dict[int, str]
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def map_rows(
@@ -62,11 +65,14 @@ def map_rows(
         arrays.append(array)
     first = {row: why for part in reversed(found) for row, why in part.items()}
     table = pa.table(arrays, schema=mapping.arrow_schema())
+    told = {tag: texts[name] for tag, name in mapping.tags.items()}
     if first:
         keep = np.ones(rows, bool)
         keep[list(first)] = False
-        table = table.filter(pa.array(keep))
-    return MappedRows(table, first)
+        mask = pa.array(keep)
+        table, device = table.filter(mask), device.filter(mask)
+        told = {tag: column.filter(mask) for tag, column in told.items()}
+    return MappedRows(table, first, device_tags(device, told))
 
 
 def _cleaned(texts: pa.Array) -> pa.Array:
@@ -84,10 +90,10 @@ def text_devices(columns: Mapping[str, pa.Array], rule: DeviceMapping, rows: int
         encoded = column.type.equals(pa.dictionary(pa.int32(), pa.string()))
         return column if encoded else column.cast(pa.string()).dictionary_encode()
     pieces: list[pa.Array | pa.Scalar] = []
-    for literal, field in rule.parts():
+    for literal, name in rule.parts():
         pieces.append(pa.scalar(literal, pa.string()))
-        if field:
-            pieces.append(columns[field].cast(pa.string()))
+        if name:
+            pieces.append(columns[name].cast(pa.string()))
     joined = pc.binary_join_element_wise(*pieces, pa.scalar("", pa.string()))
     return joined.dictionary_encode()
 

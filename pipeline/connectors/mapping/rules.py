@@ -16,7 +16,7 @@ from pipeline.model.dtypes import value_dtype
 from pipeline.model.time_columns import TimeFormat
 from pipeline.schema.channels import Channel
 
-__all__ = ["ChannelMapping", "DeviceMapping", "RowMapping", "TimeMapping"]
+__all__ = ["ChannelMapping", "DeviceMapping", "RowMapping", "TimeMapping", "named"]
 
 DTypeName = Literal[
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -79,6 +79,11 @@ class DeviceMapping(_Rule):
         if self.template:
             return tuple(field for _, field in self.parts() if field)
         return (self.column,) if self.column else ()
+
+
+def named(given: Any) -> Any:
+    """Return a mapping for the short form of tags: a list of fields of the same names."""
+    return {name: name for name in given} if isinstance(given, list | tuple) else given
 
 
 def _names(given: Any) -> Any:
@@ -181,6 +186,9 @@ class RowMapping(_Rule):
         A `TimeMapping`, or the name of a field of ISO 8601 texts.
     channels
         A `ChannelMapping` per channel, in the order of the fleet's schema.
+    tags
+        Fields that become tags of the device, by the tag's name; or a list of fields. They are
+        set when a device is registered.
 
     Raises
     ------
@@ -191,6 +199,7 @@ class RowMapping(_Rule):
     device: Annotated[DeviceMapping, BeforeValidator(DeviceMapping.of)]
     time: Annotated[TimeMapping, BeforeValidator(TimeMapping.of)]
     channels: Annotated[dict[str, ChannelMapping], Field(min_length=1)]
+    tags: Annotated[dict[str, str], BeforeValidator(named)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_channels(self) -> RowMapping:
@@ -201,7 +210,7 @@ class RowMapping(_Rule):
     @property
     def columns(self) -> tuple[str, ...]:
         """Every field that is needed, once."""
-        found = [*self.device.columns, *self.time.columns]
+        found = [*self.device.columns, *self.time.columns, *self.tags.values()]
         found += [rule.column or name for name, rule in self.channels.items()]
         return tuple(dict.fromkeys(found))
 

@@ -16,7 +16,13 @@ from typing import Annotated, Any, Final, Literal
 import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipeline.connectors.mapping import ChannelMapping, DeviceMapping, RowMapping, TimeMapping
+from pipeline.connectors.mapping import (
+    ChannelMapping,
+    DeviceMapping,
+    RowMapping,
+    TimeMapping,
+    named,
+)
 from pipeline.connectors.payloads.topics import TopicTemplate
 
 __all__ = ["RECEIVED", "PayloadMapping", "PayloadTime"]
@@ -52,10 +58,6 @@ class PayloadTime(TimeMapping):
         if given == RECEIVED:
             return {"columns": given, "unit": "us"}
         return super().of(given)
-
-
-def _named(given: Any) -> Any:
-    return {name: name for name in given} if isinstance(given, list | tuple) else given
 
 
 class PayloadMapping(BaseModel):
@@ -101,7 +103,7 @@ class PayloadMapping(BaseModel):
     records: str = ""
     channel: str = ""
     value: str = ""
-    tags: Annotated[dict[str, str], BeforeValidator(_named)] = Field(default_factory=dict)
+    tags: Annotated[dict[str, str], BeforeValidator(named)] = Field(default_factory=dict)
     where: dict[str, str] = Field(default_factory=dict)
     other_fields: Literal["reject", "ignore"] = "reject"
 

@@ -178,7 +178,7 @@ class Committer(threading.Thread):
     def _leave_out(self, entries: Sequence[LogEntry]) -> None:
         with self._state.lock:
             self._state.left_out.update(entry.sequence for entry in entries)
-            self._state.count(superseded=sum(entry.rows.num_rows for entry in entries))
+            self._state.count(superseded=sum(entry.held.num_rows for entry in entries))
 
     def _done(self, commit: Commit) -> None:
         state = self._state

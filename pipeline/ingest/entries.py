@@ -29,7 +29,7 @@ import pyarrow as pa
 from pipeline.errors import CorruptBlockError
 from pipeline.model.rejects import Rejects
 
-__all__ = ["Note", "read_entry", "write_entry"]
+__all__ = ["NO_NOTE", "Note", "message_of", "read_entry", "write_entry"]
 
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<B3xI")
@@ -62,15 +62,31 @@ class Note:
         return bool(len(self.rejects) or self.tags or self.positions or self.expects)
 
 
-def write_entry(rows: pa.RecordBatch, note: Note) -> tuple[bytes, ...]:
+NO_NOTE: Final = Note()
+"""What nearly all writes bring."""
+
+
+def message_of(rows: pa.RecordBatch) -> bytes:
+    """Return rows as an Arrow record batch message."""
+    message: bytes = rows.serialize().to_pybytes()
+    return message
+
+
+def write_entry(message: bytes, note: Note) -> tuple[bytes, ...]:
     """Return the payload of a frame in pieces.
+
+    Parameters
+    ----------
+    message
+        The rows, as `message_of` gives them.
+    note
+        What comes along.
 
     Raises
     ------
     TypeError
         If tags or positions are not JSON values.
     """
-    message = rows.serialize().to_pybytes()
     if not note:
         return _PLAIN, message
     text = json.dumps(_document(note), separators=(",", ":")).encode()

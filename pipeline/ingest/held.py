@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.archive.positions import merge_positions
 from pipeline.ingest.log import LogEntry
+from pipeline.ingest.plain_rows import PlainRows
+from pipeline.model.arrow_arrays import flat
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
@@ -55,9 +58,9 @@ def join(entries: Sequence[LogEntry], schema: Schema) -> Joined:
     SchemaError
         If the schema has lost a channel that rows have.
     """
-    batch, misfits = validate(
-        table_of(entry.rows for entry in entries), schema, earliest=GRID_START, latest=GRID_STOP
-    )
+    tables = _tables([entry.held for entry in entries])
+    table = tables[0] if len(tables) == 1 else _together(tables)
+    batch, misfits = validate(table, schema, earliest=GRID_START, latest=GRID_STOP)
     told = [entry.note for entry in entries if entry.note]
     tags: dict[str, dict[str, str]] = {}
     for note in told:
@@ -69,17 +72,44 @@ def join(entries: Sequence[LogEntry], schema: Schema) -> Joined:
     return Joined(batch, rejects, tags, merge_positions(note.positions for note in told))
 
 
-def table_of(parts: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Return record batches as one table of contiguous columns."""
+def table_of(parts: Iterable[pa.RecordBatch | PlainRows]) -> pa.Table:
+    """Return the rows of writes, at least one, as one table of contiguous columns.
+
+    Texts are plain ones, in whatever form they are held.
+    """
+    return _together(_tables(list(parts)))
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    plain = [_with_plain_texts(table) for table in tables]
+    return pa.concat_tables(plain, promote_options="default").combine_chunks()
+
+
+def _with_plain_texts(table: pa.Table) -> pa.Table:
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            texts = flat(table.column(at)).dictionary_decode()
+            table = table.set_column(at, field.name, texts)
+    return table
+
+
+def _tables(parts: Sequence[pa.RecordBatch | PlainRows]) -> list[pa.Table]:
+    """Return one table for all neighbours that are alike."""
     # Contiguous first: validating 10,000 chunks as they are took five times as long.
-    tables = [pa.Table.from_batches([part]) for part in _runs(list(parts))]
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+    return [table for _, some in groupby(parts, _form_of) for table in _of_one_form(list(some))]
 
 
-def _runs(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    if all(part.schema is parts[0].schema or part.schema.equals(parts[0].schema) for part in parts):
-        return [pa.concat_batches(parts)]
-    return parts
+def _form_of(part: pa.RecordBatch | PlainRows) -> object:
+    return part.form if isinstance(part, PlainRows) else None
+
+
+def _of_one_form(parts: list[Any]) -> list[pa.Table]:
+    first = parts[0]
+    if isinstance(first, PlainRows):
+        return [first.form.table(parts)]
+    if all(part.schema is first.schema or part.schema.equals(first.schema) for part in parts):
+        parts = [pa.concat_batches(parts)]
+    return [pa.Table.from_batches([part]) for part in parts]
 
 
 def rejected(entry: LogEntry, reason: str) -> Rejects:

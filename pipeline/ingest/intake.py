@@ -1,8 +1,8 @@
-"""From whatever a writer hands over to Arrow columns of the fleet's schema.
+"""From whatever a writer hands over to rows of the fleet's schema.
 
 Writers mostly hand over small batches of plain columns in the right types; for those, checks
-take tens of microseconds. Everything else goes through `pipeline.schema.validation.validate`, with
-the same result.
+take ten to twenty microseconds. Everything else goes through Arrow arrays, and what these do not
+tell through `pipeline.schema.validation.validate`, with the same result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.ingest.entries import message_of
+from pipeline.ingest.judged import apart
 from pipeline.ingest.logged_versions import version_metadata
+from pipeline.ingest.plain_rows import PlainForm, PlainRows
+from pipeline.ingest.text_codes import TextCodes
+from pipeline.ingest.watermarks import Bounds, bounds_of
 from pipeline.model.arrow_arrays import flat, raw_values
 from pipeline.model.batches import RecordBatch
 from pipeline.model.rejects import Rejects
@@ -39,23 +44,37 @@ class Taken:
 
     Parameters
     ----------
-    rows
+    held
         In the schema of `Intake.arrow`: no device or time is missing or impossible.
-    devices
-        The device of each row.
+    message
+        The same, as it is written to the log.
+    codes
+        ``int32``, shape (rows,): the device of each row, by `Intake.devices`.
     time
-        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC; a view of `rows`.
+        ``int64``, shape (rows,): microseconds since 1970-01-01 UTC.
+    bounds
+        The oldest and the newest of these.
+    version
+        Of the schema that the rows have.
     rejects
         The rows that do not fit.
     ignored
         Values left out because their column is no channel.
     """
 
-    rows: pa.RecordBatch
-    devices: list[str]
+    held: PlainRows | pa.RecordBatch
+    message: bytes
+    codes: NDArray[np.int32]
     time: NDArray[np.int64]
+    bounds: Bounds | None
+    version: int
     rejects: Rejects = NO_REJECTS
     ignored: int = 0
+
+    @property
+    def rows(self) -> pa.RecordBatch:
+        """The rows as a record batch."""
+        return self.held.to_batch() if isinstance(self.held, PlainRows) else self.held
 
 
 class Intake:
@@ -65,6 +84,8 @@ class Intake:
     ----------
     schema
         The fleet's schema.
+    devices
+        The devices met so far, by an intake of another version; None for none.
 
     Attributes
     ----------
@@ -73,17 +94,21 @@ class Intake:
     arrow : pyarrow.Schema
         Of the rows that it gives: ``device`` (string), ``time`` (``timestamp[us, UTC]``), and the
         channels, categories as strings.
+    devices : TextCodes
+        The devices met so far.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, devices: TextCodes | None = None) -> None:
         self.schema = schema
         fields = [pa.field("device", pa.string()), pa.field("time", _TIME)]
         fields += [pa.field(channel.name, _arrow_type(channel.dtype)) for channel in schema]
         self.arrow = pa.schema(fields, version_metadata(schema.version))
+        self.devices = TextCodes(empty=False) if devices is None else devices
         self._types = {one.name: one.type for one in fields}
+        self._form = PlainForm.of(self.arrow, self.devices)
 
     def take(self, data: Any, *, time_format: TimeFormat | None = None, source: str = "") -> Taken:
-        """Check a batch.
+        """Check a batch. May be called from any number of threads.
 
         Parameters
         ----------
@@ -95,15 +120,34 @@ class Intake:
         SchemaError, InvalidInputError
             As for `pipeline.Fleet.append`, and if a column is no channel.
         """
-        return self.plain(data) or self.checked(to_table(data), time_format, source)
+        return (
+            self.plain(data)
+            or self.columns(data)
+            or self.checked(to_table(data), time_format, source)
+        )
 
     def plain(self, data: Any) -> Taken | None:
-        """Return the rows of a batch if its columns are plain and nothing is wrong with them."""
-        columns = self._plain_columns(data)
-        if columns is None:
+        """Return the rows of a batch that is a mapping of plain columns, if nothing is wrong with them.
+
+        May be called from any number of threads.
+        """
+        if not isinstance(data, Mapping) or self._form is None:
             return None
-        given = data.get("device") if isinstance(data, Mapping) else None
-        return self._taken(columns, given if type(given) is list else None)
+        plain = self._form.take(data)
+        if plain is None:
+            return None
+        held, message = plain
+        time = held.time
+        bounds = int(time.min()), int(time.max())
+        if bounds[0] < GRID_START or bounds[1] >= GRID_STOP:
+            return None
+        return Taken(held, message, held.codes, time, bounds, self.schema.version)
+
+    def columns(self, data: Any) -> Taken | None:
+        """Return the rows of a batch whose columns have the right types, if nothing is wrong with them."""
+        columns = self._plain_columns(data)
+        plain = None if columns is None else self._plain_batch(columns)
+        return None if plain is None else self._of_rows(*plain, NO_REJECTS)
 
     def checked(
         self, table: pa.Table, time_format: TimeFormat | None = None, source: str = ""
@@ -122,8 +166,19 @@ class Intake:
     def taken(self, batch: RecordBatch, rejects: Rejects) -> Taken:
         """Return the rows of a checked batch."""
         table = arrow_table(batch).cast(self.arrow).combine_chunks()
-        rows = pa.RecordBatch.from_arrays([flat(one) for one in table.columns], schema=self.arrow)
-        return Taken(rows, rows.column(0).to_pylist(), raw_values(rows.column(1)), rejects)
+        arrays = [flat(one) for one in table.columns]
+        return self.of_rows(pa.RecordBatch.from_arrays(arrays, schema=self.arrow), rejects)
+
+    def of_rows(self, rows: pa.RecordBatch, rejects: Rejects) -> Taken:
+        """Return rows of the schema that nothing is wrong with."""
+        return self._of_rows(rows, rows.column(0).to_pylist(), rejects)
+
+    def _of_rows(self, rows: pa.RecordBatch, devices: list[str], rejects: Rejects) -> Taken:
+        message = message_of(rows)
+        held = apart(rows, message)
+        time = raw_values(held.column(1))
+        codes = self.devices.codes_of(devices)
+        return Taken(held, message, codes, time, bounds_of(time), self.schema.version, rejects)
 
     def _plain_columns(self, data: Any) -> dict[str, pa.Array] | None:
         """Return the columns of `data` if their types are the right ones already."""
@@ -145,15 +200,13 @@ class Intake:
             columns[name] = array
         return columns
 
-    def _taken(self, columns: dict[str, pa.Array], devices: list[str] | None) -> Taken | None:
-        """Return the rows of plain columns; None if something is wrong or missing with one.
+    def _plain_batch(self, columns: dict[str, pa.Array]) -> tuple[pa.RecordBatch, list[str]] | None:
+        """Return the rows of plain columns and their devices; None if something is wrong with one.
 
         Parameters
         ----------
         columns
             By name.
-        devices
-            The texts of the column ``device``, where they are at hand.
         """
         device, time = columns.get("device"), columns.get("time")
         if device is None or time is None or device.null_count or time.null_count:
@@ -164,14 +217,14 @@ class Intake:
         moments = raw_values(time)
         if rows and (int(moments.min()) < GRID_START or int(moments.max()) >= GRID_STOP):
             return None
-        devices = device.to_pylist() if devices is None else list(devices)
+        devices = device.to_pylist()
         if "" in devices:
             return None
         arrays = [
             columns[name] if name in columns else pa.nulls(rows, kind)
             for name, kind in self._types.items()
         ]
-        return Taken(pa.RecordBatch.from_arrays(arrays, schema=self.arrow), devices, moments)
+        return pa.RecordBatch.from_arrays(arrays, schema=self.arrow), devices
 
 
 def _plain(column: Any, kind: pa.DataType) -> pa.Array | None:

@@ -56,7 +56,7 @@ def live_rows(
     wanted = [devices] if isinstance(devices, str) else devices
     wanted = None if wanted is None else list(dict.fromkeys(wanted))
     schema = arrow_schema([view.meta.schema[name] for name in channels])
-    rows = table_of(entry.rows for entry in held).select(schema.names) if held else None
+    rows = table_of(entry.held for entry in held).select(schema.names) if held else None
     stored = wanted
     if wanted is not None and rows is not None:
         new = set(view.registry.unknown(wanted)) & set(pc.unique(rows["device"]).to_pylist())

@@ -26,6 +26,7 @@ from pipeline.ingest.entries import Note, read_entry
 from pipeline.ingest.folder_lock import FolderLock, translated
 from pipeline.ingest.frames import frame
 from pipeline.ingest.group_turn import GroupTurn
+from pipeline.ingest.plain_rows import PlainRows
 from pipeline.ingest.segments import (
     Segment,
     SegmentHead,
@@ -52,15 +53,20 @@ class LogEntry:
     ----------
     sequence
         Its number.
-    rows
+    held
         Its rows.
     note
         What came along.
     """
 
     sequence: int
-    rows: pa.RecordBatch
+    held: pa.RecordBatch | PlainRows
     note: Note
+
+    @property
+    def rows(self) -> pa.RecordBatch:
+        """Its rows as a record batch."""
+        return self.held.to_batch() if isinstance(self.held, PlainRows) else self.held
 
 
 @dataclass(slots=True, eq=False)

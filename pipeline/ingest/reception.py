@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.archive.fleet_meta import FleetMeta
@@ -31,14 +31,14 @@ __all__ = ["Reception"]
 
 
 class Reception:
-    """Takes batches one at a time, and goes on in another version of the schema if it has to.
+    """Takes batches, and goes on in another version of the schema if it has to.
 
     Parameters
     ----------
     evolving
         The fleet's schema.
     switch
-        Called with the next intake before it is used.
+        Called with the next intake; has to put it in the place of `intake`.
 
     Attributes
     ----------
@@ -48,6 +48,9 @@ class Reception:
 
     def __init__(self, evolving: Evolving, switch: Callable[[Intake], None]) -> None:
         self.intake = Intake(evolving.meta.schema)
+        # Arrow lets go of the interpreter in every call: writers that all were in the midst of one
+        # switched threads a dozen times a write, which took longer than their work.
+        self._entrance = threading.Lock()
         self._evolving = evolving
         self._switch = switch
 
@@ -61,7 +64,7 @@ class Reception:
         schema_version: int | None = None,
         tags: Tags | None = None,
     ) -> Taken:
-        """Check a batch.
+        """Check a batch. May be called from any number of threads.
 
         Parameters
         ----------
@@ -76,30 +79,35 @@ class Reception:
         meta = self._evolving.meta
         policy = policy_of(unknown, meta.policies.unknown)
         told = schema_version is None and meta.policies.rows_tell
-        written = self.intake.schema.version
-        if not told and (schema_version or meta.schema.version) == written:
-            taken = self.intake.plain(data)
+        intake = self.intake
+        is_written = not told and (schema_version or meta.schema.version) == intake.schema.version
+        if is_written:
+            taken = intake.plain(data)
             if taken is not None:
                 return taken
-        table, strange = to_table(data), Rejects()
-        parts = [(schema_version or meta.schema.version, table)]
-        if told:
-            found, strange = self._evolving.split(table, tags or {}, source)
-            parts = list(found)
-        self._reach(max(number for number, _ in parts))
-        # First those whose columns may become channels: the others are converted to what is then.
-        parts.sort(key=lambda one: one[0] != meta.schema.version)
-        taken_parts = [
-            self._taken(part, number, time_format, policy, source) for number, part in parts
-        ]
-        return self._joined(taken_parts, strange)
+        with self._entrance:
+            taken = intake.columns(data) if is_written else None
+            if taken is not None:
+                return taken
+            meta = self._evolving.meta
+            table, strange = to_table(data), Rejects()
+            parts = [(schema_version or meta.schema.version, table)]
+            if told:
+                found, strange = self._evolving.split(table, tags or {}, source)
+                parts = list(found)
+            self._reach(max(number for number, _ in parts))
+            # First those whose columns may become channels: the others are converted to what is then.
+            parts.sort(key=lambda one: one[0] != meta.schema.version)
+            taken_parts = [
+                self._taken(part, number, time_format, policy, source) for number, part in parts
+            ]
+            return self._joined(taken_parts, strange)
 
     def _reach(self, version: int) -> None:
         """Write a newer version from now on, if rows have it."""
         if version > self.intake.schema.version:
-            following = Intake(self._evolving.at_version(version).schema)
-            self._switch(following)
-            self.intake = following
+            schema = self._evolving.at_version(version).schema
+            self._switch(Intake(schema, self.intake.devices))
 
     def _taken(
         self,
@@ -150,10 +158,6 @@ class Reception:
     def _joined(self, parts: list[Taken], strange: Rejects) -> Taken:
         if len(parts) == 1 and not len(strange):
             return parts[0]
-        return Taken(
-            pa.concat_batches([one.rows for one in parts]),
-            [device for one in parts for device in one.devices],
-            np.concatenate([one.time for one in parts]),
-            Rejects.concat([strange, *(one.rejects for one in parts)]),
-            sum(one.ignored for one in parts),
-        )
+        rows = pa.concat_batches([one.rows for one in parts])
+        aside = Rejects.concat([strange, *(one.rejects for one in parts)])
+        return replace(self.intake.of_rows(rows, aside), ignored=sum(one.ignored for one in parts))

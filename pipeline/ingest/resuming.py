@@ -49,7 +49,8 @@ def resume(state: StreamState, log: WriteAheadLog, watermarks: Watermarks, commi
     # As if these had been spilled: they are read back as there is room.
     state.core.spilled(committed + 1, found)
     for entry in log.entries(committed, found):
-        state.count(replayed=entry.rows.num_rows)
-        if entry.rows.num_rows:
-            codes = watermarks.codes_of(entry.rows.column(0).to_pylist())
-            watermarks.passed(codes, raw_values(entry.rows.column(1)))
+        rows = entry.rows
+        state.count(replayed=rows.num_rows)
+        if rows.num_rows:
+            codes = watermarks.codes_of(rows.column(0).to_pylist())
+            watermarks.passed(codes, raw_values(rows.column(1)))

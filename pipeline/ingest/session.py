@@ -8,7 +8,6 @@ by `pipeline.ingest.core.StreamCore`; here are the locks, the clock and the file
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,13 +16,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.errors import ArchiveError, BufferFullError, StorageError
 from pipeline.ingest.committing import ENTRY_OVERHEAD, Committer
 from pipeline.ingest.core import Admission, StreamCore
 from pipeline.ingest.counters import StreamCounters
-from pipeline.ingest.entries import Note, write_entry
+from pipeline.ingest.entries import NO_NOTE, Note, message_of, write_entry
 from pipeline.ingest.evolving import Evolving
 from pipeline.ingest.intake import Intake, Taken
 from pipeline.ingest.judged import apart, applied
@@ -40,6 +40,7 @@ from pipeline.ingest.timeliness import Timeliness
 from pipeline.ingest.watermarks import Watermarks
 from pipeline.model.arrow_arrays import raw_values
 from pipeline.model.rejects import Rejects
+from pipeline.model.tables import to_table
 from pipeline.model.timestamps import TimeFormat
 
 __all__ = ["StreamSession"]
@@ -88,17 +89,13 @@ class StreamSession:
         self._options = options
         self._reception = Reception(evolving, self._switch)
         self._timeliness = Timeliness(options.late, options.future)
-        self._watermarks = Watermarks(options.disorder)
+        self._watermarks = Watermarks(options.disorder, self._reception.intake.devices)
         if newest is not None:
             self._watermarks.start_from(*newest)
         core = StreamCore(options.flush, options.max_bytes, options.when_full, options.backoff)
         log = None
         if folder is not None:
             log = WriteAheadLog.open(folder, fleet, self._reception.intake.arrow)
-        # Arrow lets go of the interpreter in every call: writers that all were in the midst of one
-        # switched threads a dozen times a write, which took longer than their work.
-        self._entrance = threading.Lock()
-        self._admitted = 0
         self._state = StreamState(core, log)
         self._sink = sink
         try:
@@ -174,7 +171,9 @@ class StreamSession:
             If the log cannot be written, or the stream gave up on the archive. Nothing of this
             write is kept in the first case.
         """
-        with self._entrance:
+        if not isinstance(data, Mapping | pa.RecordBatch | pa.Table):
+            data = to_table(data)  # a reader can be read once
+        while True:
             taken = self._reception.take(
                 data,
                 time_format=time_format,
@@ -183,13 +182,15 @@ class StreamSession:
                 schema_version=schema_version,
                 tags=tags,
             )
-            aside = taken.rejects
+            aside, note = taken.rejects, NO_NOTE
             if rejects is not None and len(rejects):
                 aside = Rejects.concat([rejects, aside])
-            note = Note(aside, tags or {}, positions or {}, expects or {})
-            payload = write_entry(taken.rows, note)
-            self._admitted += 1
-        receipt = self._enter(taken, note, payload, source, block=block)
+            if tags or positions or expects or len(aside):
+                note = Note(aside, tags or {}, positions or {}, expects or {})
+            payload = write_entry(taken.message, note)
+            receipt = self._enter(taken, note, payload, source, block=block)
+            if receipt is not None:
+                break
         if wait and self._options.durability is not Durability.NONE:
             self.wait_for(receipt.position, self._options.durability, None)
         return receipt
@@ -353,53 +354,60 @@ class StreamSession:
 
     def _enter(
         self, taken: Taken, note: Note, payload: tuple[bytes, ...], source: str, *, block: bool
-    ) -> Receipt:
-        """Judge, number, log and hold a batch."""
-        rows, moments = taken.rows, taken.time
+    ) -> Receipt | None:
+        """Judge, number, log and hold a batch; None if another version is written by now."""
+        held, newest = taken.held, None if taken.bounds is None else taken.bounds[1]
         size = sum(map(len, payload)) + ENTRY_OVERHEAD
-        with self._state.entering():
+        with self._state.lock:
             spill = self._wait_for_room(size, block=block)
-            codes = self._watermarks.codes_of(taken.devices)
-            verdict = self._timeliness.judge(self._watermarks, codes, moments, _now())
+            if taken.version != self._reception.intake.schema.version:
+                return None
+            verdict = self._timeliness.judge(
+                self._watermarks, taken.codes, taken.time, _now(), taken.bounds
+            )
             if verdict.rejected or verdict.time is not None:
-                rows, note = applied(verdict, rows, note, source)
-                payload = write_entry(rows, note)
-                moments = raw_values(rows.column(1))
+                rows, note = applied(verdict, taken.rows, note, source)
+                message = message_of(rows)
+                payload = write_entry(message, note)
+                held, moments = apart(rows, message), raw_values(rows.column(1))
+                newest = int(moments.max()) if len(moments) else None
             log = self._state.log
             sequence = self._state.last + 1 if log is None else log.append(payload)
             self._state.last = sequence
             if spill:
                 self._state.core.spilled(sequence, sequence)
             else:
-                newest = int(moments.max()) if len(moments) else None
-                self._state.hold(LogEntry(sequence, apart(rows, payload[-1]), note), size, newest)
+                self._state.hold(LogEntry(sequence, held, note), size, newest)
             quarantined = len(note.rejects)
             self._state.count(
                 writes=1,
-                rows=rows.num_rows,
+                rows=held.num_rows,
                 quarantined=quarantined,
                 ignored=taken.ignored,
                 late=verdict.late,
                 restamped=verdict.restamped,
             )
         return Receipt(
-            rows.num_rows, quarantined, verdict.late, verdict.restamped, sequence, self
+            held.num_rows, quarantined, verdict.late, verdict.restamped, sequence, self
         )  # fmt: skip
 
     def _switch(self, following: Intake) -> None:
-        """Go on in another version of the schema; the entrance is held."""
-        self._state.wait_for_entries(self._admitted)
-        self.flush()  # a file of the log has rows of one version, and so has a commit
-        if self._state.log is not None:
-            self._state.log.change_schema(following.arrow)
-        self._sink.follow(following.schema.version)
-        self._committer.schema = following.schema
+        """Go on in another version of the schema."""
+        with self._state.switching():
+            # Nothing enters meanwhile: a file of the log has rows of one version, as a commit has.
+            self.flush()
+            if self._state.log is not None:
+                self._state.log.change_schema(following.arrow)
+            self._sink.follow(following.schema.version)
+            self._committer.schema = following.schema
+            with self._state.lock:
+                self._reception.intake = following
 
     def _wait_for_room(self, size: int, *, block: bool) -> bool:
         """Wait as the backpressure says; tell whether rows are to stay in the log only."""
         while True:
             self._state.check_open()
-            admission = self._state.core.admit(size)
+            admission = self._state.admit(size)
             if admission is Admission.TAKE or admission is Admission.SPILL:
                 return admission is Admission.SPILL
             if admission is Admission.REFUSE or not block:

@@ -8,20 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import InvalidInputError, StorageError
-from pipeline.ingest.core import Entry, StreamCore
+from pipeline.ingest.core import Admission, Entry, StreamCore
 from pipeline.ingest.counters import StreamCounters
 from pipeline.ingest.log import LogEntry, WriteAheadLog
 from pipeline.ingest.policies import Durability
 
 __all__ = ["StreamState"]
-
-
-_GLANCE: Final = 0.01
-"""Seconds; nobody is told of every write that has entered."""
 
 
 def _ticks() -> int:
@@ -64,7 +60,7 @@ class StreamState:
     left_out: set[int] = field(default_factory=set)
     id: str = ""
     clock: Callable[[], int] = _ticks
-    _entered: int = 0
+    _switching: bool = False
     _counts: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     work: threading.Condition = field(init=False)
@@ -77,20 +73,21 @@ class StreamState:
         if self.log is not None:
             self.log.failed = self.withdraw
 
-    @contextmanager
-    def entering(self) -> Iterator[None]:
-        """Hold the lock while a write enters, and count it, whatever becomes of it."""
-        with self.lock:
-            try:
-                yield
-            finally:
-                self._entered += 1
+    def admit(self, size: int) -> Admission:
+        """Tell what a write of `size` bytes has to do."""
+        return Admission.WAIT if self._switching else self.core.admit(size)
 
-    def wait_for_entries(self, writes: int) -> None:
-        """Wait until so many writes have entered, or have been refused."""
+    @contextmanager
+    def switching(self) -> Iterator[None]:
+        """Have writes wait outside."""
         with self.lock:
-            while self._entered < writes:
-                self.progress.wait(_GLANCE)
+            self._switching = True
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._switching = False
+                self.progress.notify_all()
 
     def count(self, **changes: int) -> None:
         """Increase some of the counters that `StreamCounters` names."""
@@ -107,7 +104,7 @@ class StreamState:
         """Hold a write of `size` bytes in memory; `newest` is the newest time of its rows."""
         self.held.append(entry)
         if self.core.arrived(
-            Entry(entry.sequence, entry.rows.num_rows, size, self.clock(), newest)
+            Entry(entry.sequence, entry.held.num_rows, size, self.clock(), newest)
         ):
             self.work.notify()
 
@@ -117,7 +114,7 @@ class StreamState:
             gone = [one for one in self.held if first <= one.sequence <= last]
             self.held = deque(one for one in self.held if not first <= one.sequence <= last)
             self.core.withdrawn(first, last)
-            self.count(rows=-sum(one.rows.num_rows for one in gone))
+            self.count(rows=-sum(one.held.num_rows for one in gone))
             self.progress.notify_all()
 
     def change(self, step: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ingest.policies import Limit, Otherwise
-from pipeline.ingest.watermarks import Watermarks
+from pipeline.ingest.watermarks import Bounds, Watermarks, bounds_of
 from pipeline.model.timestamps import format_time
 
 __all__ = ["Timeliness", "Verdict"]
@@ -56,7 +56,12 @@ class Timeliness:
     future: Limit
 
     def judge(
-        self, watermarks: Watermarks, codes: NDArray[np.int64], time: NDArray[np.int64], now: int
+        self,
+        watermarks: Watermarks,
+        codes: NDArray[np.int32],
+        time: NDArray[np.int64],
+        now: int,
+        bounds: Bounds | None = None,
     ) -> Verdict:
         """Look at the times of a batch, and move the watermarks on.
 
@@ -65,22 +70,26 @@ class Timeliness:
         watermarks
             Of the rows before.
         codes, time
-            ``int64``, shape (rows,): devices and times, in the order in which the rows came.
+            ``int32`` and ``int64``, shape (rows,): devices and times, in the order in which the rows
+            came; both are left as they are from now on.
         now
             When they were received, microseconds since 1970-01-01 UTC.
+        bounds
+            Of `time`, if these are known.
         """
-        if not len(time):
+        bounds = bounds or bounds_of(time)
+        if bounds is None:
             return _FINE
-        newest = int(time.max())
+        newest = bounds[1]
         ahead = self.future.within is not None and newest > now + self.future.within
-        met = None if ahead else watermarks.before(codes, time)
+        met = None if ahead else watermarks.before(codes, time, bounds)
         if not ahead and met is None:
-            watermarks.passed(codes, time)
+            watermarks.passed(codes, time, newest)
             return _FINE
         return self._judge_each(watermarks, codes, time, now)
 
     def _judge_each(
-        self, watermarks: Watermarks, codes: NDArray[np.int64], time: NDArray[np.int64], now: int
+        self, watermarks: Watermarks, codes: NDArray[np.int32], time: NDArray[np.int64], now: int
     ) -> Verdict:
         rejected: dict[int, str] = {}
         stamps = now + np.arange(len(time))
@@ -119,7 +128,7 @@ class Timeliness:
     @staticmethod
     def _late(
         watermarks: Watermarks,
-        codes: NDArray[np.int64],
+        codes: NDArray[np.int32],
         time: NDArray[np.int64],
         taken: NDArray[np.bool_],
     ) -> NDArray[np.int64]:

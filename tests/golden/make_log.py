@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ingest.entries import Note, write_entry
+from pipeline.ingest.entries import Note, message_of, write_entry
 from pipeline.ingest.intake import Intake
 from pipeline.ingest.log import WriteAheadLog
 from pipeline.model.rejects import Rejects
@@ -68,7 +68,7 @@ def add_missing() -> bool:
         log = WriteAheadLog.open(Path(folder), "rooms", INTAKE.arrow, segment_bytes=4096)
         log.begin(6)
         for rows, note in entries():
-            log.append(write_entry(rows, note))
+            log.append(write_entry(message_of(rows), note))
         log.sync(log.last)
         log.close()
         FILE.write_bytes(log.segments[0].path.read_bytes())

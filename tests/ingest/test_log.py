@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConflictError, CorruptBlockError, InvalidInputError, StorageError
-from pipeline.ingest.entries import Note, read_entry, write_entry
+from pipeline.ingest.entries import Note, message_of, read_entry, write_entry
 from pipeline.ingest.frames import MAGIC, frame, frames, tail_of
 from pipeline.ingest.intake import Intake
 from pipeline.ingest.log import WriteAheadLog
@@ -39,7 +39,7 @@ def opened(folder: Path, segment_bytes: int = 4096) -> WriteAheadLog:
 
 
 def put(log: WriteAheadLog, *values: int) -> int:
-    return log.append(write_entry(batch_of(values), Note()))
+    return log.append(write_entry(message_of(batch_of(values)), Note()))
 
 
 def values_in(log: WriteAheadLog, after: int = 0) -> list[int]:
@@ -270,7 +270,7 @@ def test_what_comes_along_comes_back() -> None:
     note = Note(
         Rejects(("{}", "ø"), ("bad", "worse"), "src"), {"a": {"site": "Bergen"}}, {"k": {"0": 7}}
     )
-    payload = memoryview(b"".join(write_entry(batch_of([1, 2]), note)))
+    payload = memoryview(b"".join(write_entry(message_of(batch_of([1, 2])), note)))
     rows, again = read_entry(payload, ARROW)
     assert again == note
     assert rows.equals(batch_of([1, 2]))

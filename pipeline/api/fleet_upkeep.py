@@ -11,6 +11,7 @@ from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CompactionResult, compact
 from pipeline.archive.damaged import DamagedChunk, read_damaged
 from pipeline.archive.deleting import DeleteResult, delete_rows
+from pipeline.archive.on_client import are_reached, merges_on
 from pipeline.archive.repartitioning import RepartitionResult, repartition
 from pipeline.archive.requests import Devices, TimeRange, selection_of
 from pipeline.archive.retention import Retention
@@ -85,6 +86,7 @@ class FleetUpkeep(FleetHandle):
         overlap: int = 1,
         older_than: str | None = None,
         rows_at_once: int = 1 << 21,
+        client: Any = None,
     ) -> CompactionResult:
         """Merge blocks that arrived in small or overlapping batches into full, sorted ones.
 
@@ -104,7 +106,10 @@ class FleetUpkeep(FleetHandle):
             A duration such as ``"1h"``: leave alone windows that did not end so long ago. By
             default all windows are compacted, growing ones too.
         rows_at_once
-            Rows that are held in memory at once, about.
+            Rows that are held in memory at once, about; with a client, by every task.
+        client
+            A ``distributed.Client``, on whose workers to merge; by default this process does.
+            Archives in memory are compacted by this process alone.
 
         Raises
         ------
@@ -119,7 +124,10 @@ class FleetUpkeep(FleetHandle):
         age = None if older_than is None else parse_duration(older_than)
         policy = CompactionPolicy(small_blocks, overlap, age, rows_at_once)
         selection = selection_of(self._view().registry, None, time)
-        return compact(self._store, policy, datetime.now(UTC), selection=selection)
+        reached = are_reached(client, self._store.repository)
+        carry_out = merges_on(client) if reached else None
+        now = datetime.now(UTC)
+        return compact(self._store, policy, now, selection=selection, carry_out=carry_out)
 
     def repartition(
         self, partitioning: Partitioning, *, rows_at_once: int = 1 << 20

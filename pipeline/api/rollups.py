@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.analytics.rollups.refresh import RefreshResult, on_client, refresh
 from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.on_client import are_reached
 from pipeline.archive.requests import Devices, TimeRange, Where, selection_of
 from pipeline.archive.rollups.definition import define_rollup, plain_name
 from pipeline.archive.rollups.fitting import create_rollup, drop_rollup
@@ -141,8 +142,8 @@ class Rollup:
         if self._at is not None:
             msg = "this fleet is from an old snapshot; open the archive without at() to write"
             raise InvalidInputError(msg)
-        in_memory = self._store.repository.location.scheme == "memory"
-        carry = None if client is None or in_memory else on_client(client)
+        reached = are_reached(client, self._store.repository)
+        carry = on_client(client) if reached else None
         return refresh(self._store, self.name, carry)
 
     def to_xarray(

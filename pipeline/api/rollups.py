@@ -286,6 +286,12 @@ class Rollups(Mapping[str, Rollup]):
             lambda _: {"fleet": self._store.name, "kind": "rollup", "rollup": plain},
         )
 
+    def by_period(self) -> list[str]:
+        """Return the names, those of shorter periods first: refreshed in this order, others are made of them."""
+        view = self._store.view(self._at)
+        known = {name: load_rollup(view.store, view.meta, name).definition for name in self}
+        return sorted(known, key=lambda name: known[name].period.typical)
+
     def __getitem__(self, name: str) -> Rollup:
         view = self._store.view(self._at)
         plain = plain_name(name)

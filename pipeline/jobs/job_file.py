@@ -25,7 +25,7 @@ from pipeline.jobs.options import Options, describe
 from pipeline.jobs.step_options import StepChoice
 from pipeline.model.durations import parse_duration
 
-__all__ = ["ClusterOptions", "Job", "LoadedJob", "load_job"]
+__all__ = ["ClusterOptions", "Job", "LoadedJob", "load_document", "load_job"]
 
 _ADDRESS: Final = re.compile(r"[a-z]+://.+")
 
@@ -200,7 +200,32 @@ def load_job(
         and the path of every wrong key.
     """
     file = Path(path)
-    document = apply_overrides(read_document(file), overrides)
+    return load_document(file, read_document(file), overrides, environment)
+
+
+def load_document(
+    file: Path,
+    document: Any,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> LoadedJob:
+    """Check what a job file says.
+
+    Parameters
+    ----------
+    file
+        Where it is from, for messages and the report.
+    document
+        Its plain values; they stay as they are.
+    overrides, environment
+        As for `load_job`.
+
+    Raises
+    ------
+    JobError
+        If it says something it may not.
+    """
+    document = apply_overrides(document, overrides)
     if not isinstance(document, dict):
         msg = f"{file}: a job file is a mapping with the keys {', '.join(Job.model_fields)}"
         raise JobError(msg)

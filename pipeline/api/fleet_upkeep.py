@@ -11,7 +11,7 @@ from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CompactionResult, compact
 from pipeline.archive.damaged import DamagedChunk, read_damaged
 from pipeline.archive.deleting import DeleteResult, delete_rows
-from pipeline.archive.on_client import are_reached, merges_on
+from pipeline.archive.on_client import are_reached, copies_on, merges_on
 from pipeline.archive.repartitioning import RepartitionResult, repartition
 from pipeline.archive.requests import Devices, TimeRange, selection_of
 from pipeline.archive.retention import Retention
@@ -130,7 +130,7 @@ class FleetUpkeep(FleetHandle):
         return compact(self._store, policy, now, selection=selection, carry_out=carry_out)
 
     def repartition(
-        self, partitioning: Partitioning, *, rows_at_once: int = 1 << 20
+        self, partitioning: Partitioning, *, rows_at_once: int = 1 << 20, client: Any = None
     ) -> RepartitionResult:
         """Give the fleet other windows, device blocks, summary periods or landing rows.
 
@@ -146,6 +146,9 @@ class FleetUpkeep(FleetHandle):
             cannot be changed, nor `devices_per_block` of a fleet that is partitioned by a tag.
         rows_at_once
             Rows that are read, and rows that are encoded, at once: this bounds the memory.
+        client
+            A ``distributed.Client``, on whose workers to read and encode, one window a task; by
+            default this process does. Archives in memory are copied by this process alone.
 
         Raises
         ------
@@ -157,7 +160,11 @@ class FleetUpkeep(FleetHandle):
             If others merge, delete or drop rows again and again meanwhile.
         """
         self._writable()
-        return repartition(self._store, partitioning, rows_at_once=rows_at_once)
+        reached = are_reached(client, self._store.repository)
+        carry_out = copies_on(client) if reached else None
+        return repartition(
+            self._store, partitioning, rows_at_once=rows_at_once, carry_out=carry_out
+        )
 
     def damaged(self) -> list[DamagedChunk]:
         """Return the chunks that repairs could not read and set aside, with the reasons."""

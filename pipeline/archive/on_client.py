@@ -17,10 +17,11 @@ from uuid import uuid4
 
 from zarr.abc.store import Store
 
-from pipeline.archive import compaction, migration
+from pipeline.archive import compaction, grid_copies, migration
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.compacting import Merge
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.layout import FleetLayout
 from pipeline.archive.merging import prepare_merge
 from pipeline.archive.moving import Move, move_block
 from pipeline.archive.preparing import Memories, Prepared
@@ -29,7 +30,15 @@ from pipeline.archive.verify_report import FleetFindings
 from pipeline.archive.verifying import verify_windows
 from pipeline.archive.verifying_fleet import MapSpans
 
-__all__ = ["are_reached", "merges_on", "moves_on", "results_in_order", "threads_of", "windows_on"]
+__all__ = [
+    "are_reached",
+    "copies_on",
+    "merges_on",
+    "moves_on",
+    "results_in_order",
+    "threads_of",
+    "windows_on",
+]
 
 _BLOCKS_A_TASK: Final = 8
 
@@ -98,6 +107,25 @@ def moves_on(client: Any) -> migration.CarryOut:
     return carry_out
 
 
+def copies_on(client: Any) -> grid_copies.CarryOut:
+    """Return what encodes the copies of a re-partitioning on the workers of a cluster.
+
+    A task is a span: a window of the old grid or the new one, whichever is longer.
+    """
+
+    def carry_out(
+        view: FleetView,
+        layout: FleetLayout,
+        copies: Sequence[grid_copies.Copy],
+        rows_at_once: int,
+    ) -> Iterator[list[Prepared]]:
+        function = partial(_copy, _There.of(view), layout, rows_at_once)
+        name = f"repartition-{view.meta.name}"
+        return results_in_order(client, name, function, copies, threads_of(client) + 1)
+
+    return carry_out
+
+
 def windows_on(client: Any) -> MapSpans:
     """Return what verifies windows on the workers of a cluster."""
 
@@ -136,6 +164,13 @@ def _merge(there: _There, merge: Merge) -> Prepared:
 def _move(there: _There, blocks: Sequence[BlockTable]) -> list[Move]:
     view, memories = _loaded(there)
     return [move_block(view, block, memories) for block in blocks]
+
+
+def _copy(
+    there: _There, layout: FleetLayout, rows_at_once: int, copy: grid_copies.Copy
+) -> list[Prepared]:
+    view, memories = _loaded(there)
+    return list(grid_copies.encode_copy(view, layout, copy, rows_at_once, memories))
 
 
 def _verify(there: _There, span: list[int]) -> FleetFindings:

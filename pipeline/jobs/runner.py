@@ -220,7 +220,7 @@ def _stats(run: _Run, opened: JobArchive, step: StatsStep) -> None:
 
 
 def _repartition(run: _Run, opened: JobArchive, step: RepartitionStep) -> None:
-    run.add_upkeep(repartition(opened, step, run.progress))
+    run.add_upkeep(repartition(opened, run.cluster(), step, run.progress))
 
 
 def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:

@@ -12,7 +12,7 @@ from pipeline.archive.compaction import CompactionResult
 from pipeline.archive.expiry import age
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.maintaining import maintain
-from pipeline.archive.on_client import are_reached, windows_on
+from pipeline.archive.on_client import are_reached, copies_on, windows_on
 from pipeline.archive.repartitioning import repartition as repartition_fleet
 from pipeline.archive.verify_report import VerifyReport
 from pipeline.archive.verifying_fleet import verify_history, verify_named
@@ -219,8 +219,10 @@ def repair(opened: JobArchive, step: RepairStep) -> UpkeepReport:
     return UpkeepReport(document, f"{title}\n{align(header, rows)}")
 
 
-def repartition(opened: JobArchive, step: RepartitionStep, progress: Progress) -> UpkeepReport:
-    """Partition a fleet anew.
+def repartition(
+    opened: JobArchive, cluster: Cluster, step: RepartitionStep, progress: Progress
+) -> UpkeepReport:
+    """Partition a fleet anew, its windows as tasks; archives in memory in the job's own process.
 
     Raises
     ------
@@ -231,10 +233,12 @@ def repartition(opened: JobArchive, step: RepartitionStep, progress: Progress) -
     store = FleetStore(opened.repository, step.fleet)
     before = store.view().meta.scheme
     scheme = step.scheme(before)
+    reached = are_reached(cluster.client, opened.repository)
     done = repartition_fleet(
         store,
         scheme,
         rows_at_once=step.rows_at_once,
+        carry_out=copies_on(cluster.client) if reached else None,
         told=lambda so_far: progress.show(
             f"repartition {step.fleet}: {so_far.rows:,} rows", milestone=True
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import subprocess
 import sys
@@ -25,29 +26,31 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Prefect with a home, a server and a database of its own, which tells nobody of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.setenv("DO_NOT_TRACK", "1")
-        from prefect.testing.utilities import prefect_test_harness
+def engine() -> Iterator[None]:
+    """Prefect's own engine: a server on this machine with a database for these tests alone."""
+    from prefect.testing.utilities import prefect_test_harness
 
-        before = set(psutil.Process().children(recursive=True))
+    assert os.environ["DO_NOT_TRACK"] == "1"
+    root, before = logging.getLogger(), set(psutil.Process().children(recursive=True))
+    handlers, level = list(root.handlers), root.level
+    try:
         with prefect_test_harness(server_startup_timeout=120):
             yield
             gc.collect()
-        left = set(psutil.Process().children(recursive=True)) - before
-        assert not [process for process in left if "prefect" in " ".join(process.cmdline())]
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [process for process in left if "prefect" in " ".join(process.cmdline())]
 
 
 @pytest.fixture(scope="module")
 def runner(engine: None) -> Iterator[Any]:
-    """A task runner on a cluster of two worker processes."""
+    """A task runner on a cluster of one worker process with one thread, which tasks give up to others."""
     from prefect_dask.task_runners import DaskTaskRunner
 
     with distributed.LocalCluster(  # type: ignore[no-untyped-call]
-        processes=True, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        processes=True, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield DaskTaskRunner(address=cluster.scheduler_address)
 
@@ -62,7 +65,7 @@ def test_a_flow_runs_a_job_on_the_workers(tmp_path: Path, runner: Any) -> None:
     path = write_job(tmp_path, IMPORT, ROLLUPS, "report", lease={"name": "upkeep"})
     report = job_flow.with_options(task_runner=runner)(str(path), ["lease.overlap=wait"])
     assert report["status"] == "succeeded"
-    assert report["cluster"]["workers"] == 2
+    assert report["cluster"]["workers"] == 1
     assert [one["cells"] for one in report["steps"][1]["rollups"]] == [40 * 24, 40]
     assert_right(Archive.open(tmp_path / "archive").fleet("rooms"), "1h")
 

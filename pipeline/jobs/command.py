@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A job that a batch system ends writes its report like one that is interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    from pipeline.jobs.progress import LogLines, progress_for
-    from pipeline.jobs.runner import run_job
-
     try:
+        from pipeline.jobs.progress import LogLines, progress_for
+        from pipeline.jobs.runner import run_job
+
         report = run_job(
             loaded,
             out=sys.stdout,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -13,8 +13,18 @@ from pipeline.model.durations import parse_duration
 __all__ = ["JobLease", "read_lease"]
 
 
+_LONGEST: Final = 86_400_000_000
+
+
 def _duration(text: str) -> str:
     parse_duration(text)
+    return text
+
+
+def _length(text: str) -> str:
+    if parse_duration(text) > _LONGEST:
+        msg = f"a lease of {text} would keep others away as long if a run is killed; give a day at most"
+        raise ValueError(msg)
     return text
 
 
@@ -33,14 +43,14 @@ class JobLease(Options):
     wait
         How long to wait at most; then the job fails.
     length
-        When others may begin if a run was killed, or stopped, and does not renew its lease. If a
-        stopped one wakes up after that, it cannot change anything any more.
+        When others may begin if a run was killed, or stopped, and does not renew its lease: a day at
+        most. If a stopped one wakes up after that, it cannot change anything any more.
     """
 
     name: Annotated[str, Field(min_length=1)]
     overlap: Literal["skip", "wait"] = "skip"
     wait: Annotated[str, AfterValidator(_duration)] = "1 hour"
-    length: Annotated[str, AfterValidator(_duration)] = "1 min"
+    length: Annotated[str, AfterValidator(_length)] = "1 min"
 
     @property
     def options(self) -> LeaseOptions:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 
 import pipeline
@@ -25,7 +28,8 @@ def job(folder: Path, overlap: str, length: str = "1 min", step: Any = STEP) -> 
     """Write a job file with a report of its own."""
     lease = {"name": "upkeep", "overlap": overlap, "length": length}
     archive = str(folder / "archive")
-    return write_job(folder / f"{overlap}-{length}", step, lease=lease, archive=archive)
+    steps = step if isinstance(step, list) else [step]
+    return write_job(folder / f"{overlap}-{length}", *steps, lease=lease, archive=archive)
 
 
 def command(path: Path) -> subprocess.Popen[str]:
@@ -185,3 +189,39 @@ def test_a_run_that_was_stopped_commits_nothing_once_another_took_over(tmp_path:
     assert report(tmp_path / "skip-2 s" / "job.yaml")["error"]["kind"] == "fenced"
     fleet.rollups["5min"].refresh()
     assert_right(fleet, "5min")
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_to_runs_in_the_end_all_is_right(tmp_path: Path, seed: int) -> None:
+    """Runs overlap, and are killed, or stopped and woken up later, while rows come."""
+    rng = random.Random(seed)
+    archive = new_archive(tmp_path / "archive")
+    fleet = archive.fleet("fleet")
+    steps = [STEP, {"maintenance": {"fleets": ["fleet"]}}]
+    paths = [job(tmp_path, overlap, "2 s", steps) for overlap in ("skip", "wait")]
+    running: list[subprocess.Popen[str]] = []
+    for turn in range(12):
+        fleet.append(
+            {"device": ["a", "b"], "time": minutes(*[turn + 0.5] * 2), "value": [1.0, 2.0]}
+        )
+        running.append(command(rng.choice(paths)))
+        time.sleep(rng.uniform(0, 6))
+        for process in running:
+            process.send_signal(signal.SIGCONT)
+        fate = rng.choice((None, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM))
+        if fate is not None:
+            rng.choice(running).send_signal(fate)
+        time.sleep(rng.uniform(0, 4))
+    for process in running:
+        process.send_signal(signal.SIGCONT)
+    codes = {ended(process)[0] for process in running}
+    # Who is told to end before it has begun, or at its very end, ends as any Python program.
+    assert codes <= {0, 1, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
+    assert ended(command(paths[1])) == (0, "")
+    assert fleet.rollups["5min"].state.is_fresh
+    assert fleet.rollups["5min"].refresh().commits == 0
+    assert_right(fleet, "5min")
+    assert archive.verify().is_clean
+    assert len(fleet.read().read_all()) == 2 * 60 * 24 * 4 + 24

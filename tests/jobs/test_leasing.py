@@ -40,6 +40,7 @@ def held(folder: Path, holder: str = "other", now: int = NOW) -> Repository:
         ({"overlap": "wait"}, "lease: key 'name' is missing"),
         ("", "lease.name"),
         ({"name": "a", "length": "soon"}, "lease.length"),
+        ({"name": "a", "length": "3 days"}, "lease.length: a lease of 3 days would keep"),
         ({"name": "a", "ttl": 3}, "lease: unknown key 'ttl'"),
     ],
 )

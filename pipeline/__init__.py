@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from pipeline.analytics.approximate.budget import Budget
     from pipeline.api.archive import Archive
     from pipeline.api.fleet import Fleet
+    from pipeline.jobs.running import run
     from pipeline.partitioning.scheme import Partitioning
     from pipeline.schema.channels import Channel, Schema
     from pipeline.summaries.asked import histogram
 
-__all__ = ["Archive", "Budget", "Channel", "Fleet", "Partitioning", "Schema", "histogram"]
+__all__ = ["Archive", "Budget", "Channel", "Fleet", "Partitioning", "Schema", "histogram", "run"]
 
 _HOMES = {
     "Archive": "pipeline.api.archive",
@@ -31,6 +32,7 @@ _HOMES = {
     "Partitioning": "pipeline.partitioning.scheme",
     "Schema": "pipeline.schema.channels",
     "histogram": "pipeline.summaries.asked",
+    "run": "pipeline.jobs.running",
 }
 
 

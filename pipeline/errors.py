@@ -15,7 +15,8 @@ them: mend the input, pick another name, restore a block, try again, install som
     ├── CorruptBlockError            corrupt_block       (ValueError)
     ├── BufferFullError              buffer_full
     ├── ConflictError                conflict
-    │   └── FencedError              fenced
+    │   ├── FencedError              fenced
+    │   └── LeaseHeldError           lease_held
     ├── StorageError                 storage             (OSError)
     ├── JobError                     job
     └── MissingDependencyError       missing_dependency  (ImportError)
@@ -35,6 +36,7 @@ __all__ = [
     "FencedError",
     "InvalidInputError",
     "JobError",
+    "LeaseHeldError",
     "MissingDependencyError",
     "NotFoundError",
     "SchemaError",
@@ -100,6 +102,12 @@ class FencedError(ConflictError):
     """Another writer holds the lease that this one wrote under; trying again would not help."""
 
     kind = "fenced"
+
+
+class LeaseHeldError(ConflictError):
+    """Another writer holds the lease that is asked for; it is free when that one ends or its time is up."""
+
+    kind = "lease_held"
 
 
 class StorageError(ArchiveError, OSError):

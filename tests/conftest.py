@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ settings.register_profile(
 settings.register_profile(
     "thorough", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# Prefect makes a folder of its own when it is imported, which collecting the tests does.
+os.environ.setdefault("PREFECT_HOME", str(Path(tempfile.gettempdir()) / f"prefect-{os.getuid()}"))
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 _ROOT = Path(__file__).parent.parent
@@ -45,6 +52,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Have failures told at once, by the process that the others report to."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_FailuresAtOnce(config))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the log lines of tests from the terminal, where Prefect has them told once it is imported."""
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if type(one).__module__.startswith("prefect.")]:
+        root.removeHandler(handler)
 
 
 class _FailuresAtOnce:

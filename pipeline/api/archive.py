@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.api.fleet import Fleet
 from pipeline.archive.compacting import CompactionPolicy
+from pipeline.archive.compaction import CompactionResult
 from pipeline.archive.compaction import compact as compact_fleet
 from pipeline.archive.expiry import age
 from pipeline.archive.fleet_meta import (
@@ -24,6 +25,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.locations import Location
 from pipeline.archive.maintaining import MaintenanceResult, maintain
+from pipeline.archive.on_client import are_reached, merges_on, windows_on
 from pipeline.archive.repairing import RepairResult, repair_fleet
 from pipeline.archive.requests import moment
 from pipeline.archive.retention import Retention
@@ -177,6 +179,7 @@ class Archive:
         safety: Any = "1 day",
         compact: bool = True,
         alone: bool = False,
+        client: Any = None,
     ) -> MaintenanceResult:
         """Apply retention, merge small blocks, and delete what old states alone need.
 
@@ -197,6 +200,8 @@ class Archive:
         alone
             Your word that nothing else uses the archive meanwhile. Then both ages may be
             ``"0 s"``, and what was deleted or replaced is gone at once.
+        client
+            A ``distributed.Client``, on whose workers to merge blocks; by default this process does.
 
         Raises
         ------
@@ -207,6 +212,11 @@ class Archive:
         """
         self._writable()
         policy = CompactionPolicy()
+        carry_out = merges_on(client) if are_reached(client, self._repository) else None
+
+        def compact_one(store: FleetStore) -> CompactionResult:
+            return compact_fleet(store, policy, _now(), carry_out=carry_out)
+
         return maintain(
             self._repository,
             self._names(fleets),
@@ -214,7 +224,7 @@ class Archive:
             age(history),
             age(safety),
             alone=alone,
-            compact=(lambda store: compact_fleet(store, policy, _now())) if compact else None,
+            compact=compact_one if compact else None,
         )
 
     def repair(
@@ -256,7 +266,9 @@ class Archive:
             name: fleet_stats(FleetStore(self._repository, name).view(self._at)) for name in names
         }
 
-    def verify(self, fleets: str | Sequence[str] | None = None) -> VerifyReport:
+    def verify(
+        self, fleets: str | Sequence[str] | None = None, *, client: Any = None
+    ) -> VerifyReport:
         """Read all that is stored and tell what is wrong with it.
 
         Every block is decoded, which checks its checksums, and compared with its index entry: rows,
@@ -268,15 +280,19 @@ class Archive:
         ----------
         fleets
             Names of fleets; all by default.
+        client
+            A ``distributed.Client``, on whose workers to read instead. Archives in memory are read
+            by this process alone.
 
         Raises
         ------
         NotFoundError
             If a fleet does not exist.
         """
-        snapshot = self._repository.snapshot(self._at).id
+        repository, snapshot = self._repository, self._repository.snapshot(self._at).id
+        there = {"map_spans": windows_on(client)} if are_reached(client, repository) else {}
         found = {
-            name: verify_named(self._repository, name, snapshot) for name in self._names(fleets)
+            name: verify_named(repository, name, snapshot, **there) for name in self._names(fleets)
         }
         return VerifyReport(snapshot, found, verify_history(self._repository))
 

@@ -15,6 +15,7 @@ from pipeline.archive.migration import (
     migrate,
     roll_back,
 )
+from pipeline.archive.on_client import are_reached, moves_on
 from pipeline.archive.requests import TimeRange, selection_of
 from pipeline.model.timestamps import from_microseconds, to_microseconds
 from pipeline.schema.changes import Change
@@ -137,6 +138,7 @@ class FleetSchema(FleetHandle):
         verify: bool = False,
         bytes_per_second: float | None = None,
         partitions_per_commit: int = 64,
+        client: Any = None,
     ) -> MigrationResult:
         """Rewrite blocks of other versions in one version of the schema.
 
@@ -158,6 +160,9 @@ class FleetSchema(FleetHandle):
             Most raw bytes converted in a second, on average.
         partitions_per_commit
             How many partitions become visible at once, at most.
+        client
+            A ``distributed.Client``, on whose workers to convert blocks; by default the cores of this
+            machine do. Archives in memory are converted by this process alone.
 
         Raises
         ------
@@ -182,7 +187,9 @@ class FleetSchema(FleetHandle):
         selection = selection_of(self._view().registry, None, time)
         if dry_run:
             return estimate(self._store, options, selection)
-        return migrate(self._store, options, selection=selection)
+        reached = are_reached(client, self._store.repository)
+        carry_out = moves_on(client) if reached else None
+        return migrate(self._store, options, selection=selection, carry_out=carry_out)
 
     def roll_back_migration(self, snapshot: str) -> MigrationResult:
         """Make blocks that were converted since a snapshot what they were then, to the last bit.

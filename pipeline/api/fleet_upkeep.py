@@ -11,6 +11,7 @@ from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CompactionResult, compact
 from pipeline.archive.damaged import DamagedChunk, read_damaged
 from pipeline.archive.deleting import DeleteResult, delete_rows
+from pipeline.archive.on_client import are_reached, copies_on, merges_on
 from pipeline.archive.repartitioning import RepartitionResult, repartition
 from pipeline.archive.requests import Devices, TimeRange, selection_of
 from pipeline.archive.retention import Retention
@@ -85,6 +86,7 @@ class FleetUpkeep(FleetHandle):
         overlap: int = 1,
         older_than: str | None = None,
         rows_at_once: int = 1 << 21,
+        client: Any = None,
     ) -> CompactionResult:
         """Merge blocks that arrived in small or overlapping batches into full, sorted ones.
 
@@ -104,7 +106,10 @@ class FleetUpkeep(FleetHandle):
             A duration such as ``"1h"``: leave alone windows that did not end so long ago. By
             default all windows are compacted, growing ones too.
         rows_at_once
-            Rows that are held in memory at once, about.
+            Rows that are held in memory at once, about; with a client, by every task.
+        client
+            A ``distributed.Client``, on whose workers to merge; by default this process does.
+            Archives in memory are compacted by this process alone.
 
         Raises
         ------
@@ -119,10 +124,13 @@ class FleetUpkeep(FleetHandle):
         age = None if older_than is None else parse_duration(older_than)
         policy = CompactionPolicy(small_blocks, overlap, age, rows_at_once)
         selection = selection_of(self._view().registry, None, time)
-        return compact(self._store, policy, datetime.now(UTC), selection=selection)
+        reached = are_reached(client, self._store.repository)
+        carry_out = merges_on(client) if reached else None
+        now = datetime.now(UTC)
+        return compact(self._store, policy, now, selection=selection, carry_out=carry_out)
 
     def repartition(
-        self, partitioning: Partitioning, *, rows_at_once: int = 1 << 20
+        self, partitioning: Partitioning, *, rows_at_once: int = 1 << 20, client: Any = None
     ) -> RepartitionResult:
         """Give the fleet other windows, device blocks, summary periods or landing rows.
 
@@ -138,6 +146,9 @@ class FleetUpkeep(FleetHandle):
             cannot be changed, nor `devices_per_block` of a fleet that is partitioned by a tag.
         rows_at_once
             Rows that are read, and rows that are encoded, at once: this bounds the memory.
+        client
+            A ``distributed.Client``, on whose workers to read and encode, one window a task; by
+            default this process does. Archives in memory are copied by this process alone.
 
         Raises
         ------
@@ -149,7 +160,11 @@ class FleetUpkeep(FleetHandle):
             If others merge, delete or drop rows again and again meanwhile.
         """
         self._writable()
-        return repartition(self._store, partitioning, rows_at_once=rows_at_once)
+        reached = are_reached(client, self._store.repository)
+        carry_out = copies_on(client) if reached else None
+        return repartition(
+            self._store, partitioning, rows_at_once=rows_at_once, carry_out=carry_out
+        )
 
     def damaged(self) -> list[DamagedChunk]:
         """Return the chunks that repairs could not read and set aside, with the reasons."""

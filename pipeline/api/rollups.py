@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.analytics.rollups.refresh import RefreshResult, on_client, refresh
 from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.on_client import are_reached
 from pipeline.archive.requests import Devices, TimeRange, Where, selection_of
 from pipeline.archive.rollups.definition import define_rollup, plain_name
 from pipeline.archive.rollups.fitting import create_rollup, drop_rollup
@@ -141,8 +142,8 @@ class Rollup:
         if self._at is not None:
             msg = "this fleet is from an old snapshot; open the archive without at() to write"
             raise InvalidInputError(msg)
-        in_memory = self._store.repository.location.scheme == "memory"
-        carry = None if client is None or in_memory else on_client(client)
+        reached = are_reached(client, self._store.repository)
+        carry = on_client(client) if reached else None
         return refresh(self._store, self.name, carry)
 
     def to_xarray(
@@ -284,6 +285,12 @@ class Rollups(Mapping[str, Rollup]):
             f"drop rollup {plain} of {self._store.name}",
             lambda _: {"fleet": self._store.name, "kind": "rollup", "rollup": plain},
         )
+
+    def by_period(self) -> list[str]:
+        """Return the names, those of shorter periods first: refreshed in this order, others are made of them."""
+        view = self._store.view(self._at)
+        known = {name: load_rollup(view.store, view.meta, name).definition for name in self}
+        return sorted(known, key=lambda name: known[name].period.typical)
 
     def __getitem__(self, name: str) -> Rollup:
         view = self._store.view(self._at)

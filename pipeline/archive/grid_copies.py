@@ -8,8 +8,8 @@ is not by the entries of the old index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,7 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.index_writer import IndexWriter
 from pipeline.archive.layout import FleetLayout
 from pipeline.archive.merging import StoredRows
-from pipeline.archive.preparing import PeriodStatistics, Prepared
+from pipeline.archive.preparing import Memories, PeriodStatistics, Prepared, prepare_stored
 from pipeline.archive.read_units import ReadUnit
 from pipeline.archive.stored_chunks import raw_paths
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent, read_statistics
@@ -32,11 +32,14 @@ from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import WindowLength
 
 __all__ = [
+    "CarryOut",
+    "Copy",
     "Span",
     "Taken",
     "add_copies",
     "clear_span",
     "dropped_statistics",
+    "encode_copy",
     "read_span",
     "spans",
 ]
@@ -87,6 +90,41 @@ class Taken:
         if not np.isin(then, now).all():
             return None
         return self.blocks.take(~np.isin(now, then))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    """Blocks of a span that are to be copied, and from when on their rows are."""
+
+    blocks: BlockTable
+    kept_from: int
+
+
+CarryOut = Callable[[FleetView, FleetLayout, Sequence[Copy], int], Iterator[Iterable[Prepared]]]
+"""Encodes copies as `encode_copy`, in order."""
+
+
+def encode_copy(
+    view: FleetView, layout: FleetLayout, copy: Copy, rows_at_once: int, memories: Memories
+) -> Iterator[Prepared]:
+    """Yield the rows of a copy as they are written in the new grid.
+
+    Parameters
+    ----------
+    view
+        The fleet in its old grid.
+    layout
+        Of the new grid.
+    copy
+        What to read.
+    rows_at_once
+        Rows that are read, and rows that are encoded, at once.
+    memories
+        As for `pipeline.archive.preparing.prepare`.
+    """
+    for version, rows in read_span(view, copy.blocks, copy.kept_from, rows_at_once):
+        meta = replace(view.meta.as_stored(version), layout=layout)
+        yield prepare_stored(rows.codes, rows.time, rows.columns, meta, memories)
 
 
 def spans(view: FleetView, window: WindowLength) -> dict[Span, Taken]:

@@ -1,13 +1,14 @@
 """Leases: at most one writer at a time does what a name stands for.
 
-A lease is written down among a fleet's positions, ::
+A lease of a fleet is written down among its positions, one of the whole archive among the
+attributes of its root, ::
 
     "leases": {"<name>": {"holder": "<id>", "epoch": 7, "until": "2026-03-01T12:00:30.000000Z"}}
 
 so that taking one, and every commit under one, is a transaction like any other. Clocks only decide
 when a lease that nobody renews may be taken by somebody else. What keeps a holder from writing that
 slept through that moment is the epoch: it rises whenever the holder changes, every commit is checked
-against it, and commits with positions conflict with each other.
+against it, and of two commits that follow on one state the second is made anew.
 
 References
 ----------
@@ -23,17 +24,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import zarr
 from zarr.abc.store import Store
 
+from pipeline.archive.attributes import read_attributes
 from pipeline.archive.positions import append_positions, read_positions
 from pipeline.archive.transactions import Repository
-from pipeline.errors import ConflictError, FencedError
+from pipeline.errors import FencedError, LeaseHeldError
 from pipeline.model.timestamps import format_time, to_microseconds
 
-__all__ = ["LEASES", "Lease", "renew_lease", "take_lease"]
+__all__ = ["LEASES", "Lease", "read_leases", "renew_lease", "take_lease"]
 
 LEASES: Final = "leases"
-"""The source under which a fleet's positions tell of leases."""
+"""The source under which a fleet's positions, or the root's attributes, tell of leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Lease:
 
     @classmethod
     def find(cls, positions: Mapping[str, Any], name: str) -> Lease | None:
-        """Return the lease of a name by the positions of a fleet; None if it never was taken."""
+        """Return the lease of a name by what `read_leases` returns; None if it never was taken."""
         told = positions.get(LEASES, {}).get(name)
         if told is None:
             return None
@@ -75,7 +78,7 @@ class Lease:
         return {LEASES: {self.name: told}}
 
     def check(self, positions: Mapping[str, Any]) -> None:
-        """Raise unless it is still held, by the positions of a fleet.
+        """Raise unless it is still held, by what `read_leases` returns.
 
         Raises
         ------
@@ -87,20 +90,27 @@ class Lease:
             other = "nobody" if now is None else repr(now.holder)
             msg = (
                 f"the lease {self.name!r} of {self.holder!r} ran out, and {other} has it now; "
-                "nothing was written. Open the stream again to write once it is free"
+                "nothing was written. Begin again once it is free"
             )
             raise FencedError(msg)
 
 
+def read_leases(store: Store, fleet: str | None) -> Mapping[str, Any]:
+    """Return what tells of the leases of a fleet, or with None of the archive, under `LEASES`."""
+    if fleet is not None:
+        return read_positions(store, fleet)[0]
+    return read_attributes(store, [""])[0] or {}
+
+
 def take_lease(
-    repository: Repository, fleet: str, name: str, holder: str, now: int, length: int
+    repository: Repository, fleet: str | None, name: str, holder: str, now: int, length: int
 ) -> Lease:
     """Take a lease that is free, has run out, or is the holder's own.
 
     Parameters
     ----------
     repository, fleet
-        Where it is written down.
+        Where it is written down; no fleet for a lease of the whole archive.
     name
         What it is for.
     holder
@@ -110,26 +120,27 @@ def take_lease(
 
     Raises
     ------
-    ConflictError
+    LeaseHeldError
         If another holder has it.
     """
 
     def change(store: Store) -> Lease:
-        known = Lease.find(read_positions(store, fleet)[0], name)
+        known = Lease.find(read_leases(store, fleet), name)
         if known is not None and known.holder != holder and known.until > now:
+            of = "" if fleet is None else f" of fleet {fleet!r}"
             msg = (
-                f"the lease {name!r} of fleet {fleet!r} is held by {known.holder!r} until "
+                f"the lease {name!r}{of} is held by {known.holder!r} until "
                 f"{format_time(known.until)}; stop that writer, or wait until then"
             )
-            raise ConflictError(msg)
+            raise LeaseHeldError(msg)
         lease = Lease(name, holder, 1 if known is None else known.epoch + 1, now + length)
-        append_positions(store, fleet, lease.positions())
+        _write(store, fleet, lease.positions())
         return lease
 
     return repository.commit(change, f"lease {name}", lambda _: _metadata(fleet))[1]
 
 
-def renew_lease(repository: Repository, fleet: str, lease: Lease, until: int) -> Lease:
+def renew_lease(repository: Repository, fleet: str | None, lease: Lease, until: int) -> Lease:
     """Move the end of a lease, to the present to give it back.
 
     Raises
@@ -139,12 +150,20 @@ def renew_lease(repository: Repository, fleet: str, lease: Lease, until: int) ->
     """
 
     def change(store: Store) -> Lease:
-        lease.check(read_positions(store, fleet)[0])
-        append_positions(store, fleet, lease.positions(until))
+        lease.check(read_leases(store, fleet))
+        _write(store, fleet, lease.positions(until))
         return replace(lease, until=until)
 
     return repository.commit(change, f"lease {lease.name}", lambda _: _metadata(fleet))[1]
 
 
-def _metadata(fleet: str) -> dict[str, Any]:
-    return {"fleet": fleet, "kind": "lease"}
+def _write(store: Store, fleet: str | None, told: Mapping[str, Any]) -> None:
+    if fleet is not None:
+        append_positions(store, fleet, told)
+        return
+    root = zarr.open_group(store, mode="r+")
+    root.attrs[LEASES] = {**read_leases(store, None).get(LEASES, {}), **told[LEASES]}
+
+
+def _metadata(fleet: str | None) -> dict[str, Any]:
+    return {"kind": "lease"} if fleet is None else {"fleet": fleet, "kind": "lease"}

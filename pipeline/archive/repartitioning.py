@@ -12,11 +12,11 @@ maintenance once it has not been touched for longer than a writer may live.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import zarr
@@ -32,16 +32,20 @@ from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.grid_copies import (
+    CarryOut,
+    Copy,
     Span,
     Taken,
     add_copies,
     clear_span,
     dropped_statistics,
-    read_span,
+    encode_copy,
     spans,
 )
+from pipeline.archive.layout import FleetLayout
 from pipeline.archive.leftover_grids import MARK, delete_groups, leftovers
-from pipeline.archive.preparing import Memories, PeriodStatistics, Prepared, prepare_stored
+from pipeline.archive.preparing import Memories, PeriodStatistics, Prepared
+from pipeline.archive.repartition_result import RepartitionResult
 from pipeline.errors import ArchiveError, ConflictError, InvalidInputError
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.scheme import Partitioning
@@ -60,36 +64,6 @@ _CELLS_PER_COMMIT: Final = 1 << 20
 _ROWS_IN_LAST: Final = 1 << 17
 
 
-@dataclass(frozen=True, slots=True)
-class RepartitionResult:
-    """What a re-partitioning did.
-
-    Parameters
-    ----------
-    snapshot
-        Id of the snapshot in which the fleet has its new partitioning; empty if it had it before.
-    rows
-        Rows copied, some of them more than once if others changed them meanwhile.
-    commits
-        Commits made, the last one included.
-    rounds
-        How often it was looked whether something had been added or changed meanwhile.
-    blocks_before, blocks_after
-        Blocks of the fleet.
-    bytes_before, bytes_after
-        Encoded bytes of these blocks.
-    """
-
-    snapshot: str = ""
-    rows: int = 0
-    commits: int = 0
-    rounds: int = 0
-    blocks_before: int = 0
-    blocks_after: int = 0
-    bytes_before: int = 0
-    bytes_after: int = 0
-
-
 class _BehindError(Exception):
     """Too much has happened since the last look for the last commit to take it over."""
 
@@ -99,6 +73,7 @@ def repartition(
     scheme: Partitioning,
     *,
     rows_at_once: int = 1 << 20,
+    carry_out: CarryOut | None = None,
     told: Callable[[RepartitionResult], None] = lambda _: None,
 ) -> RepartitionResult:
     """Give a fleet another partitioning.
@@ -111,6 +86,8 @@ def repartition(
         The new partitioning.
     rows_at_once
         Rows that are read, and rows that are encoded, at once.
+    carry_out
+        What reads and encodes; by default this process, one span after the other.
     told
         Called with what is done so far, after every commit.
 
@@ -133,7 +110,7 @@ def repartition(
         return RepartitionResult()
     if replace(scheme, landing_rows=old.landing_rows) == old:
         return _with_landing_rows(store, view.meta, scheme)
-    run = _Run(store, scheme, view.meta, view.snapshot, rows_at_once, told)
+    run = _Run(store, scheme, view.meta, view.snapshot, rows_at_once, carry_out, told)
     try:
         return run.carry_out()
     except ArchiveError:
@@ -166,6 +143,7 @@ class _Run:
         meta: FleetMeta,
         snapshot: str,
         rows_at_once: int,
+        carry_out: CarryOut | None,
         told: Callable[[RepartitionResult], None],
     ) -> None:
         self.store, self.old, self.rows_at_once, self.told = store, meta, rows_at_once, told
@@ -175,6 +153,7 @@ class _Run:
         self._taken: dict[Span, Taken] = {}
         self._sequence = 0
         self._memories: Memories = {}
+        self._encoded = carry_out or self._in_turn
         self._pending = _Pending()
         self._looked_at = snapshot
 
@@ -182,10 +161,11 @@ class _Run:
         """Copy, catch up, and switch."""
         self._commit(self._begin)
         for number in range(_ROUNDS):
-            view = self._view()
+            # Noted before the view is taken: a deletion that it does not know is found at the next look.
             self._note_deletions()
-            for span in sorted({*spans(view, self.layout.scheme.window_length), *self._taken}):
-                self._bring(span)
+            view = self._view()
+            wanted = {*spans(view, self.layout.scheme.window_length), *self._taken}
+            self._bring(sorted(wanted), view)
             self._flush()
             self.result = replace(self.result, rounds=number + 1)
             limit = _ROWS_IN_LAST if number < _PATIENT_ROUNDS else None
@@ -223,10 +203,19 @@ class _Run:
         create_grid(into, self.layout, self.old.stored_channels)
         self._touch(into)
 
-    def _bring(self, span: Span) -> None:
-        """Copy what of a span is there and was not copied yet."""
-        view = self._view()
-        now, before = Taken.of(view, span), self._taken.get(span)
+    def _bring(self, wanted: Sequence[Span], view: FleetView) -> None:
+        """Copy what of some spans is there and was not copied yet."""
+        now = {span: Taken.of(view, span) for span in wanted}
+        copies = [Copy(self._to_add(view, at, one), one.kept_from) for at, one in now.items()]
+        for parts in self._encoded(view, self.layout, copies, self.rows_at_once):
+            for part in parts:
+                self._pending.prepared.append(part)
+                self._flush(only_if_large=True)
+        self._taken |= now
+
+    def _to_add(self, view: FleetView, span: Span, now: Taken) -> BlockTable:
+        """Return the blocks of a span to copy, once what is not there any more is cleared."""
+        before = self._taken.get(span)
         added = now.blocks if before is None else now.since(before)
         if added is None:
             self._flush()
@@ -237,14 +226,12 @@ class _Run:
             for update in dropped_statistics(view, span, now.kept_from, period):
                 self._pending.statistics.append(update)
                 self._flush(only_if_large=True)
-        for version, rows in read_span(view, added, now.kept_from, self.rows_at_once):
-            self._pending.prepared.append(self._encoded(view, version, rows))
-            self._flush(only_if_large=True)
-        self._taken[span] = now
+        return added
 
-    def _encoded(self, view: FleetView, version: int, rows: Any) -> Prepared:
-        meta = replace(view.meta.as_stored(version), layout=self.layout)
-        return prepare_stored(rows.codes, rows.time, rows.columns, meta, self._memories)
+    def _in_turn(
+        self, view: FleetView, layout: FleetLayout, copies: Sequence[Copy], rows_at_once: int
+    ) -> Iterator[Iterator[Prepared]]:
+        return (encode_copy(view, layout, one, rows_at_once, self._memories) for one in copies)
 
     def _flush(self, *, only_if_large: bool = False) -> None:
         pending = self._pending
@@ -274,8 +261,10 @@ class _Run:
         pending = _Pending()
         for span, added in self._since_last_look(view, limit):
             kept_from = self._taken[span].kept_from if span in self._taken else span.start
-            for version, rows in read_span(view, added, kept_from, self.rows_at_once):
-                pending.prepared.append(self._encoded(view, version, rows))
+            copy = Copy(added, kept_from)
+            pending.prepared += encode_copy(
+                view, self.layout, copy, self.rows_at_once, self._memories
+            )
         self._add(into, pending, self._sequence)
         before = view.blocks(Selection())
         after = target.blocks(Selection())

@@ -1,4 +1,4 @@
-"""Keeps the lease of a stream from running out while the stream lives."""
+"""Keeps the lease of a stream, or of a job, from running out while that lives."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ __all__ = ["LeaseKeeper", "LeaseOptions"]
 _log = logging.getLogger(__name__)
 
 _AGAIN: Final = 0.2
+_SELDOM: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseOptions:
-    """Under which lease a stream writes.
+    """Under which lease a stream or a job writes.
 
     Parameters
     ----------
     name
-        What the lease is for: one stream at a time holds it.
+        What the lease is for: one writer at a time holds it.
     length
         Microseconds after which others may take a lease that is not renewed.
     wait
-        Microseconds that opening a stream waits for a lease that another one holds.
+        Microseconds to wait for a lease that another one holds.
     """
 
     name: str
@@ -68,7 +69,7 @@ class LeaseKeeper:
     Parameters
     ----------
     repository, fleet
-        Where it is written down.
+        Where it is written down; no fleet for a lease of the whole archive.
     options
         Which, and for how long.
     now
@@ -78,7 +79,7 @@ class LeaseKeeper:
     def __init__(
         self,
         repository: Repository,
-        fleet: str,
+        fleet: str | None,
         options: LeaseOptions,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
@@ -102,10 +103,10 @@ class LeaseKeeper:
 
         Raises
         ------
-        ConflictError
+        LeaseHeldError
             If another holder has it for longer than the options say to wait.
         """
-        deadline = self._now() + self._options.wait
+        deadline, pause = self._now() + self._options.wait, _AGAIN
         while self._lease is None:
             now, name = self._now(), self._options.name
             try:
@@ -115,7 +116,8 @@ class LeaseKeeper:
             except ConflictError:
                 if now >= deadline:
                     raise
-                time.sleep(_AGAIN)
+                time.sleep(pause)
+                pause = min(1.5 * pause, _SELDOM)
         self._thread = threading.Thread(
             target=self._renew, args=(lost,), name=f"lease-{self._options.name}", daemon=True
         )

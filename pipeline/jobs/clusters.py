@@ -81,10 +81,17 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(options: ClusterOptions) -> Iterator[Cluster]:
+def open_cluster(options: ClusterOptions, given: Any = None) -> Iterator[Cluster]:
     """Start or connect to a cluster, load the compiled code on its workers, and shut it down.
 
     A scheduler that was up already, and its workers, are left running.
+
+    Parameters
+    ----------
+    options
+        Which cluster.
+    given
+        A ``distributed.Client`` to take instead, which is left open.
 
     Raises
     ------
@@ -95,14 +102,18 @@ def open_cluster(options: ClusterOptions) -> Iterator[Cluster]:
     """
     with ExitStack() as stack:
         began = time.perf_counter()
-        client = _connect(options, stack)
+        if given is None:
+            client, kind = _connect(options, stack), str(options)
+        else:
+            options = ClusterOptions()
+            client, kind = given, str(given.scheduler.address)
         _await_workers(client, options)
         ready = time.perf_counter()
-        _make_ready(client, str(options), stack)
+        _make_ready(client, kind, stack)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         yield Cluster(
             client,
-            str(options),
+            kind,
             len(workers),
             sum(worker["nthreads"] for worker in workers),
             _memory(workers),

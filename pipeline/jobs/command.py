@@ -15,7 +15,7 @@ examples:
   python -m pipeline configs/quickstart.yaml archive=/tmp/demo steps.0.import.source.simulated.devices=100
 
 exit codes:
-  0  all steps succeeded
+  0  all steps succeeded; or nothing was done, as the job says of a run that meets another one
   1  a step failed; the archive stays at its last commit, the JSON report says what happened
   2  the job file cannot be used
 """
@@ -45,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A job that a batch system ends writes its report like one that is interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    from pipeline.jobs.progress import LogLines, progress_for
-    from pipeline.jobs.runner import run_job
-
     try:
-        run_job(
+        from pipeline.jobs.progress import LogLines, progress_for
+        from pipeline.jobs.runner import run_job
+
+        report = run_job(
             loaded,
             out=sys.stdout,
             progress=LogLines() if told.quiet else progress_for(sys.stderr),
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
+    if report["skipped"]:
+        print(f"skipped: {report['skipped']}", file=sys.stderr)
     return 0
 
 

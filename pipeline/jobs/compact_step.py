@@ -8,22 +8,12 @@ not committed when a job is killed is planned again by the next run.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
-from uuid import uuid4
 
-from zarr.abc.store import Store
-
-from pipeline.archive.compacting import CompactionPolicy, Merge
+from pipeline.archive.compacting import CompactionPolicy
 from pipeline.archive.compaction import CommitSize, CompactionResult, compact
 from pipeline.archive.fleet_store import FleetStore
-from pipeline.archive.fleet_view import FleetView
-from pipeline.archive.merging import prepare_merge
-from pipeline.archive.preparing import Prepared
+from pipeline.archive.on_client import are_reached, merges_on
 from pipeline.archive.requests import selection_of
 from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.memory import choose_merge_rows, row_bytes
@@ -69,7 +59,7 @@ def compact_fleet(
         cluster.memory, row_bytes(view.meta.schema), cluster.threads
     )
     policy = CompactionPolicy(step.small_blocks, step.overlap, step.age, rows)
-    in_memory = opened.repository.location.scheme == "memory"
+    reached = are_reached(cluster.client, opened.repository)
 
     def told(done: CompactionResult) -> None:
         seconds = time.perf_counter() - began
@@ -86,47 +76,7 @@ def compact_fleet(
         now or datetime.now(UTC),
         selection=selection_of(view.registry, None, step.time),
         size=CommitSize(step.partitions_per_commit),
-        carry_out=None if in_memory else _OnCluster(cluster.client, cluster.threads),
+        carry_out=merges_on(cluster.client) if reached else None,
         told=told,
     )
     return CompactionReport(step.fleet, time.perf_counter() - began, result)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a worker finds the snapshot; its id is unique."""
-
-    snapshot: str
-    fleet: str
-    store: Store = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _OnCluster:
-    """Carries out merges as tasks, as many at a time as there are threads, and one more."""
-
-    client: Any
-    threads: int
-
-    def __call__(self, view: FleetView, merges: Sequence[Merge]) -> Iterator[Prepared]:
-        source = _Source(view.snapshot, view.meta.name, view.store)
-        left, running = iter(merges), deque[Any]()
-        try:
-            while True:
-                while len(running) <= self.threads and (merge := next(left, None)) is not None:
-                    key = f"merge-{view.meta.name}-{merge.window}-{uuid4().hex}"
-                    running.append(self.client.submit(_carry_out, source, merge, key=key))
-                if not running:
-                    return
-                yield running.popleft().result()
-        finally:
-            self.client.cancel(list(running))
-
-
-@lru_cache(maxsize=2)
-def _view(source: _Source) -> FleetView:
-    return FleetView.load(source.store, source.snapshot, source.fleet)
-
-
-def _carry_out(source: _Source, merge: Merge) -> Prepared:
-    return prepare_merge(_view(source), merge)

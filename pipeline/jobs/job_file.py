@@ -20,11 +20,12 @@ from pydantic import (
 from pipeline.archive.locations import Location
 from pipeline.errors import JobError
 from pipeline.jobs.documents import apply_overrides, expand_environment, read_document
+from pipeline.jobs.lease_options import JobLease, read_lease
 from pipeline.jobs.options import Options, describe
 from pipeline.jobs.step_options import StepChoice
 from pipeline.model.durations import parse_duration
 
-__all__ = ["ClusterOptions", "Job", "LoadedJob", "load_job"]
+__all__ = ["ClusterOptions", "Job", "LoadedJob", "load_document", "load_job"]
 
 _ADDRESS: Final = re.compile(r"[a-z]+://.+")
 
@@ -115,8 +116,11 @@ class Job(Options):
         ``replace`` deletes it first (local folders only).
     cluster
         Where tasks run.
+    lease
+        Keeps runs from working on the archive at the same time, if it is given.
     report
-        Where the report is written, always, as JSON; by default beside a local archive.
+        Where the report is written, always, as JSON; by default beside a local archive. A run that
+        is skipped leaves it to the one that is at work.
     steps
         What to do, in order.
     """
@@ -125,8 +129,18 @@ class Job(Options):
     storage_options: dict[str, Any] = Field(default_factory=dict)
     if_exists: Literal["append", "fail", "replace"] = "append"
     cluster: Annotated[ClusterOptions, BeforeValidator(_cluster)] = ClusterOptions()
+    lease: Annotated[JobLease | None, BeforeValidator(read_lease)] = None
     report: str | None = None
     steps: tuple[StepChoice, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _lease_outlives_the_run(self) -> Self:
+        if self.lease is not None and self.if_exists == "replace":
+            msg = (
+                "a lease is kept in the archive, which 'if_exists: replace' deletes; leave one out"
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def report_path(self) -> Path:
@@ -186,7 +200,32 @@ def load_job(
         and the path of every wrong key.
     """
     file = Path(path)
-    document = apply_overrides(read_document(file), overrides)
+    return load_document(file, read_document(file), overrides, environment)
+
+
+def load_document(
+    file: Path,
+    document: Any,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> LoadedJob:
+    """Check what a job file says.
+
+    Parameters
+    ----------
+    file
+        Where it is from, for messages and the report.
+    document
+        Its plain values; they stay as they are.
+    overrides, environment
+        As for `load_job`.
+
+    Raises
+    ------
+    JobError
+        If it says something it may not.
+    """
+    document = apply_overrides(document, overrides)
     if not isinstance(document, dict):
         msg = f"{file}: a job file is a mapping with the keys {', '.join(Job.model_fields)}"
         raise JobError(msg)

@@ -8,19 +8,9 @@ is planned again by the next run.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from itertools import batched
-from typing import Any, Final
-from uuid import uuid4
+from dataclasses import asdict
 
-from zarr.abc.store import Store
-
-from pipeline.archive.block_index import BlockTable
 from pipeline.archive.fleet_store import FleetStore
-from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.migration import (
     MigrationOptions,
     MigrationResult,
@@ -28,8 +18,7 @@ from pipeline.archive.migration import (
     migrate,
     roll_back,
 )
-from pipeline.archive.moving import Move, move_block
-from pipeline.archive.preparing import Memories
+from pipeline.archive.on_client import are_reached, moves_on
 from pipeline.archive.requests import selection_of
 from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.opening import JobArchive
@@ -39,8 +28,6 @@ from pipeline.jobs.upkeep_options import MigrateStep
 from pipeline.jobs.upkeep_steps import UpkeepReport
 
 __all__ = ["migrate_fleet"]
-
-_BLOCKS_A_TASK: Final = 8
 
 
 def migrate_fleet(
@@ -86,8 +73,8 @@ def migrate_fleet(
     elif step.dry_run:
         kind, result = "would be converted", estimate(store, options, selection)
     else:
-        in_memory = opened.repository.location.scheme == "memory"
-        carry_out = None if in_memory else _OnCluster(cluster.client, cluster.threads)
+        reached = are_reached(cluster.client, opened.repository)
+        carry_out = moves_on(cluster.client) if reached else None
         kind = "converted"
         result = migrate(store, options, selection=selection, carry_out=carry_out, told=told)
     seconds = time.perf_counter() - began
@@ -107,46 +94,3 @@ def _text(result: MigrationResult, kind: str, step: MigrateStep, seconds: float)
     if step.dry_run:
         return f"{what} {raw}, in about {print_seconds(result.seconds)} on one core"
     return f"{what} {raw}, in {print_seconds(seconds)}; before it: snapshot {result.before}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a worker finds the snapshot, in which version; the snapshot's id is unique."""
-
-    snapshot: str
-    fleet: str
-    version: int
-    store: Store = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _OnCluster:
-    """Converts blocks as tasks, two for every thread at a time."""
-
-    client: Any
-    threads: int
-
-    def __call__(self, view: FleetView, blocks: Sequence[BlockTable]) -> Iterator[Move]:
-        source = _Source(view.snapshot, view.meta.name, view.meta.schema.version, view.store)
-        left, running = batched(blocks, _BLOCKS_A_TASK), deque[Any]()
-        try:
-            while True:
-                while len(running) < 2 * self.threads and (some := next(left, None)) is not None:
-                    key = f"migrate-{view.meta.name}-{uuid4().hex}"
-                    running.append(self.client.submit(_move_blocks, source, list(some), key=key))
-                if not running:
-                    return
-                yield from running.popleft().result()
-        finally:
-            self.client.cancel(list(running))
-
-
-@lru_cache(maxsize=2)
-def _known(source: _Source) -> tuple[FleetView, Memories]:
-    view = FleetView.load(source.store, source.snapshot, source.fleet)
-    return view.at_version(source.version), {}
-
-
-def _move_blocks(source: _Source, blocks: Sequence[BlockTable]) -> list[Move]:
-    view, memories = _known(source)
-    return [move_block(view, block, memories) for block in blocks]

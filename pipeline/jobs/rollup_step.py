@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pipeline.analytics.rollups.refresh import RefreshResult, on_client, refresh
 from pipeline.api.rollups import Rollups
 from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.on_client import are_reached
 from pipeline.archive.rollups.definition import RollupDefinition, define_rollup
 from pipeline.archive.rollups.store import load_rollup, rollup_names
 from pipeline.errors import AlreadyExistsError, JobError
@@ -56,9 +57,8 @@ def roll_up(
     periods = {
         name: load_rollup(view.store, view.meta, name).definition.period.typical for name in named
     }
-    carry = None
-    if opened.repository.location.scheme != "memory":
-        carry = on_client(cluster.client)
+    reached = are_reached(cluster.client, opened.repository)
+    carry = on_client(cluster.client) if reached else None
 
     def told(done: RefreshResult) -> None:
         progress.show(

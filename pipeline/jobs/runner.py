@@ -13,13 +13,14 @@ from importlib.metadata import version
 from typing import Any, Final, TextIO
 
 from pipeline.archive.compaction import CompactionResult
-from pipeline.errors import ArchiveError, JobError
+from pipeline.errors import ArchiveError, JobError, LeaseHeldError
 from pipeline.jobs.clusters import Cluster, open_cluster
 from pipeline.jobs.compact_step import compact_fleet
 from pipeline.jobs.import_step import check_sources, import_all
 from pipeline.jobs.ingest_options import IngestStep
 from pipeline.jobs.ingest_step import ingest
 from pipeline.jobs.job_file import LoadedJob
+from pipeline.jobs.leasing import under_lease
 from pipeline.jobs.migrate_step import migrate_fleet
 from pipeline.jobs.opening import JobArchive, open_archive
 from pipeline.jobs.printing import report_text
@@ -67,6 +68,7 @@ class _Run:
     out: TextIO
     progress: Progress
     stack: ExitStack
+    client: Any = None
     opened: JobArchive | None = None
     started: Cluster | None = None
     imports: list[ImportReport] = field(default_factory=list)
@@ -74,13 +76,16 @@ class _Run:
     compactions: list[CompactionReport] = field(default_factory=list)
     upkeep: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
+    skipped: str = ""
     at: str = "looking for the sources"
 
     def cluster(self) -> Cluster:
         """Return the job's cluster, which the first step that needs it starts."""
         if self.started is None:
             self.progress.show("starting the cluster and loading compiled code")
-            self.started = self.stack.enter_context(open_cluster(self.loaded.job.cluster))
+            self.started = self.stack.enter_context(
+                open_cluster(self.loaded.job.cluster, self.client)
+            )
         return self.started
 
     def add(self, report: QuestionReport) -> None:
@@ -94,7 +99,9 @@ class _Run:
         self.steps.append(report.document)
 
 
-def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, Any]:
+def run_job(
+    loaded: LoadedJob, *, out: TextIO, progress: Progress, client: Any = None
+) -> dict[str, Any]:
     """Run a job's steps in order and write its report.
 
     Parameters
@@ -105,11 +112,14 @@ def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, 
         Where ``report`` steps print.
     progress
         Where progress is told.
+    client
+        A ``distributed.Client`` on whose workers tasks run, instead of on the job's own cluster.
 
     Returns
     -------
     dict
-        The report, as it was written to the job's ``report_path``.
+        The report, as it was written to the job's ``report_path``. If another run has the job's
+        lease, and this one was skipped for that, its status says so, and it is not written.
 
     Raises
     ------
@@ -119,7 +129,7 @@ def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, 
     """
     started, began = datetime.now(UTC), time.perf_counter()
     with ExitStack() as stack:
-        run = _Run(loaded, out, progress, stack)
+        run = _Run(loaded, out, progress, stack, client)
         try:
             _run_steps(run)
         except BaseException as error:
@@ -130,7 +140,10 @@ def run_job(loaded: LoadedJob, *, out: TextIO, progress: Progress) -> dict[str, 
             raise JobError(msg) from error
         finally:
             progress.clear()
-        return _write(run, started, time.perf_counter() - began, None)
+        seconds = time.perf_counter() - began
+        if run.skipped:
+            return _document(run, started, seconds, None)
+        return _write(run, started, seconds, None)
 
 
 def _run_steps(run: _Run) -> None:
@@ -140,6 +153,16 @@ def _run_steps(run: _Run) -> None:
             check_sources(choice.chosen, run.loaded.hint)
     run.at = "opening the archive"
     run.opened = open_archive(job)
+    if job.lease is not None:
+        run.at = f"waiting for the lease {job.lease.name}"
+        run.progress.show(run.at)
+        try:
+            run.opened = under_lease(run.opened, job.lease, run.stack)
+        except LeaseHeldError as error:
+            if job.lease.overlap == "wait":
+                raise
+            run.skipped = str(error)
+            return
     for number, choice in enumerate(job.steps):
         run.at = f"steps.{number}.{choice.kind}"
         run.progress.show(f"step {number + 1} of {len(job.steps)}: {choice.kind}")
@@ -197,7 +220,7 @@ def _stats(run: _Run, opened: JobArchive, step: StatsStep) -> None:
 
 
 def _repartition(run: _Run, opened: JobArchive, step: RepartitionStep) -> None:
-    run.add_upkeep(repartition(opened, step, run.progress))
+    run.add_upkeep(repartition(opened, run.cluster(), step, run.progress))
 
 
 def _delete(run: _Run, opened: JobArchive, step: DeleteStep) -> None:
@@ -253,12 +276,13 @@ def _cluster(cluster: Cluster | None) -> dict[str, Any] | None:
     return {name: getattr(cluster, name) for name in names}
 
 
-def _write(
+def _document(
     run: _Run, started: datetime, seconds: float, error: BaseException | None
 ) -> dict[str, Any]:
     job = run.loaded.job
-    report: dict[str, Any] = {
-        "status": "succeeded" if error is None else "failed",
+    done = "skipped" if run.skipped else "succeeded"
+    return {
+        "status": done if error is None else "failed",
         "job": str(run.loaded.path),
         "archive": job.archive,
         "started": started.isoformat(),
@@ -268,7 +292,14 @@ def _write(
         "steps": run.steps,
         "archive_bytes": None if run.opened is None else run.opened.stored_bytes(),
         "error": None if error is None else _failure(run, error),
+        "skipped": run.skipped or None,
     }
+
+
+def _write(
+    run: _Run, started: datetime, seconds: float, error: BaseException | None
+) -> dict[str, Any]:
+    job, report = run.loaded.job, _document(run, started, seconds, error)
     try:
         write_report(job.report_path, report)
     except OSError as problem:

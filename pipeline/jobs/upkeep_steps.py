@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from pipeline.archive.compaction import CompactionResult
 from pipeline.archive.expiry import age
 from pipeline.archive.fleet_store import FleetStore
-from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.maintaining import maintain
+from pipeline.archive.on_client import are_reached, copies_on, windows_on
 from pipeline.archive.repartitioning import repartition as repartition_fleet
-from pipeline.archive.verify_report import FleetFindings, VerifyReport
-from pipeline.archive.verifying import verify_windows
-from pipeline.archive.verifying_fleet import MapSpans, verify_history, verify_named
+from pipeline.archive.verify_report import VerifyReport
+from pipeline.archive.verifying_fleet import verify_history, verify_named
 from pipeline.errors import JobError
 from pipeline.jobs.clusters import Cluster
 from pipeline.jobs.opening import JobArchive
@@ -125,8 +122,8 @@ def verify(
     began, repository = time.perf_counter(), opened.repository
     snapshot = repository.snapshot().id
     spread: dict[str, Any] = {}
-    if repository.location.scheme != "memory":
-        spread["map_spans"] = _on_cluster(cluster)
+    if are_reached(cluster.client, repository):
+        spread["map_spans"] = windows_on(cluster.client)
     found = {}
     for name in opened.archive.fleets if step.fleets is None else step.fleets:
         progress.show(f"verify {name}", milestone=True)
@@ -222,8 +219,10 @@ def repair(opened: JobArchive, step: RepairStep) -> UpkeepReport:
     return UpkeepReport(document, f"{title}\n{align(header, rows)}")
 
 
-def repartition(opened: JobArchive, step: RepartitionStep, progress: Progress) -> UpkeepReport:
-    """Partition a fleet anew.
+def repartition(
+    opened: JobArchive, cluster: Cluster, step: RepartitionStep, progress: Progress
+) -> UpkeepReport:
+    """Partition a fleet anew, its windows as tasks; archives in memory in the job's own process.
 
     Raises
     ------
@@ -234,10 +233,12 @@ def repartition(opened: JobArchive, step: RepartitionStep, progress: Progress) -
     store = FleetStore(opened.repository, step.fleet)
     before = store.view().meta.scheme
     scheme = step.scheme(before)
+    reached = are_reached(cluster.client, opened.repository)
     done = repartition_fleet(
         store,
         scheme,
         rows_at_once=step.rows_at_once,
+        carry_out=copies_on(cluster.client) if reached else None,
         told=lambda so_far: progress.show(
             f"repartition {step.fleet}: {so_far.rows:,} rows", milestone=True
         ),
@@ -268,19 +269,3 @@ def delete(opened: JobArchive, step: DeleteStep) -> UpkeepReport:
         "beyond recovery once maintenance has expired the states before"
     )
     return UpkeepReport({"step": "delete", "fleet": step.fleet, **asdict(done)}, text)
-
-
-def _on_cluster(cluster: Cluster) -> MapSpans:
-    def spread(view: FleetView, spans: list[list[int]]) -> Iterator[FleetFindings]:
-        source = cluster.client.scatter(view, hash=False, broadcast=True)
-        left = iter(spans)
-        running: deque[Any] = deque()
-        while True:
-            while len(running) <= cluster.threads and (span := next(left, None)) is not None:
-                key = f"verify-{view.meta.name}-{span[0]}-{uuid4().hex}"
-                running.append(cluster.client.submit(verify_windows, source, span, key=key))
-            if not running:
-                return
-            yield running.popleft().result()
-
-    return spread

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
 import pipeline
-from pipeline.archive.leases import Lease, renew_lease, take_lease
+from pipeline.archive.fleet_meta import check_format
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.leases import Lease, read_leases, renew_lease, take_lease
 from pipeline.archive.positions import positions_of
+from pipeline.archive.retention import Retention
 from pipeline.archive.transactions import Repository
-from pipeline.errors import ConflictError, FencedError
+from pipeline.errors import ConflictError, FencedError, LeaseHeldError
 from tests.support import START
 
 LENGTH = 30_000_000
@@ -90,3 +94,36 @@ def test_of_many_at_once_one_gets_it(repository: Repository) -> None:
     for thread in threads:
         thread.join()
     assert len(got) == 1
+
+
+class TestOfTheArchive:
+    """Leases that belong to no fleet."""
+
+    def test_they_are_beside_the_format_in_the_root(self, repository: Repository) -> None:
+        one = take_lease(repository, None, "upkeep", "a", START, LENGTH)
+        take_lease(repository, None, "other", "b", START, LENGTH)
+        with pytest.raises(LeaseHeldError, match="the lease 'upkeep' is held by 'a' until"):
+            take_lease(repository, None, "upkeep", "c", START, LENGTH)
+        assert renew_lease(repository, None, one, START + 1).until == START + 1
+        store = repository.snapshot().store
+        assert set(read_leases(store, None)["leases"]) == {"upkeep", "other"}
+        check_format(store)
+        assert "leases" not in read_leases(store, "rooms")
+
+    def test_what_was_fenced_changes_nothing(self, repository: Repository) -> None:
+        slept = take_lease(repository, None, "upkeep", "a", START, LENGTH)
+        fenced = repository.fenced(lambda store: slept.check(read_leases(store, None)))
+        rooms = FleetStore(fenced, "rooms")
+        rooms.set_retention(Retention.parse("30 days", None))
+        take_lease(repository, None, "upkeep", "b", START + LENGTH, LENGTH)
+        before = repository.tip()
+        for change in (
+            lambda: rooms.set_retention(Retention.parse("1 day", None)),
+            lambda: fenced.expire(datetime.now(UTC)),
+            lambda: fenced.collect_garbage(datetime.now(UTC)),
+        ):
+            with pytest.raises(FencedError, match="'b' has it now"):
+                change()
+        assert repository.tip() == before
+        # Who has no lease to keep is not hindered.
+        FleetStore(repository, "rooms").set_retention(Retention.parse("10 days", None))

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from zarr.abc.store import Store
 
 import pipeline
 from pipeline.archive.chunk_io import put_many
+from pipeline.archive.leases import read_leases, take_lease
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
 from pipeline.archive.turns import Turn
-from pipeline.errors import AlreadyExistsError, NotFoundError
+from pipeline.errors import AlreadyExistsError, FencedError, NotFoundError
 from tests.integration.servers import s3_server
-from tests.support import minutes, rows_of
+from tests.support import START, minutes, rows_of
 
 SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64")])
 
@@ -160,3 +162,26 @@ def test_a_slow_writer_gets_its_turn_beside_a_fast_one(options: dict[str, Any]) 
     assert not repository._claims.put()
     Turn(repository._claims, patience=0.2).wait(0)
     assert repository._claims.seen() is None
+
+
+def test_a_change_whose_lease_is_taken_meanwhile_is_refused(options: dict[str, Any]) -> None:
+    """There is no lock: the lease is taken between the check of a commit and the commit itself."""
+    url = "s3://bucket/leased"
+    archive = pipeline.Archive.create(url, storage_options=options)
+    archive.create_fleet("fleet", SCHEMA)
+    repository = archive._repository
+    slept = take_lease(repository, None, "upkeep", "a", START, 1)
+    fenced = repository.fenced(lambda store: slept.check(read_leases(store, None)))
+    checked: list[int] = []
+
+    def change(store: Store) -> None:
+        checked.append(1)
+        other = Repository.open(Location.parse(url), options)
+        take_lease(other, None, "upkeep", "b", START + 1, 10**15)
+        zarr.create_group(store, path="fleet/note")
+
+    with pytest.raises(FencedError, match="'b' has it now"):
+        fenced.commit(change, "too late")
+    assert checked == [1]
+    assert repository.retries == 0 < fenced.retries
+    assert [commit.message for commit in archive.history()][:2] == ["lease upkeep", "lease upkeep"]

@@ -99,7 +99,10 @@ SIMULATED = f"{IMPORT}.source.simulated"
     ("override", "said"),
     [
         ("archiv=x", "unknown key 'archiv'; did you mean 'archive'?"),
-        ("zzz=x", "unknown key 'zzz'; known are archive, cluster, if_exists, report, steps,"),
+        (
+            "zzz=x",
+            "unknown key 'zzz'; known are archive, cluster, if_exists, lease, report, steps,",
+        ),
         ("archive=", "archive: has to be a valid string, not None"),
         ("archive=ftp://a/b", "archive: 'ftp://a/b': unknown scheme"),
         ("if_exists=maybe", "if_exists: has to be 'append', 'fail' or 'replace', not 'maybe'"),

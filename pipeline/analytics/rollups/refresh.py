@@ -8,12 +8,10 @@ a group first; the other finds that and plans again.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
-from uuid import uuid4
 
 from zarr.abc.store import Store
 
@@ -24,6 +22,7 @@ from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_state import StalePlanError
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
+from pipeline.archive.on_client import results_in_order, threads_of
 from pipeline.archive.rollups.definition import required
 from pipeline.archive.rollups.fitting import fit_rollup
 from pipeline.archive.rollups.periods import Period
@@ -285,22 +284,11 @@ def on_client(client: Any) -> CarryOut:
     def carry(
         view: FleetView, rollup: Rollup, source: Source, tasks: Sequence[RollupTask]
     ) -> Iterator[Carried]:
-        threads = sum(client.nthreads().values())
+        threads = threads_of(client)
         there = _Shared(view.snapshot, view.meta.name, rollup.definition.name, source, view.store)
-        left, running = iter(tasks), deque[Any]()
-        try:
-            while True:
-                while len(running) < threads + max(threads // 2, 1):
-                    task = next(left, None)
-                    if task is None:
-                        break
-                    key = f"rollup-{rollup.definition.name}-{task.run}-{task.column}-{uuid4().hex}"
-                    running.append(client.submit(_carry_out, there, task, key=key))
-                if not running:
-                    return
-                yield running.popleft().result()
-        finally:
-            client.cancel(list(running))
+        name = f"rollup-{rollup.definition.name}"
+        most = threads + max(threads // 2, 1)
+        return results_in_order(client, name, partial(_carry_out, there), tasks, most)
 
     return carry
 

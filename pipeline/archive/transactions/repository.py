@@ -12,6 +12,7 @@ format 1 held 0.1 MB of metadata where format 2 kept 91 MB, and commits took 8 m
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import random
@@ -110,6 +111,20 @@ class Repository:
         self._claims = (
             BranchClaims(repository) if location.scheme not in ("file", "memory") else None
         )
+        self._fence: Callable[[Store], None] | None = None
+
+    def fenced(self, check: Callable[[Store], None]) -> Repository:
+        """Return the same repository, with a check before every change that is made through it.
+
+        Parameters
+        ----------
+        check
+            Is given the state that a commit follows on, and raises if it must not be made. No other
+            commit comes between the two.
+        """
+        other = copy.copy(self)
+        other._fence = check
+        return other
 
     @classmethod
     def create(cls, location: Location, options: Mapping[str, Any] | None = None) -> Repository:
@@ -282,6 +297,8 @@ class Repository:
         with self._exclusive(), translated(self.location):
             session = self._repository.writable_session(BRANCH)
             store = GuardedStore(session.store, self.location)
+            if self._fence is not None:
+                self._fence(store)
             if forks is not None:
                 session.merge(*(fork.session for fork in forks(store)))
             result = change(store)
@@ -305,6 +322,7 @@ class Repository:
             If the storage fails; the history is as it was.
         """
         with self._exclusive(), translated(self.location):
+            self._check_fence()
             expired = despite_claims(lambda: self._repository.expire_snapshots(older_than))
             root = local_root(self.location)
             if expired and root is not None:
@@ -330,6 +348,7 @@ class Repository:
             If the storage fails; running it again deletes the rest.
         """
         with self._exclusive() if alone else nullcontext(), translated(self.location):
+            self._check_fence()
             done = despite_claims(
                 lambda: self._repository.garbage_collect(
                     older_than, max_decoded_manifest_mem_bytes=_GARBAGE_MEMORY
@@ -338,6 +357,10 @@ class Repository:
         snapshots, others = int(done.snapshots_deleted), int(done.manifests_deleted)
         others += int(done.transaction_logs_deleted) + int(done.attributes_deleted)
         return Garbage(snapshots, int(done.chunks_deleted), others, int(done.bytes_deleted))
+
+    def _check_fence(self) -> None:
+        if self._fence is not None:
+            self._fence(self.snapshot().store)
 
     def _publish(self, session: ic.Session, message: str, metadata: dict[str, Any]) -> str | None:
         root = local_root(self.location)

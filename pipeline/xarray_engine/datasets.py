@@ -25,6 +25,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+import pipeline.xarray_engine.accessor  # noqa: F401 - makes `Dataset.iot` known
 from pipeline.analytics.answer import dataset_attributes
 from pipeline.archive.fleet_view import FleetView
 from pipeline.errors import InvalidInputError, NotFoundError
@@ -182,7 +183,6 @@ class _Rows:
         chunks = chunk_sizes(self.found.edges, self.rows_per_chunk, self.found.partitions)
         preferred = {"preferred_chunks": {self.dimension: chunks}} if chunks else {}
         return xr.Variable(self.dimension, data, attributes, {**preferred, **(encoding or {})})
-
 
     def indexed(self, variables: Mapping[str, xr.Variable], labels: Labels) -> xr.Coordinates:
         """Return the coordinates of a ragged array with their index."""

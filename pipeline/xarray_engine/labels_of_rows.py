@@ -117,8 +117,10 @@ def _span(value: Any) -> tuple[int, int]:
     except ValueError as error:
         msg = f"{value!r} is not a time: {error}"
         raise InvalidInputError(msg) from error
-    edges = np.array([period, period + 1]).astype("M8[us]").astype(np.int64)
-    return int(edges[0]), int(edges[1])
+    start = np.array([period])
+    edges = np.concatenate([start, start + np.ones(1, start.dtype.str.replace("M8", "m8"))])
+    first, last = edges.astype("M8[us]").astype(np.int64).tolist()
+    return first, last
 
 
 def _is_scalar(label: Any) -> bool:

@@ -95,6 +95,11 @@ class RowSource:
         """Tell whether both are the same rows of the same snapshot, in the same order."""
         return self._request == other._request
 
+    def is_beside(self, other: RowSource) -> bool:
+        """Tell whether both are rows of one fleet at one snapshot and version of its schema."""
+        one, two = self._request, other._request
+        return (one.snapshot, one.fleet, one.version) == (two.snapshot, two.fleet, two.version)
+
     def can_travel(self) -> bool:
         """Tell whether another process could find the rows again."""
         try:

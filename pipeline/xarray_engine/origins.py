@@ -61,6 +61,12 @@ class RowOrigin:
             return self is other
         return self.source.is_same(other.source)
 
+    def is_beside(self, other: RowOrigin) -> bool:
+        """Tell whether both are rows of one fleet at one snapshot and version of its schema."""
+        if self.source is None or other.source is None:
+            return self is other
+        return self.source.is_beside(other.source)
+
     def __reduce__(self) -> tuple[Any, ...]:
         can_travel = self.source is not None and self.source.can_travel()
         return RowOrigin, (self.source if can_travel else None,)

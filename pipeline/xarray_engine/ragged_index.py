@@ -33,7 +33,9 @@ class RaggedIndex(Index):
     ``sel(time=…)`` keeps the form of the array; ``sel(device="a")`` gives a plain time series, and
     ``sel(device=["a", "b"])`` a contiguous ragged array, device by device in the order asked for,
     as `xarray.open_dataset` does for such ``devices``. ``isel`` of rows in their order keeps the
-    index. Arrays of different rows are not aligned: that raises an error.
+    index. Arrays of different rows are not aligned: that raises an error. As single variables of a
+    ragged array have no devices, ``dataset["level"]`` and ``dataset[["level"]]`` leave the index
+    behind: select first.
 
     Parameters
     ----------
@@ -45,13 +47,13 @@ class RaggedIndex(Index):
         self.rows = rows
 
     @classmethod
-    def from_variables(cls, variables: Any, *, options: Any) -> NoReturn:
+    def from_variables(cls, variables: Any, *, options: Any) -> NoReturn:  # noqa: ARG003 - xarray's signature
         """Refuse: the engine makes this index, for rows that lie in an archive."""
         msg = "this index asks an archive; it cannot be made from variables. Open the fleet with engine='iot_archive'"
         raise InvalidInputError(msg)
 
     @classmethod
-    def concat(cls, indexes: Sequence[Any], dim: Hashable, positions: Any = None) -> NoReturn:
+    def concat(cls, indexes: Sequence[Any], dim: Hashable, positions: Any = None) -> NoReturn:  # noqa: ARG003
         """Refuse: rows behind one another are no selection of an archive any more."""
         names = [*indexes[0].rows.names.coordinates]
         msg = (
@@ -70,12 +72,6 @@ class RaggedIndex(Index):
         known = (variables or {}).get(names.helper)
         attributes = _size_attributes(names.row) if known is None else known.attrs
         return {names.helper: xr.Variable(names.device, rows, attributes)}
-
-    def should_add_coord_to_array(
-        self, name: Hashable, var: xr.Variable, dims: set[Hashable]
-    ) -> bool:
-        """Keep all of the index with arrays along the rows, so that they can be selected from."""
-        return self.rows.names.row in dims or set(var.dims) <= set(dims)
 
     def sel(
         self, labels: dict[Any, Any], method: Any = None, tolerance: Any = None
@@ -109,7 +105,7 @@ class RaggedIndex(Index):
         if names.device not in labels:
             positions = self.rows.between(times)
             index = RaggedIndex(self.rows.picked(positions, self.rows.selected(times)))
-            found = dict.fromkeys(names.coordinates, index)
+            found: dict[Any, Index] = dict.fromkeys(names.coordinates, index)
             return IndexSelResult({names.row: positions}, found, index.create_variables())
         wanted = device_labels(labels[names.device])
         if isinstance(wanted, str):
@@ -160,15 +156,9 @@ class RaggedIndex(Index):
         """Tell whether both are of the same rows of the same snapshot, in the same order."""
         if not isinstance(other, RaggedIndex):
             return False
-        one, two = self.rows, other.rows
-        same = one.origin.is_of(two.origin) and np.array_equal(one.codes, two.codes)
-        if exclude and one.names.row in exclude:
-            return same
-        if isinstance(one.rows, range) and isinstance(two.rows, range):
-            return same and one.rows == two.rows
-        return same and np.array_equal(np.asarray(one.rows), np.asarray(two.rows))
+        return self.rows.equals(other.rows, of_devices=self.rows.names.row in (exclude or ()))
 
-    def join(self, other: Any, how: Any = "inner") -> NoReturn:
+    def join(self, other: Any, how: Any = "inner") -> NoReturn:  # noqa: ARG002
         """Refuse: rows of different ragged arrays have no common order."""
         msg = (
             "ragged arrays of different rows cannot be aligned: select the same devices and times "
@@ -194,11 +184,8 @@ class RaggedIndex(Index):
         )
         return self if new == old else RaggedIndex(replace(self.rows, names=new))
 
-    def copy(self, deep: bool = True) -> RaggedIndex:  # noqa: ARG002 - xarray's signature
+    def _copy(self, deep: bool = True, memo: dict[int, Any] | None = None) -> RaggedIndex:  # noqa: ARG002 - xarray's signature
         """Return the index itself: it never changes."""
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> RaggedIndex:
         return self
 
     def __repr__(self) -> str:

@@ -88,7 +88,9 @@ class RaggedRows:
 
     def at(self, positions: slice | NDArray[np.int64]) -> Rows:
         """Return which rows of the origin stand at some places."""
-        if isinstance(self.rows, range) and not isinstance(positions, slice):
+        if isinstance(positions, slice):
+            return self.rows[positions]
+        if isinstance(self.rows, range):
             return positions + self.rows.start
         return self.rows[positions]
 
@@ -137,7 +139,7 @@ class RaggedRows:
             missing = np.setdiff1d(times.moments, found.time)
             if len(missing):
                 _check_found(0, replace(times, start=int(missing[0])))
-        else:
+        elif len(places):
             _check_found(len(found.rows), times)
         return found
 
@@ -175,15 +177,30 @@ class RaggedRows:
         stop = before.stop if times.stop is None else min(before.stop, times.stop)
         return Selection.of(start, max(start, stop), before.codes if codes is None else codes)
 
+    def equals(self, other: RaggedRows, *, of_devices: bool = False) -> bool:
+        """Tell whether both are the same rows in the same order, or of the same devices."""
+        if not np.array_equal(self.codes, other.codes):
+            return False
+        if of_devices:
+            return self.origin.is_beside(other.origin)
+        if self.origin.is_of(other.origin):
+            if isinstance(self.rows, range) and isinstance(other.rows, range):
+                return self.rows == other.rows
+            return np.array_equal(np.asarray(self.rows), np.asarray(other.rows))
+        # By device and time there is one order only, however the rows were found.
+        one, two = self.selection, other.selection
+        if self.row_size is None or other.row_size is None or one is None or two is None:
+            return False
+        same_times = (one.start, one.stop) == (two.start, two.stop)
+        return same_times and self.origin.is_beside(other.origin)
+
     def _within(self, times: Times, codes: NDArray[np.int64] | None) -> Selection:
         own = self.origin.selection
         start = own.start if times.start is None else max(own.start, times.start)
         stop = own.stop if times.stop is None else min(own.stop, times.stop)
         return Selection.of(start, max(start, stop), codes)
 
-    def _places_of(
-        self, rows: Rows
-    ) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
+    def _places_of(self, rows: Rows) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
         """Return where rows of the origin stand, ascending, and which of them; None for all of these."""
         ours = self.rows
         if isinstance(ours, range) and isinstance(rows, range):

@@ -133,9 +133,7 @@ class RowPlan:
                 stored[here] = run.base + run.order[stored[here]]  # type: ignore[index]
         return stored
 
-    def rows_of(
-        self, stored: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def rows_of(self, stored: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of the dataset in which stored rows stand, the reverse of `locate`.
 
         Parameters

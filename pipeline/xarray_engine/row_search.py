@@ -45,9 +45,7 @@ class DeviceRows:
         return DeviceRows(self.rows[chosen], self.codes[chosen], self.time[chosen])
 
 
-def rows_between(
-    view: FleetView, plan: RowPlan, selection: Selection
-) -> range | NDArray[np.int64]:
+def rows_between(view: FleetView, plan: RowPlan, selection: Selection) -> range | NDArray[np.int64]:
     """Return the rows of a time range, ascending, whatever their devices.
 
     Parameters

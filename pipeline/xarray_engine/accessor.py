@@ -23,7 +23,7 @@ from pipeline.analytics.approximate.budget import Approximate, budget_of
 from pipeline.analytics.query import Asked, Grouping
 from pipeline.errors import InvalidInputError
 from pipeline.summaries.asked import Statistic, parse_statistics
-from pipeline.xarray_engine.labels import Labels
+from pipeline.xarray_engine.labels import free_name
 from pipeline.xarray_engine.selected_rows import SelectedRows
 
 __all__ = ["IotAccessor"]
@@ -281,11 +281,10 @@ def _with_devices(answer: xr.Dataset, selected: SelectedRows) -> xr.Dataset:
         order = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
         answer = answer.isel(device=order)
     codes = view.registry.all_codes() if codes is None else codes
-    tags = Labels.of(view.meta.schema, view.registry.tag_names).tags
-    found = view.registry.tags_of(tags, codes)
+    taken = {str(name) for name in answer.variables}
+    found = view.registry.tags_of(view.registry.tag_names, codes)
     coordinates = {
-        tags[name]: xr.Variable("device", texts.astype(str), {"long_name": name})
+        free_name(name, taken): xr.Variable("device", texts.astype(str), {"long_name": name})
         for name, texts in found.items()
-        if tags[name] not in answer.variables
     }
     return answer.assign_coords(coordinates)

@@ -221,3 +221,4 @@ def test_names_of_tags_give_way_to_those_of_the_answer() -> None:
         found = fleet.to_xarray().iot.aggregate({"level": "mean"}, every="1h")
     assert found["level_mean"].values.tolist() == [[1.0]]
     assert found["time_"].values.tolist() == ["east"]
+    assert found["level_mean_"].values.tolist() == ["high"]

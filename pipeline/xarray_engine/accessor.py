@@ -11,6 +11,7 @@ array([[1.5, 5. ]])
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from pipeline.analytics.approximate.budget import Approximate, budget_of
 from pipeline.analytics.query import Asked, Grouping
 from pipeline.errors import InvalidInputError
 from pipeline.summaries.asked import Statistic, parse_statistics
+from pipeline.xarray_engine.exports import ROWS_PER_CHUNK, write_parquet, write_zarr
 from pipeline.xarray_engine.labels import free_name
 from pipeline.xarray_engine.selected_rows import SelectedRows
 
@@ -215,6 +217,65 @@ class IotAccessor:
             suits = statistic.suits(schema[name].dtype)
             wanted[name] = statistic if suits else Statistic.parse(_ELSE)
         return _of_channels(selected, wanted, every, {**grouping, "fill": fill})
+
+    def to_zarr(
+        self,
+        store: Any,
+        *,
+        rows_per_chunk: int = ROWS_PER_CHUNK,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Write what the dataset shows as plain CF Zarr that any xarray opens.
+
+        Chunk by chunk: a dataset of any size, of any rows, with variables that were changed or
+        added. Missing texts have a mark of their own, the attribute ``missing_value``, that
+        `xarray.open_zarr` knows; everything else is as it is here.
+
+        Parameters
+        ----------
+        store, rows_per_chunk, encoding, **options
+            See `pipeline.xarray_engine.exports.write_zarr`.
+
+        Raises
+        ------
+        InvalidInputError
+            If `rows_per_chunk` is no positive number.
+        """
+        told: dict[str, Any] = {"rows_per_chunk": rows_per_chunk, "encoding": encoding}
+        write_zarr(self._dataset, store, **told, **options)
+
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        channels: Channels = None,
+        *,
+        compression: str = "zstd",
+    ) -> int:
+        """Write the rows as a Parquet file, and return how many there are.
+
+        Columns are ``device``, ``time`` (UTC, microseconds) and the channels, null where a value
+        is missing, as of `pipeline.api.fleet_questions.FleetQuestions.read`; so is the order of
+        the rows. They are read from the archive batch by batch, whatever their number.
+
+        Parameters
+        ----------
+        path
+            The file, which is replaced.
+        channels
+            Names; all of the dataset by default.
+        compression
+            As Parquet calls it.
+
+        Raises
+        ------
+        InvalidInputError
+            If the dataset shows something else than what is stored.
+        NotFoundError
+            If a channel is not in the dataset.
+        """
+        selected = SelectedRows.of(self._dataset)
+        return write_parquet(selected, path, selected.channels(channels), compression)
 
     def _each(
         self, label: str, every: Any, channels: Channels, grouping: Mapping[str, Any]

@@ -32,6 +32,7 @@ class IotArchiveBackend(BackendEntrypoint):
         "https://cfconventions.org/Data/cf-conventions/cf-conventions-1.11/"
         "cf-conventions.html#discrete-sampling-geometries"
     )
+    supports_groups: ClassVar[bool] = True
     # xarray tells every engine's parameters apart by this list; one that took **kwargs would
     # break `xarray.open_zarr` for everyone.
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
@@ -108,11 +109,8 @@ class IotArchiveBackend(BackendEntrypoint):
         # the engine; what reads archives takes half a second more to import.
         from pipeline.xarray_engine.opening import open_archive
 
-        if not isinstance(filename_or_obj, str | os.PathLike):
-            msg = f"{filename_or_obj!r}: give the folder or URL of an archive"
-            raise InvalidInputError(msg)
         dataset = open_archive(
-            os.fspath(filename_or_obj),
+            _path(filename_or_obj),
             fleet=fleet,
             devices=devices,
             time=time,
@@ -122,8 +120,82 @@ class IotArchiveBackend(BackendEntrypoint):
             schema_version=schema_version,
             storage_options=storage_options,
         )
-        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
-        return dataset.drop_vars(list(dropped), errors="ignore")
+        return _without(dataset, drop_variables)
+
+    def open_datatree(  # type: ignore[override]
+        self,
+        filename_or_obj: str | os.PathLike[str],
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        fleet: str | None = None,
+        devices: str | Iterable[str] | None = None,
+        time: Any = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        at: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> xr.DataTree:
+        """Open all fleets, or one, with their rollups.
+
+        Parameters
+        ----------
+        filename_or_obj
+            Folder or URL of the archive.
+        drop_variables
+            Names of variables to leave out of every node; those that are not there are ignored.
+        fleet
+            The only one wanted; None for all.
+        devices, time, where, at, storage_options
+            As for `open_dataset`, for rows and rollups alike; `time` holds the starts of periods.
+
+        Returns
+        -------
+        xarray.DataTree
+            Nodes ``<fleet>/raw`` and ``<fleet>/rollup/<name>``; see `pipeline.xarray_engine.trees`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such archive, fleet, device, tag or snapshot.
+        InvalidInputError
+            If an argument makes no sense.
+        """
+        groups = self.open_groups_as_dict(
+            filename_or_obj,
+            drop_variables=drop_variables,
+            fleet=fleet,
+            devices=devices,
+            time=time,
+            where=where,
+            at=at,
+            storage_options=storage_options,
+        )
+        return xr.DataTree.from_dict(groups)
+
+    def open_groups_as_dict(  # type: ignore[override]
+        self,
+        filename_or_obj: str | os.PathLike[str],
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        fleet: str | None = None,
+        devices: str | Iterable[str] | None = None,
+        time: Any = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        at: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> dict[str, xr.Dataset]:
+        """Open the nodes of `open_datatree`, by path."""
+        from pipeline.xarray_engine.trees import open_groups
+
+        found = open_groups(
+            _path(filename_or_obj),
+            fleet=fleet,
+            devices=devices,
+            time=time,
+            where=where,
+            at=at,
+            storage_options=storage_options,
+        )
+        return {path: _without(dataset, drop_variables) for path, dataset in found.items()}
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Tell whether a local folder is an archive; False for anything else."""
@@ -137,3 +209,23 @@ class IotArchiveBackend(BackendEntrypoint):
             return location.scheme == "file" and all(path.is_file() for path in wanted)
         except (OSError, TypeError, ValueError):
             return False
+
+
+def _path(filename_or_obj: Any) -> str:
+    if not isinstance(filename_or_obj, str | os.PathLike):
+        msg = f"{filename_or_obj!r}: give the folder or URL of an archive"
+        raise InvalidInputError(msg)
+    return str(os.fspath(filename_or_obj))
+
+
+def _without(dataset: xr.Dataset, drop_variables: str | Iterable[str] | None) -> xr.Dataset:
+    """Return a dataset without some variables, and without the index of those that had one."""
+    names = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
+    dropped = {name for name in names if name in dataset.variables}
+    indexed = [
+        name
+        for index, variables in dataset.xindexes.group_by_index()
+        if dropped & set(variables)
+        for name in variables
+    ]
+    return dataset.drop_indexes(indexed).drop_vars(list(dropped))

@@ -16,7 +16,7 @@ time. What missing values look like is told in `pipeline.xarray_engine.presentat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,18 +25,22 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+import pipeline.xarray_engine.accessor  # noqa: F401 - makes `Dataset.iot` known
 from pipeline.analytics.answer import dataset_attributes
 from pipeline.archive.fleet_view import FleetView
 from pipeline.errors import InvalidInputError, NotFoundError
 from pipeline.partitioning.pruning import Selection
 from pipeline.xarray_engine.labels import Labels
 from pipeline.xarray_engine.lazy_columns import LazyColumn, RowSource
+from pipeline.xarray_engine.origins import ENCODING, RowOrigin
 from pipeline.xarray_engine.presentation import (
     Aspect,
     channel_attributes,
     column_view,
     missing_attributes,
 )
+from pipeline.xarray_engine.ragged_index import RaggedIndex
+from pipeline.xarray_engine.ragged_rows import Names, RaggedRows
 from pipeline.xarray_engine.row_orders import FoundRows
 from pipeline.xarray_engine.row_plan import chunk_sizes
 
@@ -94,9 +98,7 @@ def open_rows(
     dataset = row_dataset(view, selection, channels, one_device=one_device)
     for name, variable in dataset.variables.items():
         if name not in dataset.xindexes and not variable._in_memory:
-            # As `xarray.open_dataset` does: read once, and let users assign to what was read.
-            copied = indexing.CopyOnWriteArray(variable._data)
-            variable.data = indexing.MemoryCachedArray(copied)  # type: ignore[no-untyped-call]
+            _keep(variable)
     return dataset
 
 
@@ -129,17 +131,20 @@ def row_dataset(
     by_device = one_device or selection.codes is not None
     source, found = RowSource.open(view, selection, by_device=by_device)
     labels = Labels.of(schema, view.registry.tag_names)
+    coordinates: Any
     if one_device:
         coordinates = _series_coordinates(view, selection, found, labels)
         rows = _Rows(view, source, found, "time", _ROWS_PER_CHUNK)
     elif by_device:
         rows = _Rows(view, source, found, labels.row, _ROWS_PER_GROUPED_CHUNK)
-        coordinates = _contiguous_coordinates(rows, selection, labels)
+        coordinates = rows.indexed(_contiguous_coordinates(rows, selection, labels), labels)
     else:
         rows = _Rows(view, source, found, labels.row, _ROWS_PER_CHUNK)
-        coordinates = _indexed_coordinates(rows, labels)
+        coordinates = rows.indexed(_indexed_coordinates(rows, labels), labels)
     attributes = dataset_attributes(view) | {"featureType": "timeSeries"}
-    return xr.Dataset(rows.channels(names, labels), coordinates, attributes)
+    dataset = xr.Dataset(rows.channels(names, labels), coordinates, attributes)
+    dataset.encoding[ENCODING] = RowOrigin(source)
+    return dataset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,9 +180,36 @@ class _Rows:
         dtype = column_view(self.view.meta, column, aspect).dtype
         lazy = LazyColumn(self.source, column, aspect, len(self.found.plan), dtype)
         data = indexing.LazilyIndexedArray(lazy)
-        chunks = chunk_sizes(self.found.edges, self.rows_per_chunk)
+        chunks = chunk_sizes(self.found.edges, self.rows_per_chunk, self.found.partitions)
         preferred = {"preferred_chunks": {self.dimension: chunks}} if chunks else {}
         return xr.Variable(self.dimension, data, attributes, {**preferred, **(encoding or {})})
+
+    def indexed(self, variables: Mapping[str, xr.Variable], labels: Labels) -> xr.Coordinates:
+        """Return the coordinates of a ragged array with their index."""
+        size, codes = self.found.row_size, self.source.selection.codes
+        helper = "device_index" if size is None else labels.row_size
+        rows = RaggedRows(
+            RowOrigin(self.source),
+            range(len(self.found.plan)),
+            np.arange(self.view.registry.positions) if codes is None else codes,
+            self.source.selection,
+            size,
+            Names(self.dimension, "device", "time", helper, labels.row_size),
+        )
+        index = RaggedIndex(rows)
+        for name in rows.names.coordinates:
+            if not variables[str(name)]._in_memory:
+                _keep(variables[str(name)])
+        return xr.Coordinates(variables, dict.fromkeys(rows.names.coordinates, index))
+
+
+def _keep(variable: xr.Variable) -> None:
+    """Read once, and let users assign to what was read, as `xarray.open_dataset` does.
+
+    It leaves out coordinates with an index, which are in memory elsewhere.
+    """
+    copied = indexing.CopyOnWriteArray(variable._data)
+    variable.data = indexing.MemoryCachedArray(copied)  # type: ignore[no-untyped-call]
 
 
 def _series_coordinates(

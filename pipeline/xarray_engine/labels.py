@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.schema.channels import RESERVED_NAMES, Schema
 from pipeline.xarray_engine.presentation import has_missing_variable
 
-__all__ = ["Labels"]
+__all__ = ["Labels", "free_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,15 @@ class Labels:
         """Return the names for a schema and a fleet's tags."""
         taken = {*schema.names, *RESERVED_NAMES}
 
-        def free(name: str) -> str:
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            return name
-
-        row, row_size = free("row"), free("row_size")
+        row, row_size = free_name("row", taken), free_name("row_size", taken)
         beside = [channel.name for channel in schema if has_missing_variable(channel)]
-        missing = {name: free(f"{name}_missing") for name in beside}
-        return cls(row, row_size, missing, {name: free(name) for name in tags})
+        missing = {name: free_name(f"{name}_missing", taken) for name in beside}
+        return cls(row, row_size, missing, {name: free_name(name, taken) for name in tags})
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Return a name with underscores appended until it is not taken; then it is."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name

@@ -15,7 +15,6 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.abc.store import Store
 
-from pipeline.archive.block_reader import read_block_columns
 from pipeline.archive.fleet_meta import check_format
 from pipeline.archive.fleet_view import FleetView
 from pipeline.errors import InvalidInputError
@@ -87,6 +86,28 @@ class RowSource:
                 self._found = self._find()
             return self._found
 
+    @property
+    def selection(self) -> Selection:
+        """Times and devices that were asked for."""
+        return self._request.selection()
+
+    def is_same(self, other: RowSource) -> bool:
+        """Tell whether both are the same rows of the same snapshot, in the same order."""
+        return self._request == other._request
+
+    def is_beside(self, other: RowSource) -> bool:
+        """Tell whether both are rows of one fleet at one snapshot and version of its schema."""
+        one, two = self._request, other._request
+        return (one.snapshot, one.fleet, one.version) == (two.snapshot, two.fleet, two.version)
+
+    def can_travel(self) -> bool:
+        """Tell whether another process could find the rows again."""
+        try:
+            self.__reduce__()
+        except InvalidInputError:
+            return False
+        return True
+
     def _find(self) -> tuple[FleetView, RowPlan]:
         request = self._request
         newest = FleetView.load(request.store, request.snapshot, request.fleet)
@@ -121,9 +142,9 @@ class LazyColumn(BackendArray):
     def __init__(
         self, source: RowSource, column: str, aspect: Aspect, rows: int, dtype: np.dtype[Any]
     ) -> None:
-        self._source = source
-        self._column = column
-        self._aspect = aspect
+        self.source = source
+        self.column = column
+        self.aspect = aspect
         self.shape = (rows,)
         self.dtype = dtype
 
@@ -140,12 +161,12 @@ class LazyColumn(BackendArray):
 
     def _read(self, key: tuple[int | slice | NDArray[Any]]) -> NDArray[Any]:
         (wanted,) = key
-        view, plan = self._source.find()
-        form = column_view(view.meta, self._column, self._aspect)
+        view, plan = self.source.find()
+        form = column_view(view.meta, self.column, self.aspect)
         if isinstance(wanted, slice):
-            return _read_rows(view, plan, self._column, form, range(self.shape[0])[wanted])
+            return _read_rows(view, plan, self.column, form, range(self.shape[0])[wanted])
         rows = np.atleast_1d(wanted)
-        return _read_rows(view, plan, self._column, form, rows).reshape(np.shape(wanted))
+        return _read_rows(view, plan, self.column, form, rows).reshape(np.shape(wanted))
 
 
 def _read_rows(
@@ -153,12 +174,12 @@ def _read_rows(
 ) -> NDArray[Any]:
     values = np.empty(len(rows), form.dtype)
     for step in plan.steps(plan.locate(rows)):
-        blocks = plan.blocks.take(step.blocks)
-        wanted = [(column, form.stored)]
-        (found,) = read_block_columns(
-            view.store, view.meta.layout, blocks, wanted, view.meta.reading
-        )
-        values[step.target] = form.convert(found.take(step.source))
+        fetched = view.fetched(plan.blocks.take(step.blocks), [(column, form.stored)])
+        if isinstance(step.source, slice):
+            found = fetched.decode_all()[0].take(step.source)
+        else:
+            found = fetched.decode_rows(step.source)[0]
+        values[step.target] = form.convert(found)
     return values
 
 

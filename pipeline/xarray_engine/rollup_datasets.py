@@ -18,6 +18,7 @@ from pipeline.archive.rollups.arrays import RollupArray, gather
 from pipeline.archive.rollups.store import Rollup
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_START
+from pipeline.xarray_engine.labels import free_name
 
 __all__ = ["rollup_dataset"]
 
@@ -60,16 +61,26 @@ def rollup_dataset(
             cells = _Cells(view.store, array, codes, positions)
             name = "rows" if array.statistic is None else f"{array.channel}_{array.statistic.label}"
             data = indexing.LazilyIndexedArray(cells)
-            variables[name] = xr.Variable(("device", "time"), data, _attributes(array))
+            chunks = {
+                "device": _cuts(codes, array.chunk[0]),
+                "time": _cuts(np.arange(positions.start, positions.stop), array.chunk[1]),
+            }
+            preferred = {"preferred_chunks": chunks} if all(chunks.values()) else {}
+            attributes = _attributes(array)
+            variables[name] = xr.Variable(("device", "time"), data, attributes, preferred)
     bounds = period.starts(np.arange(axis.start, axis.stop + 1)).astype("M8[us]")
     inside = slice(positions.start, positions.stop)
     pairs = np.stack([bounds[:-1][inside], bounds[1:][inside]], axis=1)
-    coordinates = {
+    coordinates: dict[str, Any] = {
         "device": ("device", ids),
         "time": ("time", bounds[:-1][inside], {"bounds": "time_bounds"}),
         "time_bounds": (("time", "bound"), pairs),
     }
-    attributes = {
+    taken = {*variables, *coordinates, "bound"}
+    for tag, texts in view.registry.tags_of(view.registry.tag_names, codes).items():
+        name = free_name(tag, taken)
+        coordinates[name] = ("device", texts.astype(str), {"long_name": tag})
+    told = {
         "Conventions": "CF-1.11",
         "fleet": view.meta.name,
         "rollup": rollup.definition.name,
@@ -78,7 +89,13 @@ def rollup_dataset(
         **versions_attribute(view.meta),
         "snapshot": view.snapshot,
     }
-    return xr.Dataset(variables, coordinates, attributes)
+    return xr.Dataset(variables, coordinates, told)
+
+
+def _cuts(places: NDArray[np.int64], size: int) -> tuple[int, ...]:
+    """Return sizes of runs of ascending places that lie in one chunk of the array each."""
+    edges = np.flatnonzero(np.diff(places // size)) + 1
+    return tuple(np.diff([0, *edges, len(places)]).tolist()) if len(places) else ()
 
 
 def _attributes(array: RollupArray) -> dict[str, Any]:

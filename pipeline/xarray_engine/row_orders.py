@@ -35,12 +35,15 @@ class FoundRows:
         ``int64``, shape (selected devices,): rows of each; None in archive order.
     time
         ``int64``, shape (rows,): microseconds since 1970-01-01 UTC, of a single device.
+    partitions
+        ``int64``: those of the `edges` at which partitions end; None in device order.
     """
 
     plan: RowPlan
     edges: NDArray[np.int64]
     row_size: NDArray[np.int64] | None = None
     time: NDArray[np.int64] | None = None
+    partitions: NDArray[np.int64] | None = None
 
 
 def archive_order(view: FleetView, selection: Selection) -> FoundRows:
@@ -53,15 +56,19 @@ def archive_order(view: FleetView, selection: Selection) -> FoundRows:
     runs: list[Run] = []
     blocks: list[BlockTable] = []
     lengths: list[int] = [0]
+    ends: list[bool] = [True]
     base = 0
     for unit in view.units(selection):
         run = _whole_unit(view, unit, selection, base)
         if run.length:
             runs.append(run)
             blocks.append(unit.blocks)
+            own = unit.blocks.device_block
             lengths += unit.blocks.rows.tolist() if run.order is None else [run.length]
+            ends += [*(own[1:] != own[:-1]).tolist(), True] if run.order is None else [True]
             base += _stored(unit)
-    return FoundRows(RowPlan.of(_concatenated(blocks), runs), np.cumsum(lengths))
+    plan, edges = RowPlan.of(_concatenated(blocks), runs), np.cumsum(lengths)
+    return FoundRows(plan, edges, partitions=edges[np.array(ends)])
 
 
 def device_order(view: FleetView, selection: Selection) -> FoundRows:

@@ -133,6 +133,43 @@ class RowPlan:
                 stored[here] = run.base + run.order[stored[here]]  # type: ignore[index]
         return stored
 
+    def rows_of(self, stored: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the dataset in which stored rows stand, the reverse of `locate`.
+
+        Parameters
+        ----------
+        stored
+            ``int64``, ascending. No stored row may stand in two rows of the dataset.
+
+        Returns
+        -------
+        rows, at
+            ``int64``, shape (rows found,): rows of the dataset, ascending, and for each the place
+            in `stored` of what stands there. Stored rows that are not in the dataset are left out.
+        """
+        rows, at = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        plain = np.ones(len(self.shifts), bool)
+        plain[list(self.orders)] = False
+        bases, lengths = (self.bounds[:-1] + self.shifts)[plain], np.diff(self.bounds)[plain]
+        by_base = np.argsort(bases)
+        if len(by_base):
+            run = np.searchsorted(bases[by_base], stored, side="right") - 1
+            run = by_base[np.maximum(run, 0)]
+            hit = np.flatnonzero((stored >= bases[run]) & (stored < bases[run] + lengths[run]))
+            rows.append(stored[hit] - self.shifts[plain][run[hit]])
+            at.append(hit)
+        for number, ordered in self.orders.items():
+            places = ordered.base + ordered.order.astype(np.int64)  # type: ignore[union-attr]
+            first, last = np.searchsorted(stored, [places.min(), places.max() + 1])
+            if first < last:
+                found = np.minimum(np.searchsorted(stored, places), len(stored) - 1)
+                same = np.flatnonzero(stored[found] == places)
+                rows.append(self.bounds[number] + same)
+                at.append(found[same])
+        every, taken = np.concatenate(rows), np.concatenate(at)
+        order = np.argsort(every, kind="stable")
+        return every[order], taken[order]
+
     def steps(
         self, stored: slice | NDArray[np.int64], limit: int = _ROWS_PER_STEP
     ) -> Iterator[Step]:
@@ -177,7 +214,9 @@ class RowPlan:
         return np.split(blocks, np.flatnonzero(np.diff(group)) + 1)
 
 
-def chunk_sizes(edges: NDArray[np.int64], rows: int) -> tuple[int, ...]:
+def chunk_sizes(
+    edges: NDArray[np.int64], rows: int, partitions: NDArray[np.int64] | None = None
+) -> tuple[int, ...]:
     """Return sizes of chunks that are cut at `edges` only and hold about `rows` rows.
 
     Parameters
@@ -186,12 +225,20 @@ def chunk_sizes(edges: NDArray[np.int64], rows: int) -> tuple[int, ...]:
         ``int64``, ascending from 0 to the number of rows: where a cut costs nothing.
     rows
         Rows of a chunk; exceeded only where two edges are farther apart.
+    partitions
+        ``int64``, ascending: those of the edges at which partitions end. Other edges are cut at
+        only inside of partitions of more than `rows` rows.
     """
+    whole = edges if partitions is None else partitions
     cuts = [0]
     while cuts[-1] < edges[-1]:
-        at = int(np.searchsorted(edges, cuts[-1] + rows, side="right")) - 1
-        after = int(np.searchsorted(edges, cuts[-1], side="right"))
-        cuts.append(int(edges[max(at, after)]))
+        wanted = cuts[-1] + rows
+        at = int(whole[max(int(np.searchsorted(whole, wanted, side="right")) - 1, 0)])
+        if at <= cuts[-1]:
+            last = int(np.searchsorted(edges, wanted, side="right")) - 1
+            after = int(np.searchsorted(edges, cuts[-1], side="right"))
+            at = int(edges[max(last, after)])
+        cuts.append(at)
     return tuple(stop - start for start, stop in pairwise(cuts))
 
 

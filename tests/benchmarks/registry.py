@@ -20,6 +20,7 @@ from tests.benchmarks import (
     scale_bench,
     schema_bench,
     stream_bench,
+    xarray_bench,
 )
 from tests.benchmarks.outcome import Benchmark
 
@@ -96,6 +97,11 @@ _ALL: Final = (
         "stream",
         "small batches through a stream: readings a second, acknowledgements, freshness, memory",
         stream_bench.run,
+    ),
+    Benchmark(
+        "xarray",
+        "opening, selecting and Dask through xarray, against plain Zarr with Blosc",
+        xarray_bench.run,
     ),
 )
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks.tiny_runs import check_tiny_run
 
-NAMES = ["latency", "query", "rollup"]
+NAMES = ["latency", "query", "rollup", "xarray"]
 
 
 @pytest.mark.parametrize("name", NAMES)

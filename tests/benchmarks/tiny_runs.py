@@ -143,6 +143,13 @@ KEYS = {
         "latest_ms",
         "process_s",
     },
+    "xarray": {
+        "open_ms",
+        "sel_device_month_ms",
+        "dask_fleet_mean_s",
+        "dask_fleet_mean_vs_plain_zarr",
+        "iot_fleet_mean_ms",
+    },
 }
 """Figures that every version of a benchmark has to report."""
 

@@ -57,7 +57,7 @@ def test_columns_of_one_dataset_find_their_rows_once(folder: Path) -> None:
     fleet = pipeline.Archive.open(folder).fleet("rooms")
     dataset = fleet.to_xarray(devices=["d0"], time=("2024-03-01", "2024-03-02"))
     one, two = (pickle.loads(pickle.dumps(dataset[name])) for name in ("float64", "int8"))
-    sources = [column.variable._data.array.array.array._source for column in (one, two)]
+    sources = [column.variable._data.array.array.array.source for column in (one, two)]
     assert sources[0] is sources[1]
 
 

@@ -106,3 +106,30 @@ def test_chunks_are_cut_where_it_costs_nothing(
     edges: list[int], rows: int, sizes: tuple[int, ...]
 ) -> None:
     assert chunk_sizes(np.array(edges), rows) == sizes
+
+
+@given(picks(), st.data())
+def test_rows_are_found_again_by_what_is_stored(picked: Picked, data: st.DataObject) -> None:
+    blocks, runs = picked
+    # No stored row may stand twice: what the runs before brought is taken out of an ordered run.
+    seen: set[int] = set()
+    distinct: list[Run] = []
+    for run in runs:
+        places = dict.fromkeys(stored_rows([run]).tolist())
+        fresh = np.array([place for place in places if place not in seen], np.int64)
+        seen |= set(fresh.tolist())
+        plain = run.order is None and len(fresh) == run.length
+        distinct.append(run if plain else Run(0, len(fresh), fresh))
+    plan = RowPlan.of(blocks, [run for run in distinct if run.length])
+    expected = stored_rows(distinct)
+    wanted = data.draw(st.sets(st.integers(0, int(blocks.rows.sum()) - 1)).map(sorted))
+    stored = np.array(wanted, np.int64)
+    rows, at = plan.rows_of(stored)
+    np.testing.assert_array_equal(rows, np.flatnonzero(np.isin(expected, stored)))
+    np.testing.assert_array_equal(expected[rows], stored[at])
+
+
+def test_chunks_are_cut_inside_of_large_partitions_only() -> None:
+    edges, partitions = np.array([0, 4, 8, 12, 15, 18, 30]), np.array([0, 12, 15, 30])
+    assert chunk_sizes(edges, 8, partitions) == (8, 7, 3, 12)
+    assert chunk_sizes(edges, 100, partitions) == (30,)

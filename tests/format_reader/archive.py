@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from hashlib import blake2b
 from math import prod
 from typing import Any
 from urllib.parse import quote
@@ -103,6 +104,34 @@ class Archive:
         count = 0 if state is None else int(state[0])
         chunks = (self.texts(f"{self.fleet}/devices/id", at) for at in range(-(-count // 4096)))
         return [text for chunk in chunks for text in chunk][:count]
+
+    def code(self, device: str) -> int | None:
+        """Return the code of a device by the lookup."""
+        state = self.table(f"{self.fleet}/state", (0,))
+        assert state is not None
+        buckets = max(1, -(-int(state[4]) // 512))
+        digest = blake2b(device.encode(), digest_size=16).digest()
+        (word,) = struct.unpack("<I", digest[:4])
+        power = 1 << (buckets - 1).bit_length()
+        bucket = word % power if word % power < buckets else word % (power // 2)
+        depth = 0
+        while (chunk := self.table(f"{self.fleet}/devices/lookup", (bucket, depth, 0))) is not None:
+            for entry in chunk[0]:
+                if entry[4] and entry[:4].astype("<u4").tobytes() == digest:
+                    return int(entry[4]) - 1
+            if not chunk[0, -1, 4]:
+                break
+            depth += 1
+        return None
+
+    def positions(self) -> dict[str, Any]:
+        """Return where sources stand, of which the golden archives have one entry each."""
+        attributes = self.document(f"{self.fleet}/positions").get("attributes", {"entries": 0})
+        texts = self.texts(f"{self.fleet}/positions", 0)[: attributes["entries"]]
+        merged: dict[str, Any] = {}
+        for text in texts:
+            merged |= json.loads(text)
+        return merged
 
     def blocks(self) -> list[Block]:
         """Return the index: all blocks that are in use."""

@@ -13,12 +13,13 @@ from tests.format_reader.header import Header, read_header
 from tests.format_reader.octets import MASK, Octets, signed
 from tests.format_reader.series import read_corrections, read_mask, read_nested, read_series
 
-__all__ = ["fill_value", "read_block"]
+__all__ = ["fill_value", "read_block", "read_pieces"]
 
 type Values = NDArray[Any]
 type Inverse = Callable[[list[int]], Values]
 
 VALUES, MISSING, REPEATED, CORRECTIONS, ABSENT, DROPPED = range(1, 7)
+PIECES = 128
 INHERITED = 128
 
 
@@ -45,11 +46,39 @@ def read_block(data: bytes) -> tuple[Values, NDArray[np.bool_]]:
         return _read_payload(header)
 
 
-def _read_payload(header: Header) -> tuple[Values, NDArray[np.bool_]]:
-    dtype, octets, sections = header.dtype, Octets(header.payload), dict[int, Octets]()
+def read_pieces(data: bytes) -> list[tuple[int, Any, Any]]:
+    """Return rows with a value, smallest and largest value of every 1,024 rows."""
+    header, found = read_header(data), list[tuple[int, Any, Any]]()
+    octets = _sections(Octets(header.payload))[PIECES]
+    form = octets.byte()
+    widths = [octets.byte() if form & 64 else 0, octets.byte(), octets.byte()]
+    least, count = octets.signed(), -(-header.rows // 1024)
+    bits, place = int.from_bytes(octets.rest(), "little"), 0
+    fields: list[list[int]] = []
+    for width in widths:
+        fields.append([bits >> place + at * width & (1 << width) - 1 for at in range(count)])
+        place += count * width
+    for at, (gone, low, span) in enumerate(zip(*fields, strict=True)):
+        numbers = [least + low, least + low + span]
+        ends = _from_images(numbers, header.dtype)
+        if form & 63 < 32:
+            ends = (_floats(numbers) / 10.0 ** (form & 63)).astype(header.dtype)
+        found.append((min(1024, header.rows - 1024 * at) - gone, *ends.tolist()))
+    return found
+
+
+def _sections(octets: Octets) -> dict[int, Octets]:
+    """Return the sections before the values, and stop where these begin."""
+    sections = dict[int, Octets]()
     while (id := octets.byte()) != VALUES:
-        assert id >= 128 or MISSING <= id <= DROPPED
+        assert id >= PIECES or MISSING <= id <= DROPPED
         sections[id] = octets.sized()
+    return sections
+
+
+def _read_payload(header: Header) -> tuple[Values, NDArray[np.bool_]]:
+    dtype, octets = header.dtype, Octets(header.payload)
+    sections = _sections(octets)
     there = np.ones(header.rows, np.bool_)
     if ABSENT in sections:
         there = ~np.array(read_mask(sections[ABSENT], header.rows))

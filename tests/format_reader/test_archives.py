@@ -15,11 +15,12 @@ import pytest
 import pipeline
 from pipeline.partitioning.windows import WindowLength
 from tests.format_reader.archive import Archive
+from tests.format_reader.versions import brought_forward
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "archives"
 FORMS = sorted(path.name for path in GOLDEN.iterdir())
-READER = ("archive", "block", "filters", "header", "lanes", "octets", "series")
+READER = ("archive", "block", "filters", "header", "lanes", "octets", "series", "versions")
 
 
 @pytest.fixture(params=FORMS, scope="module")
@@ -62,6 +63,19 @@ def test_rows_of_every_version(plain: Archive, fleet: pipeline.Fleet) -> None:
                 assert repr(values) == repr(expected[ids[code], time])
                 seen += 1
     assert seen == len(found)
+
+
+def test_rows_of_older_versions_as_the_newest_has_them(
+    plain: Archive, fleet: pipeline.Fleet
+) -> None:
+    ids, rows = plain.devices(), fleet.read().read_all()
+    expected = {
+        (row.pop("device"), row.pop("time")): row
+        for row in rows.set_column(1, "time", rows["time"].cast("int64")).to_pylist()
+    }
+    for (code, time), (number, values) in plain.rows().items():
+        found = brought_forward(values, number, plain.schema["versions"])
+        assert repr(found) == repr(expected[ids[code], time])
 
 
 def test_the_index_tells_of_its_blocks(plain: Archive) -> None:
@@ -108,6 +122,35 @@ def test_tags_categories_and_quarantine(plain: Archive, fleet: pipeline.Fleet) -
     for name in ("reason", "record", "source"):
         texts = plain.texts(f"golden/quarantine/{name}", 0)[: len(aside)]
         assert texts == aside[name].to_pylist()
+
+
+def test_the_lookup_finds_devices(plain: Archive) -> None:
+    ids = plain.devices()
+    if not plain.document("golden/devices/lookup"):
+        return  # an archive of before
+    assert [plain.code(id) for id in ids if id] == [code for code, id in enumerate(ids) if id]
+    assert plain.code("nobody") is None
+
+
+def test_positions(plain: Archive, fleet: pipeline.Fleet) -> None:
+    if plain.document("golden/positions"):
+        assert plain.positions() == fleet.positions == {"source": {"offset": 7}}
+
+
+def test_rollups(plain: Archive, fleet: pipeline.Fleet) -> None:
+    for name in fleet.rollups:
+        known = fleet.rollups[name].to_xarray()
+        for array in ("rows", "int8_count"):
+            path = f"golden/rollup/{name}/{array}"
+            document = plain.document(path)
+            devices, periods = document["shape"]
+            chunk = plain.table(path, (0, 0))
+            assert chunk is not None
+            assert chunk[:devices, :periods].tolist() == known[array].values.tolist()
+        times = plain.table(f"golden/rollup/{name}/time", (0,))
+        assert times is not None
+        expected = known["time"].values.astype("M8[us]").astype(np.int64)
+        assert times[: len(expected)].tolist() == expected.tolist()
 
 
 def test_the_reader_imports_nothing_of_the_package() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.format_reader.block import read_block
+from tests.format_reader.block import read_block, read_pieces
 from tests.format_reader.header import read_header
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -54,3 +54,15 @@ def test_headers(name: str) -> None:
         assert repr(None if found is None else float(found)) == repr(
             None if expected is None else float(expected)
         ), name
+
+
+@pytest.mark.parametrize("name", [name for name in manifest("headers") if "-pieces" in name])
+def test_pieces(name: str) -> None:
+    with np.load(GOLDEN / "headers" / manifest("headers")[name]["file"]) as case:
+        values, found = case["values"], read_pieces(case["block"].tobytes())
+        valid = case["valid"] if "valid" in case else np.ones(len(values), np.bool_)
+    assert len(found) == -(-len(values) // 1024)
+    for at, (count, low, high) in enumerate(found):
+        rows = values[1024 * at : 1024 * (at + 1)][valid[1024 * at : 1024 * (at + 1)]]
+        rows = rows[rows == rows]
+        assert (count, low, high) == (len(rows), rows.min(), rows.max())

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -36,7 +35,7 @@ def minutes(*steps: float) -> NDArray[np.datetime64]:
     return (START + (np.array(steps) * MINUTE).astype(np.int64)).astype("M8[us]")
 
 
-def rows_of(reader: pa.RecordBatchReader) -> pd.DataFrame:
+def rows_of(reader: Any) -> pd.DataFrame:
     """Return all rows as a frame: devices as texts, times in microseconds."""
     frame: pd.DataFrame = reader.read_all().to_pandas(integer_object_nulls=True)
     frame["device"] = frame["device"].astype(str)

@@ -16,14 +16,24 @@ from pipeline.model.batches import Column
 from pipeline.partitioning.pruning import Selection
 from pipeline.schema.channels import Channel
 
-__all__ = ["arrow_schema", "read_arrow"]
+__all__ = ["KEY_NAMES", "arrow_schema", "read_arrow"]
 
+KEY_NAMES: Final = ("device", "time")
+"""Columns that rows have before their channels."""
+
+_KEY_FIELDS: Final = {
+    "device": pa.field("device", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+    "time": pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
+}
 _BLOCKS_AT_ONCE: Final = 8
 _ARROW_TYPES = {"bool": pa.bool_(), "category": pa.dictionary(pa.int32(), pa.string())}
 
 
 def read_arrow(
-    view: FleetView, selection: Selection, channels: Sequence[str]
+    view: FleetView,
+    selection: Selection,
+    channels: Sequence[str],
+    keys: Sequence[str] = KEY_NAMES,
 ) -> pa.RecordBatchReader:
     """Return a reader of the selected rows; batches are read as the reader is consumed.
 
@@ -39,18 +49,17 @@ def read_arrow(
         Times and devices.
     channels
         Channel names.
+    keys
+        Which of `KEY_NAMES` come before the channels, in their order.
     """
     chosen = [view.meta.schema[name] for name in channels]
-    schema = arrow_schema(chosen)
+    schema = arrow_schema(chosen, keys)
     return pa.RecordBatchReader.from_batches(schema, _batches(view, selection, chosen, schema))
 
 
-def arrow_schema(channels: Sequence[Channel]) -> pa.Schema:
+def arrow_schema(channels: Sequence[Channel], keys: Sequence[str] = KEY_NAMES) -> pa.Schema:
     """Return the Arrow schema of rows with these channels; units are field metadata."""
-    fields = [
-        pa.field("device", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
-    ]
+    fields = [_KEY_FIELDS[name] for name in keys]
     for channel in channels:
         known = {"units": channel.units, "description": channel.description}
         metadata = {key: text for key, text in known.items() if text}
@@ -62,11 +71,15 @@ def _batches(
     view: FleetView, selection: Selection, channels: Sequence[Channel], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     names = [channel.name for channel in channels]
+    keys = schema.names[: len(schema) - len(names)]
     chosen = view.registry.all_codes() if selection.codes is None else selection.codes
-    devices = pa.array(view.registry.ids_of(chosen), pa.string())
+    # Ids of a large fleet take longer than many a question that does not want them.
+    devices = pa.array(view.registry.ids_of(chosen), pa.string()) if "device" in keys else None
 
     def batch(rows: Rows) -> pa.RecordBatch:
-        arrays = [_devices(rows, chosen, devices), _times(rows)]
+        arrays = [
+            _times(rows) if key == "time" else _devices(rows, chosen, devices) for key in keys
+        ]
         arrays += [_values(view, rows.columns[c.name], c) for c in channels]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 

@@ -13,7 +13,7 @@ id  name       residual of a row; parameters in the stream
 3   smoothing  its difference from ``value >> 8``; ``value`` begins at ``begin * 256 + 128``
                and gains ``residual << shift``. Parameter: shift (1 byte, 0 to 8)
 4   grid       its difference from ``value >> 10``; ``value`` begins at
-               ``begin * 1024 + 512``. With ``late = residual << 10`` a row that is at least
+               ``begin * 1024 + 512``. With ``late = residual << 10`` a row that is more than
                half a period late has missed ``(late + period / 2) // period`` of them: these
                are taken from late and added to value. Then value gains ``period`` and
                ``late >> shift``. Parameters: shift (1 byte, 0 to 63), period (LEB128, of

@@ -1,0 +1,1 @@
+"""What `pipeline.Fleet.read` returns, and how engines push columns and filters into it."""

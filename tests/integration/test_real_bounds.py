@@ -17,7 +17,7 @@ from tests.support import memory_archive
     [
         ("room_climate_nodes", 0, "float64", 0.15),
         ("tracebase_smart_plugs", 0, "float64", np.inf),
-        ("noaa_isd_alaska", 0, "float64", 0.5),
+        pytest.param("noaa_isd_alaska", 0, "float64", 0.5, marks=pytest.mark.campaign),
     ],
 )
 def test_exact_answers_lie_between_the_bounds(

@@ -98,7 +98,7 @@ def _read_second(data: bytes) -> Header:
 
 
 def _value(number: int, exponent: int, dtype: np.dtype[Any]) -> Any:
-    return dtype.type(np.float64(number) / 10.0**exponent) if dtype.kind == "f" else number
+    return dtype.type(number / 10.0**exponent).item() if dtype.kind == "f" else number
 
 
 def _read_rows(header: Header, flags: int, octets: Octets) -> None:

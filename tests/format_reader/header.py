@@ -98,7 +98,7 @@ def _read_second(data: bytes) -> Header:
 
 
 def _value(number: int, exponent: int, dtype: np.dtype[Any]) -> Any:
-    return dtype.type(np.float64(number) / 10.0**exponent) if dtype.kind == "f" else number
+    return dtype.type(number / 10.0**exponent).item() if dtype.kind == "f" else number
 
 
 def _read_rows(header: Header, flags: int, octets: Octets) -> None:
@@ -110,6 +110,7 @@ def _read_rows(header: Header, flags: int, octets: Octets) -> None:
         number = octets.number() if dtype.kind in "bu" else octets.signed()
         header.constant = np.array([_value(number, exponent, dtype)], dtype).tobytes()
     first = np.frombuffer(header.constant, dtype)[0].item()
+    first = int(first) if dtype.kind == "b" else first
     if first != first:
         header.missing = header.rows
         return

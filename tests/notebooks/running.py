@@ -90,7 +90,9 @@ def outputs(notebook: Any) -> Iterator[Any]:
 
 def text_of(notebook: Any) -> str:
     """Return all that a notebook said in plain text."""
-    told = (one.get("text") or one.get("data", {}).get("text/plain", "") for one in outputs(notebook))
+    told = (
+        one.get("text") or one.get("data", {}).get("text/plain", "") for one in outputs(notebook)
+    )
     return "\n".join(told)
 
 

@@ -39,7 +39,7 @@ _OTHERS: Final = ("fill", "approximate", "client")
 """What says how to answer, and not what is asked."""
 
 
-@xr.register_dataset_accessor("iot")
+@xr.register_dataset_accessor("iot")  # type: ignore[no-untyped-call]
 class IotAccessor:
     """Statistics and grids of what a dataset shows, computed inside the archive.
 

@@ -12,6 +12,12 @@ Rows of the contiguous array come device by device, each by time; those of the i
 the order of the archive, window by window, which costs nothing to find out. Opening many
 devices over a long time reads all their keys: take the whole fleet then, or one device at a
 time. What missing values look like is told in `pipeline.xarray_engine.presentation`.
+
+Both ragged arrays are selected from by ``sel(device=…, time=…)``, which prunes partitions and
+gives what opening with these devices and times would (`pipeline.xarray_engine.ragged_index`).
+With ``chunks={}`` columns are Dask arrays, whose chunks are whole partitions, as many as make a
+million rows; Dask reads a chunk as a whole, so select first and ``chunk`` then where few rows of
+many partitions are wanted.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import cf_xarray  # noqa: F401 - makes `.cf` known
 import dask
 import numpy as np
-import pint_xarray  # noqa: F401 - makes `.pint` known
+import pint_xarray  # type: ignore[import-untyped]  # noqa: F401 - makes `.pint` known
 import pytest
 import xarray as xr
 

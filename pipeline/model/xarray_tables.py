@@ -70,7 +70,8 @@ def _with_device_per_row(dataset: xr.Dataset) -> xr.Dataset:
         else:
             continue
         return (
-            dataset.drop_dims("device", errors="ignore")
+            dataset.drop_indexes(list(dataset.xindexes))  # one may span devices and rows
+            .drop_dims("device", errors="ignore")
             .drop_vars([name], errors="ignore")
             .assign(device=(dimension, rows))
         )

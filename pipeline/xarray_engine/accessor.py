@@ -26,6 +26,7 @@ from pipeline.errors import InvalidInputError
 from pipeline.summaries.asked import Statistic, parse_statistics
 from pipeline.xarray_engine.exports import ROWS_PER_CHUNK, write_parquet, write_zarr
 from pipeline.xarray_engine.labels import free_name
+from pipeline.xarray_engine.presentation import DEVICE_ATTRIBUTES, TIME_ATTRIBUTES
 from pipeline.xarray_engine.selected_rows import SelectedRows
 
 __all__ = ["IotAccessor"]
@@ -38,7 +39,7 @@ _OTHERS: Final = ("fill", "approximate", "client")
 """What says how to answer, and not what is asked."""
 
 
-@xr.register_dataset_accessor("iot")
+@xr.register_dataset_accessor("iot")  # type: ignore[no-untyped-call]
 class IotAccessor:
     """Statistics and grids of what a dataset shows, computed inside the archive.
 
@@ -333,7 +334,9 @@ def _ask(
 
 
 def _with_devices(answer: xr.Dataset, selected: SelectedRows) -> xr.Dataset:
-    """Return an answer with devices in the order of the dataset, and their tags."""
+    """Return an answer with devices in the order of the dataset, and what CF tells of the axes."""
+    if "time" in answer.dims:
+        answer["time"].attrs.update(TIME_ATTRIBUTES)
     if "device" not in answer.dims:
         return answer
     view = selected.view
@@ -342,6 +345,7 @@ def _with_devices(answer: xr.Dataset, selected: SelectedRows) -> xr.Dataset:
         order = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
         answer = answer.isel(device=order)
     codes = view.registry.all_codes() if codes is None else codes
+    answer["device"].attrs.update(DEVICE_ATTRIBUTES)
     taken = {str(name) for name in answer.variables}
     found = view.registry.tags_of(view.registry.tag_names, codes)
     coordinates = {

@@ -12,6 +12,12 @@ Rows of the contiguous array come device by device, each by time; those of the i
 the order of the archive, window by window, which costs nothing to find out. Opening many
 devices over a long time reads all their keys: take the whole fleet then, or one device at a
 time. What missing values look like is told in `pipeline.xarray_engine.presentation`.
+
+Both ragged arrays are selected from by ``sel(device=…, time=…)``, which prunes partitions and
+gives what opening with these devices and times would (`pipeline.xarray_engine.ragged_index`).
+With ``chunks={}`` columns are Dask arrays, whose chunks are whole partitions, as many as make a
+million rows; Dask reads a chunk as a whole, so select first and ``chunk`` then where few rows of
+many partitions are wanted.
 """
 
 from __future__ import annotations
@@ -34,6 +40,8 @@ from pipeline.xarray_engine.labels import Labels
 from pipeline.xarray_engine.lazy_columns import LazyColumn, RowSource
 from pipeline.xarray_engine.origins import ENCODING, RowOrigin
 from pipeline.xarray_engine.presentation import (
+    DEVICE_ATTRIBUTES,
+    TIME_ATTRIBUTES,
     Aspect,
     channel_attributes,
     column_view,
@@ -50,7 +58,7 @@ _ROWS_PER_CHUNK: Final = 1 << 20
 # Every chunk of an array that is grouped by device reads the blocks of all windows: fewer, larger
 # chunks read them fewer times.
 _ROWS_PER_GROUPED_CHUNK: Final = 1 << 23
-_TIME_ATTRIBUTES: Final = {"standard_name": "time", "long_name": "time of the reading, UTC"}
+_TIME_ATTRIBUTES: Final = {**TIME_ATTRIBUTES, "long_name": "time of the reading, UTC"}
 _TIME_ENCODING: Final = {
     "units": "microseconds since 1970-01-01",
     "calendar": "proleptic_gregorian",
@@ -248,7 +256,7 @@ def _device_coordinates(
     # Stored device indexes are codes, some of which may be of no device.
     chosen = np.arange(registry.positions) if codes is None else codes
     ids = registry.ids_of(chosen).astype(str)
-    found = {"device": xr.Variable("device", ids, {"cf_role": "timeseries_id"})}
+    found = {"device": xr.Variable("device", ids, DEVICE_ATTRIBUTES)}
     for name, texts in registry.tags_of(registry.tag_names, chosen).items():
         attributes = {"long_name": name}
         found[labels.tags[name]] = xr.Variable("device", texts.astype(str), attributes)

@@ -11,6 +11,8 @@ import dask.array as da
 import numpy as np
 import pyarrow.parquet as pq
 import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from pipeline.archive.arrow_rows import read_arrow
@@ -109,27 +111,26 @@ def _as_text(variable: xr.Variable) -> xr.Variable:
     """
     values = variable._data
     if isinstance(values, da.Array):
-        known = values.map_blocks(_texts_of, dtype=object, meta=np.zeros(0, object), chunks=(1,))
-        texts = set().union(*known.compute().tolist()) if known.size else set()
+        chunks: Any = values.to_delayed()  # type: ignore[no-untyped-call]
+        found: Any = compute(*(delayed(_texts_of)(part) for part in chunks.ravel()))  # type: ignore[no-untyped-call]
+        texts = set[str]().union(*found)
     else:
-        texts = _texts_of(np.asarray(variable.values))[0]
+        texts = _texts_of(np.asarray(variable.values))
     mark = _MISSING
     while mark in texts:
         mark += "_"
     width = max(len(text) for text in {*texts, mark})
     dtype = np.dtype(f"U{width}")
     if isinstance(values, da.Array):
-        data: Any = values.map_blocks(_marked, mark, dtype, dtype=dtype)
+        data: Any = da.map_blocks(_marked, values, mark, dtype, dtype=dtype)  # type: ignore[no-untyped-call]
     else:
         data = _marked(np.asarray(variable.values), mark, dtype)
     attributes = {**variable.attrs, "missing_value": mark}
     return xr.Variable(variable.dims, data, attributes, variable.encoding)
 
 
-def _texts_of(values: NDArray[Any]) -> NDArray[Any]:
-    found = np.empty(1, dtype=object)
-    found[0] = {text for text in values.ravel().tolist() if isinstance(text, str)}
-    return found
+def _texts_of(values: NDArray[Any]) -> set[str]:
+    return {text for text in values.ravel().tolist() if isinstance(text, str)}
 
 
 def _marked(values: NDArray[Any], mark: str, dtype: np.dtype[Any]) -> NDArray[Any]:

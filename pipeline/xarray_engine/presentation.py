@@ -38,6 +38,8 @@ from pipeline.model.dtypes import fill_value, storage_dtype
 from pipeline.schema.channels import Channel
 
 __all__ = [
+    "DEVICE_ATTRIBUTES",
+    "TIME_ATTRIBUTES",
     "Aspect",
     "ColumnView",
     "channel_attributes",
@@ -45,6 +47,9 @@ __all__ = [
     "has_missing_variable",
     "missing_attributes",
 ]
+
+TIME_ATTRIBUTES: Final = {"standard_name": "time", "axis": "T"}
+DEVICE_ATTRIBUTES: Final = {"cf_role": "timeseries_id", "long_name": "id of the device"}
 
 _TIME: Final = np.dtype("M8[us]")
 _FLOAT: Final = np.dtype(np.float64)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import dask
 import numpy as np
 import xarray as xr
 from dask.array import Array
+from dask.local import get_sync
 from numpy.typing import NDArray
 from xarray.core import indexing
 from xarray.core.duck_array_ops import array_equiv
@@ -107,7 +107,8 @@ def _of_graph(array: Array, name: str, origin: RowOrigin) -> Rows | _InMemory | 
     if shown is None or isinstance(shown, _InMemory) or not takes:
         return shown
     graph[root] = np.arange(len(shown))
-    parts = dask.get(graph, array.__dask_keys__())
+    keys: Any = array.__dask_keys__()
+    parts: Any = get_sync(graph, keys)
     places = np.concatenate([np.zeros(0, np.int64), *parts])
     return places + shown.start if isinstance(shown, range) else shown[places]
 
@@ -120,7 +121,7 @@ def _is_stored(values: NDArray[Any], name: str, origin: RowOrigin, rows: Rows) -
     column = LazyColumn(origin.known, name, Aspect.VALUES, len(plan), dtype)
     wanted = slice(rows.start, rows.stop) if isinstance(rows, range) else rows
     key = indexing.OuterIndexer((wanted,))
-    return bool(array_equiv(column[key], values))
+    return bool(array_equiv(column[key], values))  # type: ignore[no-untyped-call]
 
 
 def _equal(one: Rows, two: Rows) -> bool:

@@ -65,13 +65,24 @@ class RaggedIndex(Index):
     def create_variables(
         self, variables: Mapping[Any, xr.Variable] | None = None
     ) -> dict[Any, xr.Variable]:
-        """Return the number of rows of each device; all else is indexed as any variable."""
-        rows, names = self.rows.row_size, self.rows.names
-        if rows is None:
-            return {}
-        known = (variables or {}).get(names.helper)
-        attributes = _size_attributes(names.row) if known is None else known.attrs
-        return {names.helper: xr.Variable(names.device, rows, attributes)}
+        """Return the coordinates that are those of these rows, and the rows of each device anew.
+
+        xarray gives the coordinates of before, too, which it then indexes itself.
+        """
+        rows, names = self.rows, self.rows.names
+        sizes = {names.row: len(rows.rows), names.device: len(rows.codes)}
+        found: dict[Any, xr.Variable] = {
+            name: variable
+            for name, variable in (variables or {}).items()
+            if name in names.coordinates
+            and variable.ndim == 1
+            and variable.sizes[variable.dims[0]] == sizes.get(variable.dims[0])
+        }
+        if rows.row_size is not None:
+            known = (variables or {}).get(names.helper)
+            attributes = _size_attributes(names.row) if known is None else known.attrs
+            found[names.helper] = xr.Variable(names.device, rows.row_size, attributes)
+        return found
 
     def sel(
         self, labels: dict[Any, Any], method: Any = None, tolerance: Any = None

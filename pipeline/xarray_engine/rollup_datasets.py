@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.archive.rollups.store import Rollup
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.windows import GRID_START
 from pipeline.xarray_engine.labels import free_name
+from pipeline.xarray_engine.presentation import DEVICE_ATTRIBUTES, TIME_ATTRIBUTES
 
 __all__ = ["rollup_dataset"]
 
@@ -72,8 +74,8 @@ def rollup_dataset(
     inside = slice(positions.start, positions.stop)
     pairs = np.stack([bounds[:-1][inside], bounds[1:][inside]], axis=1)
     coordinates: dict[str, Any] = {
-        "device": ("device", ids),
-        "time": ("time", bounds[:-1][inside], {"bounds": "time_bounds"}),
+        "device": ("device", ids, DEVICE_ATTRIBUTES),
+        "time": ("time", bounds[:-1][inside], {**TIME_ATTRIBUTES, "bounds": "time_bounds"}),
         "time_bounds": (("time", "bound"), pairs),
     }
     taken = {*variables, *coordinates, "bound"}
@@ -119,6 +121,9 @@ class _Cells(BackendArray):
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
+        return await asyncio.to_thread(self.__getitem__, key)
 
     def _read(self, key: tuple[Any, ...]) -> Any:
         rows, columns = (

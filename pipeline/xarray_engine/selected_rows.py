@@ -58,7 +58,7 @@ class SelectedRows:
         if found:
             ragged = found[0].rows
             if ragged.selection is None:
-                _refuse_picked()
+                raise _picked()
             own = ragged.selection.codes
             codes = None if own is None else ragged.codes
             return cls(dataset, ragged.origin, ragged.rows, ragged.selection, codes)
@@ -70,7 +70,7 @@ class SelectedRows:
             )
             raise InvalidInputError(msg)
         device = dataset.variables.get("device")
-        if device is not None and device.ndim == 0:
+        if device is not None and device.ndim == 0 and "time" in dataset.variables:
             return _of_series(dataset, origin, str(device.values))
         _, plan = origin.find()
         selection = origin.selection
@@ -111,14 +111,13 @@ def _of_series(dataset: xr.Dataset, origin: RowOrigin, device: str) -> SelectedR
     selection = Selection.of(bounds[0], max(bounds), codes)
     found = rows_of_devices(view, plan, selection)
     if not np.array_equal(found.time[np.argsort(found.time, kind="stable")], times):
-        _refuse_picked()
+        raise _picked()
     order = np.lexsort((found.rows, found.time))
     return SelectedRows(dataset, origin, found.rows[order], selection, codes)
 
 
-def _refuse_picked() -> None:
-    msg = (
+def _picked() -> InvalidInputError:
+    return InvalidInputError(
         "the rows of this dataset were picked by position or by their values, which the archive "
         "cannot follow: select with sel(device=…, time=…) only, or use xarray's own methods"
     )
-    raise InvalidInputError(msg)

@@ -9,6 +9,12 @@ import pipeline
 from tests.xarray_engine.fleets import DAY, every_dtype, readings
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marks known that xarray's own tests bear."""
+    for mark in ("asyncio", "flaky", "network", "skip_if_param", "skip_with_dask_array"):
+        config.addinivalue_line("markers", f"{mark}: of xarray's own tests; means nothing here")
+
+
 def fill(fleet: pipeline.Fleet) -> None:
     """Store days of readings the way fleets deliver them: in blocks, in drips, late and twice."""
     fleet.append(readings([f"d{n}" for n in range(5)], np.arange(0, 2 * DAY, 10)))

@@ -24,7 +24,7 @@ PICKED = "picked by position or by their values"
 @pytest.fixture(params=["lazy", "chunked", "loaded"])
 def whole(request: pytest.FixtureRequest, folder: Path) -> xr.Dataset:
     """Return the fleet as it comes, in Dask arrays, and in memory."""
-    chunks = {} if request.param == "chunked" else None
+    chunks: Any = {} if request.param == "chunked" else None
     dataset = xr.open_dataset(folder, engine="iot_archive", chunks=chunks)
     return dataset.load() if request.param == "loaded" else dataset
 
@@ -197,7 +197,7 @@ def test_arrays_that_do_more_than_take_rows_are_refused(folder: Path) -> None:
         )
         persisted = chunked.persist()
     joined = chunked.assign(float64=chunked["float64"] + chunked["float32"])
-    data: Any = dask.array.from_array(np.zeros(chunked.sizes["row"]), chunks=100)
+    data: Any = dask.array.zeros(chunked.sizes["row"], chunks=100)
     for other in (persisted, joined, chunked.assign(float64=("row", data))):
         with pytest.raises(InvalidInputError, match=CHANGED):
             other.iot.mean(channels="float64")

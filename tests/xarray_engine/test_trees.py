@@ -62,7 +62,7 @@ def test_trees_are_narrowed_like_datasets(site: Path) -> None:
         drop_variables=["float32", "float64_max", "time_bounds"],
     )
     assert set(tree.children) == {"rooms"}
-    assert tree["rooms/raw"]["device"].values.tolist() == ["d0", "d1"]
+    assert tree["rooms/raw"].to_dataset()["device"].values.tolist() == ["d0", "d1"]
     assert tree["rooms/rollup/1day"].sizes == {"device": 2, "time": 2}
     assert "float32" not in tree["rooms/raw"].variables
     assert set(tree["rooms/rollup/1h"].data_vars) == {

@@ -3,14 +3,11 @@
 ``job_flow`` runs a job file, ``rollup_flow`` refreshes the rollups of a fleet. Both are tasks of a
 ``prefect_dask.DaskTaskRunner``: the task drives the work from one of the cluster's workers, hands the
 cluster's client to the archive, and is tried again if storage, a worker or another writer was to
-blame. That does no harm: what is committed is not done once more. For another cluster than one of
-this machine, and for a schedule::
+blame. That does no harm: what is committed is not done once more. The cluster is the one that Dask is
+configured for (``DASK_SCHEDULER_ADDRESS``), or processes of this machine; or another one::
 
-    from prefect_dask import DaskTaskRunner
-    from pipeline.jobs.prefect_flows import job_flow
-
-    hourly = job_flow.with_options(task_runner=DaskTaskRunner(address="tcp://scheduler:8786"))
-    hourly.serve(cron="5 * * * *", parameters={"job": "configs/hourly.yaml"})
+    flow = job_flow.with_options(task_runner=DaskTaskRunner(address="tcp://scheduler:8786"))
+    flow.serve(name="hourly", cron="5 * * * *", parameters={"job": "configs/hourly.yaml"})
 
 The archive and the files of a job have to be where every worker finds them.
 
@@ -19,13 +16,13 @@ References
 Prefect, https://docs.prefect.io; its collection for Dask, https://docs.prefect.io/integrations/prefect-dask
 """
 
-from __future__ import annotations
+# Annotations are not put off: Prefect makes models of them where it loads a flow from this file.
 
 import io
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+import dask
 from distributed import worker_client
 
 from pipeline.api.archive import Archive
@@ -61,7 +58,7 @@ _FOR_GOOD: Final = (
     MissingDependencyError,
     NotFoundError,
 )
-_ON_THIS_MACHINE: Any = DaskTaskRunner()
+_ON_DASK: Any = DaskTaskRunner(address=dask.config.get("scheduler-address", None))
 _RETRIES: Final = 3
 _PAUSES: Final = [10.0, 60.0, 300.0]
 
@@ -109,7 +106,7 @@ def _run_job(loaded: LoadedJob) -> tuple[dict[str, Any], str]:
     retry_condition_fn=worth_another_try,
 )
 def _refresh(
-    archive: str, storage_options: Mapping[str, Any] | None, fleet: str, name: str
+    archive: str, storage_options: dict[str, Any] | None, fleet: str, name: str
 ) -> dict[str, Any]:
     opened = Archive.open(archive, storage_options=storage_options)
     with worker_client() as client:
@@ -118,8 +115,8 @@ def _refresh(
     return done
 
 
-@flow(name="iot-archive job", task_runner=_ON_THIS_MACHINE)
-def job_flow(job: str | dict[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+@flow(name="iot-archive job", task_runner=_ON_DASK)
+def job_flow(job: str | dict[str, Any], overrides: list[str] | None = None) -> dict[str, Any]:
     """Run a job on the workers of the flow's cluster.
 
     Parameters
@@ -139,17 +136,17 @@ def job_flow(job: str | dict[str, Any], overrides: Sequence[str] = ()) -> dict[s
     ArchiveError
         If the job cannot be used, or a step failed at the last attempt.
     """
-    report, text = _run_job.submit(loaded_job(job, *overrides)).result()
+    report, text = _run_job.submit(loaded_job(job, *(overrides or ()))).result()
     told = report["skipped"] or text or f"{len(report['steps'])} steps {report['status']}"
     get_run_logger().info("%s", told)
     return report
 
 
-@flow(name="iot-archive rollups", task_runner=_ON_THIS_MACHINE)
+@flow(name="iot-archive rollups", task_runner=_ON_DASK)
 def rollup_flow(
     archive: str,
     fleet: str,
-    rollups: Sequence[str] | None = None,
+    rollups: list[str] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Refresh rollups of a fleet on the workers of the flow's cluster, and publish the counters.

@@ -88,6 +88,22 @@ def test_a_flow_refreshes_rollups_and_publishes_the_counters(tmp_path: Path, run
     assert [(one["cells"], one["commits"]) for one in again] == [(0, 0)]
 
 
+def test_flows_are_loaded_from_their_file_as_a_deployment_does(engine: None) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    from pipeline.jobs import prefect_flows
+
+    given = {
+        "job_flow": {"job": "configs/hourly.yaml", "overrides": ["archive=a"]},
+        "rollup_flow": {"archive": "a", "fleet": "rooms", "rollups": ["1h"]},
+    }
+    for name, parameters in given.items():
+        flow: Any = load_flow_from_entrypoint(f"{prefect_flows.__file__}:{name}")
+        taken = flow.validate_parameters(parameters)
+        assert taken.keys() >= parameters.keys()
+        assert flow.parameters.required == list(parameters)[: len(flow.parameters.required)]
+
+
 def test_what_may_pass_is_tried_again(
     tmp_path: Path, engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

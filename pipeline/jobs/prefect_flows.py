@@ -65,13 +65,7 @@ _PAUSES: Final = [10.0, 60.0, 300.0]
 
 def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
     """Tell whether a task that failed may succeed next time: not if its input is to blame."""
-    try:
-        state.result()
-    except _FOR_GOOD:
-        return False
-    except Exception:
-        return True
-    return False
+    return not isinstance(state.result(raise_on_failure=False), _FOR_GOOD)
 
 
 class _RunLog:

@@ -55,15 +55,23 @@ def runner(engine: None) -> Iterator[Any]:
         yield DaskTaskRunner(address=cluster.scheduler_address)
 
 
+def here() -> Any:
+    """Return a task runner on a cluster in this process, with one thread for all tasks."""
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    kwargs = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
+    return DaskTaskRunner(cluster_kwargs={**kwargs, "dashboard_address": "127.0.0.1:0"})
+
+
 IMPORT = simulated(devices=40, readings=96, interval="15 min", devices_per_fragment=20)
 ROLLUPS = {"rollup": {"fleet": "rooms", "rollups": {"daily": {"every": "1 day"}, "1h": {}}}}
 
 
-def test_a_flow_runs_a_job_on_the_workers(tmp_path: Path, runner: Any) -> None:
+def test_a_flow_runs_a_job_on_the_workers(tmp_path: Path, engine: None) -> None:
     from pipeline.jobs.prefect_flows import job_flow
 
     path = write_job(tmp_path, IMPORT, ROLLUPS, "report", lease={"name": "upkeep"})
-    report = job_flow.with_options(task_runner=runner)(str(path), ["lease.overlap=wait"])
+    report = job_flow.with_options(task_runner=here())(str(path), ["lease.overlap=wait"])
     assert report["status"] == "succeeded"
     assert report["cluster"]["workers"] == 1
     assert [one["cells"] for one in report["steps"][1]["rollups"]] == [40 * 24, 40]
@@ -107,8 +115,6 @@ def test_flows_are_loaded_from_their_file_as_a_deployment_does(engine: None) -> 
 def test_what_may_pass_is_tried_again(
     tmp_path: Path, engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefect_dask.task_runners import DaskTaskRunner
-
     from pipeline.jobs import prefect_flows
 
     fleet = run(tmp_path, IMPORT).archive.fleet("rooms")
@@ -123,9 +129,7 @@ def test_what_may_pass_is_tried_again(
     monkeypatch.setattr(Rollup, "refresh", failing)
     quick = prefect_flows._refresh.with_options(retry_delay_seconds=0)
     monkeypatch.setattr(prefect_flows, "_refresh", quick)
-    here = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
-    runner: Any = DaskTaskRunner(cluster_kwargs=here)
-    flow = prefect_flows.rollup_flow.with_options(task_runner=runner)
+    flow = prefect_flows.rollup_flow.with_options(task_runner=here())
     (done,) = flow(str(tmp_path / "archive"), "rooms")
     assert (done["cells"], errors) == (40 * 24, [])
 

@@ -129,6 +129,13 @@ def test_grids_are_dense(rooms: pipeline.Fleet, folder: Path) -> None:
     full = dataset.iot.to_grid("1 min", {"float64": "max"}, fill="linear")
     assert set(full.data_vars) == {"float64"}
     assert full["float64"].count() > grid["float64"].count()
+    mixed = dataset.iot.to_grid("1 min", fill="linear", channels=["category", "float64"])
+    np.testing.assert_array_equal(
+        mixed["float64"].values,
+        dataset.iot.to_grid("1 min", fill="linear", channels="float64")["float64"].values,
+    )
+    held = dataset.iot.to_grid("1 min", fill="previous", channels="category")
+    xr.testing.assert_identical(mixed[["category"]], held)
     one = dataset.sel(device="d1").iot.to_grid("1h", "median", channels="float64")
     assert one.sizes["device"] == 1
     with pytest.raises(InvalidInputError, match="every='1 min'"):

@@ -15,18 +15,14 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import numpy as np
 import xarray as xr
 
-from pipeline.analytics.aggregate import aggregate
-from pipeline.analytics.approximate.aggregate import approximate_aggregate
-from pipeline.analytics.approximate.budget import Approximate, budget_of
+from pipeline.analytics.approximate.budget import Approximate
 from pipeline.analytics.query import Asked, Grouping
 from pipeline.errors import InvalidInputError
 from pipeline.summaries.asked import Statistic, parse_statistics
+from pipeline.xarray_engine.answers import ask, ask_each
 from pipeline.xarray_engine.exports import ROWS_PER_CHUNK, write_parquet, write_zarr
-from pipeline.xarray_engine.labels import free_name
-from pipeline.xarray_engine.presentation import DEVICE_ATTRIBUTES, TIME_ATTRIBUTES
 from pipeline.xarray_engine.selected_rows import SelectedRows
 
 __all__ = ["IotAccessor"]
@@ -35,8 +31,6 @@ Channels = str | Iterable[str] | None
 """Names of channels; None for all of the dataset that have the statistic."""
 
 _ELSE: Final = "last"
-_OTHERS: Final = ("fill", "approximate", "client")
-"""What says how to answer, and not what is asked."""
 
 
 @xr.register_dataset_accessor("iot")  # type: ignore[no-untyped-call]
@@ -96,7 +90,7 @@ class IotAccessor:
         selected = SelectedRows.of(self._dataset)
         selected.channels(statistics)
         grouping = Grouping(every, by, window, origin, timezone, gap)
-        return _ask(selected, statistics, grouping, fill, approximate, client)
+        return ask(selected, statistics, grouping, fill, approximate, client)
 
     def count(self, every: Any = None, channels: Channels = None, **grouping: Any) -> xr.Dataset:
         """Return the number of values, by device and bin; see `mean`."""
@@ -188,7 +182,7 @@ class IotAccessor:
             Channels that cannot have it, such as the mean of texts, take the last reading.
         fill
             What cells without a reading hold: ``"null"`` nothing, ``"previous"`` the value before,
-            ``"linear"`` the line to the next (not for texts).
+            ``"linear"`` the line to the next (texts, which have none, take the value before).
         channels
             Names; all of the dataset by default, or those that `method` names.
         **grouping
@@ -217,7 +211,17 @@ class IotAccessor:
             (statistic,) = parse_statistics(asked, name)
             suits = statistic.suits(schema[name].dtype)
             wanted[name] = statistic if suits else Statistic.parse(_ELSE)
-        return _of_channels(selected, wanted, every, {**grouping, "fill": fill})
+        texts = {name for name in wanted if schema[name].dtype == "category"}
+        if fill != "linear" or not texts:
+            return ask_each(selected, wanted, every, {**grouping, "fill": fill})
+        grid = xr.Dataset()
+        for some, how in ((wanted.keys() - texts, fill), (texts, "previous")):
+            part = {name: one for name, one in wanted.items() if name in some}
+            if part:
+                found = ask_each(selected, part, every, {**grouping, "fill": how})
+                grid = grid.assign(found.variables).set_coords(list(found.coords))
+                grid.attrs = found.attrs
+        return grid
 
     def to_zarr(
         self,
@@ -293,63 +297,4 @@ class IotAccessor:
                 )
                 raise InvalidInputError(msg)
         wanted = dict.fromkeys(selected.channels(channels), statistic)
-        return _of_channels(selected, wanted, every, grouping)
-
-
-def _of_channels(
-    selected: SelectedRows,
-    wanted: Mapping[str, Statistic],
-    every: Any,
-    grouping: Mapping[str, Any],
-) -> xr.Dataset:
-    """Return one statistic of each channel, in variables of the channels' names."""
-    others = {name: grouping[name] for name in _OTHERS if name in grouping}
-    told = {name: one for name, one in grouping.items() if name not in _OTHERS}
-    answer = _ask(selected, wanted, Grouping(every, **told), **others)
-    names = {f"{name}_{one.label}": name for name, one in wanted.items()}
-    bounds = {
-        f"{old}_{end}": f"{name}_{end}"
-        for old, name in names.items()
-        for end in ("low", "high")
-        if f"{old}_{end}" in answer
-    }
-    return answer.rename({**names, **bounds})
-
-
-def _ask(
-    selected: SelectedRows,
-    statistics: Mapping[str, Asked],
-    grouping: Grouping,
-    fill: str = "null",
-    approximate: Approximate = False,
-    client: Any = None,
-) -> xr.Dataset:
-    budget = budget_of(approximate)
-    asked = (selected.view, statistics, selected.selection, grouping)
-    if budget is None:
-        answer = aggregate(*asked, fill, client)
-    else:
-        answer = approximate_aggregate(*asked, budget, fill, client)
-    return _with_devices(answer, selected)
-
-
-def _with_devices(answer: xr.Dataset, selected: SelectedRows) -> xr.Dataset:
-    """Return an answer with devices in the order of the dataset, and what CF tells of the axes."""
-    if "time" in answer.dims:
-        answer["time"].attrs.update(TIME_ATTRIBUTES)
-    if "device" not in answer.dims:
-        return answer
-    view = selected.view
-    codes = selected.codes
-    if codes is not None and len(codes):
-        order = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
-        answer = answer.isel(device=order)
-    codes = view.registry.all_codes() if codes is None else codes
-    answer["device"].attrs.update(DEVICE_ATTRIBUTES)
-    taken = {str(name) for name in answer.variables}
-    found = view.registry.tags_of(view.registry.tag_names, codes)
-    coordinates = {
-        free_name(name, taken): xr.Variable("device", texts.astype(str), {"long_name": name})
-        for name, texts in found.items()
-    }
-    return answer.assign_coords(coordinates)
+        return ask_each(selected, wanted, every, grouping)

@@ -96,7 +96,10 @@ class IotArchiveBackend(BackendEntrypoint):
         Returns
         -------
         xarray.Dataset
-            See `pipeline.xarray_engine.datasets`.
+            See `pipeline.xarray_engine.datasets`. ``sel(device=…, time=…)`` selects rows, and what
+            is read then are the partitions of the selection. Slices of `sel` include both ends,
+            as always in xarray, other than the half-open `time` here. ``dataset.iot`` asks the
+            archive about the rows (`pipeline.xarray_engine.accessor`).
 
         Raises
         ------

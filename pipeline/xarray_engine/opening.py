@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.archive.fleet_meta import check_format, fleet_names
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
+from pipeline.archive.remembering import RememberingStore
 from pipeline.archive.requests import channel_names, moment, selection_of
 from pipeline.archive.transactions import Repository, Snapshot
 from pipeline.archive.where import Where, tags_only
@@ -40,7 +41,8 @@ def open_archive(
     snapshot = repository.snapshot(moment(at))
     check_format(snapshot.store)
     name = fleet if fleet is not None else _only_fleet(snapshot, repository.location)
-    view = FleetView.load(snapshot.store, snapshot.id, name).at_version(schema_version)
+    store = RememberingStore(snapshot.store)  # selections and questions read the index again
+    view = FleetView.load(store, snapshot.id, name).at_version(schema_version)
     tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
     selection = selection_of(view.registry, devices, time, tags)
     names = None if channels is None else channel_names(view.meta, channels)

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 TIME_ATTRIBUTES: Final = {"standard_name": "time", "axis": "T"}
-DEVICE_ATTRIBUTES: Final = {"cf_role": "timeseries_id", "long_name": "id of the device"}
+DEVICE_ATTRIBUTES: Final = {"cf_role": "timeseries_id"}
 
 _TIME: Final = np.dtype("M8[us]")
 _FLOAT: Final = np.dtype(np.float64)

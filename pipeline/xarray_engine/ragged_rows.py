@@ -105,11 +105,13 @@ class RaggedRows:
         if times.moments is not None:
             return np.sort(self.of_devices(np.arange(len(self.codes)), times).rows)
         view, plan = self.origin.find()
-        positions, _ = self._places_of(rows_between(view, plan, self._within(times, None)))
-        if isinstance(positions, slice):
-            _check_found(positions.stop - positions.start, times)
-        else:
-            _check_found(len(positions), times)
+        rows, ours = rows_between(view, plan, self._within(times, None)), self.rows
+        if isinstance(ours, range) and isinstance(rows, range):
+            low, high = max(rows.start, ours.start), min(rows.stop, ours.stop)
+            _check_found(max(high - low, 0), times)
+            return slice(low - ours.start, max(low, high) - ours.start)
+        positions, _ = self._places_of(np.asarray(rows, np.int64))
+        _check_found(len(positions), times)
         return positions
 
     def of_devices(self, places: NDArray[np.int64], times: Times) -> DeviceRows:
@@ -131,9 +133,7 @@ class RaggedRows:
         wanted = self._within(times, np.unique(self.codes[places]))
         found = rows_of_devices(view, plan, wanted)
         positions, taken = self._places_of(found.rows)
-        if taken is not None:
-            found = found.take(taken)
-        found = replace(found, rows=_listed(positions))
+        found = replace(found.take(taken), rows=positions)
         if times.moments is not None:
             found = found.take(np.isin(found.time, times.moments))
             missing = np.setdiff1d(times.moments, found.time)
@@ -200,30 +200,20 @@ class RaggedRows:
         stop = own.stop if times.stop is None else min(own.stop, times.stop)
         return Selection.of(start, max(start, stop), codes)
 
-    def _places_of(self, rows: Rows) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
-        """Return where rows of the origin stand, ascending, and which of them; None for all of these."""
+    def _places_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where ascending rows of the origin stand, ascending, and which of them do."""
         ours = self.rows
-        if isinstance(ours, range) and isinstance(rows, range):
-            low, high = max(rows.start, ours.start), min(rows.stop, ours.stop)
-            return slice(low - ours.start, max(low, high) - ours.start), None
-        wanted = np.asarray(rows, np.int64)
         if isinstance(ours, range):
-            inside = np.flatnonzero((wanted >= ours.start) & (wanted < ours.stop))
-            return wanted[inside] - ours.start, inside
+            inside = np.flatnonzero((rows >= ours.start) & (rows < ours.stop))
+            return rows[inside] - ours.start, inside
         if not len(ours):
             return ours, np.zeros(0, np.int64)
         sorter = np.argsort(ours, kind="stable")
-        place = np.searchsorted(ours, wanted, sorter=sorter)
+        place = np.searchsorted(ours, rows, sorter=sorter)
         place = sorter[np.minimum(place, len(ours) - 1)]
-        hit = np.flatnonzero(ours[place] == wanted)
+        hit = np.flatnonzero(ours[place] == rows)
         order = np.argsort(place[hit], kind="stable")
         return place[hit][order], hit[order]
-
-
-def _listed(positions: slice | NDArray[np.int64]) -> NDArray[np.int64]:
-    if isinstance(positions, slice):
-        return np.arange(positions.start, positions.stop)
-    return positions
 
 
 def _check_found(count: int, times: Times) -> None:

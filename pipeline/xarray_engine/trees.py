@@ -25,6 +25,7 @@ from pipeline.analytics.answer import dataset_attributes
 from pipeline.archive.fleet_meta import check_format, fleet_names
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.locations import Location
+from pipeline.archive.remembering import RememberingStore
 from pipeline.archive.requests import moment, selection_of
 from pipeline.archive.rollups.store import load_rollup, rollup_names
 from pipeline.archive.transactions import Repository
@@ -57,8 +58,9 @@ def open_groups(
         raise NotFoundError(msg)
     root = {"Conventions": "CF-1.11", "snapshot": snapshot.id}
     groups = {"/": xr.Dataset(attrs=root)}
+    store = RememberingStore(snapshot.store)
     for name in names if fleet is None else [fleet]:
-        view = FleetView.load(snapshot.store, snapshot.id, name)
+        view = FleetView.load(store, snapshot.id, name)
         groups |= _of_fleet(view, devices, time, where)
     return groups
 

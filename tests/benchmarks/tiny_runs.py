@@ -149,6 +149,7 @@ KEYS = {
         "dask_fleet_mean_s",
         "dask_fleet_mean_vs_plain_zarr",
         "iot_fleet_mean_ms",
+        "iot_fleet_mean_vs_plain_zarr",
     },
 }
 """Figures that every version of a benchmark has to report."""

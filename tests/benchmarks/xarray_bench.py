@@ -128,9 +128,10 @@ def _ask(archive: str, times: int) -> list[float]:
 def _mean(store: str, engine: str) -> tuple[float, float]:
     """Return the seconds that Dask took for the mean of all rows, and the mean; the second run counts."""
     told: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {"fleet": _FLEET}
-    dataset = xr.open_dataset(store, engine=engine, chunks={}, **told)
     with dask.config.set(scheduler="threads"):
         for _ in range(2):
+            # Opened anew: what a dataset has read is remembered, and would not be read again.
+            dataset = xr.open_dataset(store, engine=engine, chunks={}, **told)
             began = time.perf_counter()
             found = float(dataset[_CHANNEL].mean().compute())
             seconds = time.perf_counter() - began
@@ -153,6 +154,7 @@ def _figures(
     ours = median(row["archive_s"] for row in rows)
     theirs = median(row["plain_zarr_s"] for row in rows)
     ratio = median(row["ratio"] for row in rows)
+    asked = median(asks[1:])
     share = sizes["archive"] / sizes["plain"]
     month = "ms, one device's month selected from an open dataset, one channel loaded"
     return {
@@ -165,9 +167,8 @@ def _figures(
         "dask_fleet_mean_s": Figure(ours, "s, Dask threads: mean of a channel over all rows"),
         "plain_zarr_fleet_mean_s": Figure(theirs, "s, the same of plain Zarr with Blosc"),
         "dask_fleet_mean_vs_plain_zarr": Figure(ratio, "of the time; median of pairs in turn"),
-        "iot_fleet_mean_ms": Figure(
-            median(asks[1:]), "ms, the same by dataset.iot.mean, from statistics"
-        ),
+        "iot_fleet_mean_ms": Figure(asked, "ms, the same by dataset.iot.mean, from statistics"),
+        "iot_fleet_mean_vs_plain_zarr": Figure(asked / 1e3 / theirs, "of the time of plain Zarr"),
         "bytes_vs_plain_zarr": Figure(
             share, "of the bytes of plain Zarr, with index and statistics"
         ),

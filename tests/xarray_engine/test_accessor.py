@@ -10,6 +10,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import pipeline
 from pipeline.errors import InvalidInputError, NotFoundError
@@ -19,6 +20,7 @@ from tests.xarray_engine.fleets import counted_view
 
 CHANGED = "'float64' is not what the archive stores"
 PICKED = "picked by position or by their values"
+_SQUARE = xr.DataArray([[0, 1], [2, 3]], dims=("a", "b"))
 
 
 @pytest.fixture(params=["lazy", "chunked", "loaded"])
@@ -30,8 +32,11 @@ def whole(request: pytest.FixtureRequest, folder: Path) -> xr.Dataset:
 
 
 def plain(answer: xr.Dataset) -> xr.Dataset:
-    """Return an answer with devices by name, and without tags."""
-    return answer.drop_vars(["site", "floor"], errors="ignore").sortby("device")
+    """Return an answer as a fleet gives it: devices by name, no tags, and bare coordinates."""
+    bare = answer.drop_vars(["site", "floor"], errors="ignore").sortby("device")
+    for name in bare.coords:
+        bare[name].attrs.clear()
+    return bare
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,13 @@ def test_grids_are_dense(rooms: pipeline.Fleet, folder: Path) -> None:
     full = dataset.iot.to_grid("1 min", {"float64": "max"}, fill="linear")
     assert set(full.data_vars) == {"float64"}
     assert full["float64"].count() > grid["float64"].count()
+    mixed = dataset.iot.to_grid("1 min", fill="linear", channels=["category", "float64"])
+    np.testing.assert_array_equal(
+        mixed["float64"].values,
+        dataset.iot.to_grid("1 min", fill="linear", channels="float64")["float64"].values,
+    )
+    held = dataset.iot.to_grid("1 min", fill="previous", channels="category")
+    xr.testing.assert_identical(mixed[["category"]], held)
     one = dataset.sel(device="d1").iot.to_grid("1h", "median", channels="float64")
     assert one.sizes["device"] == 1
     with pytest.raises(InvalidInputError, match="every='1 min'"):
@@ -162,6 +174,7 @@ def test_values_that_were_changed_are_refused(whole: xr.Dataset) -> None:
         whole.assign(float64=whole["float64"][::-1].variable),
         whole.assign(float64=("row", whole["int8"].variable.data)),
         whole.assign(float64=whole["float64"].expand_dims("extra")),
+        whole.assign(float64=whole["float64"].isel(row=_SQUARE).variable),
         whole.fillna({"float64": 0}),
         swapped,
     ):
@@ -197,8 +210,10 @@ def test_arrays_that_do_more_than_take_rows_are_refused(folder: Path) -> None:
         )
         persisted = chunked.persist()
     joined = chunked.assign(float64=chunked["float64"] + chunked["float32"])
-    data: Any = dask.array.zeros(chunked.sizes["row"], chunks=100)
-    for other in (persisted, joined, chunked.assign(float64=("row", data))):
+    data: Any = dask.array.from_array(np.zeros(chunked.sizes["row"]), chunks=100)  # type: ignore[no-untyped-call]
+    held: Any = dask.array.from_array(zarr.array(np.zeros(chunked.sizes["row"])), chunks=100)  # type: ignore[no-untyped-call]
+    arrays = [chunked.assign(float64=("row", one)) for one in (data, held)]
+    for other in (persisted, joined, *arrays):
         with pytest.raises(InvalidInputError, match=CHANGED):
             other.iot.mean(channels="float64")
 

@@ -125,7 +125,7 @@ def test_processes_of_a_cluster_compute_on_selections(site: Path) -> None:
     few = dataset.sel(device=["d4", "d0"], time="2024-03-01")
     with (
         distributed.LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]
     ):

@@ -75,6 +75,7 @@ def run(name: str, folder: Path, *, real_data: Path | None = None) -> Any:
         notebook,
         timeout=120,
         record_timing=False,
+        coalesce_streams=True,  # what is printed may arrive in any number of pieces
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)

@@ -107,13 +107,26 @@ class TestStored:
 class TestTheRunner:
     @pytest.mark.filterwarnings("default")
     def test_a_warning_is_an_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(running, "FOLDER", tmp_path)
-        source = "import os, warnings\nwarnings.warn('mind the gap', stacklevel=1)"
-        (tmp_path / "warns.ipynb").write_text(
-            json.dumps(_notebook([_cell(source)])), encoding="utf-8"
-        )
+        source = "import warnings\nwarnings.warn('mind the gap', stacklevel=1)"
+        _store(source, tmp_path, monkeypatch)
         with pytest.raises(CellExecutionError, match="mind the gap"):
-            run("warns", tmp_path)
+            run("one", tmp_path)
+
+    @pytest.mark.filterwarnings("default")
+    def test_it_knows_the_data_and_tells_in_one_piece_what_was_printed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _store(
+            "import os, time\n"
+            "print('data', end=' ', flush=True)\n"
+            "time.sleep(0.5)\n"
+            "print(os.environ.get('IOT_ARCHIVE_REAL_DATA'))",
+            tmp_path,
+            monkeypatch,
+        )
+        monkeypatch.setenv("IOT_ARCHIVE_REAL_DATA", "not asked for")
+        assert text_of(run("one", tmp_path)) == "data None\n"
+        assert text_of(run("one", tmp_path, real_data=Path("here"))) == "data here\n"
 
     @pytest.mark.parametrize(
         ("told", "is_place"),
@@ -147,6 +160,12 @@ _PIXEL: Final = {
     "QmCC"
 }
 """A picture of one pixel in true colours."""
+
+
+def _store(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "FOLDER", folder)
+    text = json.dumps(_notebook([_cell(source)]))
+    (folder / "one.ipynb").write_text(text, encoding="utf-8")
 
 
 def _is_picture(output: Any) -> bool:

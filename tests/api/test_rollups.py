@@ -401,7 +401,9 @@ def test_workers_of_a_cluster_give_the_same(tmp_path: Path) -> None:
     archive = pipeline.Archive.create(tmp_path / "archive")
     fleet = archive.create_fleet("fleet", SCHEMA, pipeline.Partitioning("1 day", landing_rows=8))
     fleet.append(batch())
-    with distributed.Client(processes=False, dashboard_address=None, n_workers=1) as client:  # type: ignore[no-untyped-call]
+    with distributed.Client(
+        processes=False, dashboard_address="127.0.0.1:0", n_workers=1
+    ) as client:  # type: ignore[no-untyped-call]
         rollup = fleet.rollups.create("1h", {"t": ["mean", "p95"]})
         assert rollup.refresh(client).rows == 3 * 48 * 6
         assert rollup.state.is_fresh

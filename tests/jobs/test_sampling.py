@@ -57,7 +57,7 @@ def test_the_sample_is_bounded() -> None:
 def client() -> Iterator[object]:
     with (
         LocalCluster(  # type: ignore[no-untyped-call]
-            processes=False, n_workers=1, dashboard_address=None, memory_limit=0
+            processes=False, n_workers=1, dashboard_address="127.0.0.1:0", memory_limit=0
         ) as cluster,
         Client(cluster, set_as_default=False) as connected,  # type: ignore[no-untyped-call]
     ):

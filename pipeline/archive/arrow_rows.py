@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.archive.chunk_io import ahead
 from pipeline.archive.fleet_view import FleetView, Rows
-from pipeline.archive.read_units import ReadUnit
+from pipeline.archive.read_units import ReadUnit, joined_units
 from pipeline.model.batches import Column
 from pipeline.partitioning.pruning import Selection
 from pipeline.schema.channels import Channel
@@ -26,6 +26,8 @@ _KEY_FIELDS: Final = {
     "time": pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
 }
 _BLOCKS_AT_ONCE: Final = 8
+_ROWS_TOGETHER: Final = 1 << 18
+"""Rows of blocks of which some are read together; with more, cores wait for each other."""
 _ARROW_TYPES = {"bool": pa.bool_(), "category": pa.dictionary(pa.int32(), pa.string())}
 
 
@@ -38,8 +40,9 @@ def read_arrow(
     """Return a reader of the selected rows; batches are read as the reader is consumed.
 
     Rows come window by window, inside a window by device code and time. A batch is a block where
-    blocks follow one another in that order; else it holds a million rows or a little more at
-    most, unless one partition holds more. The next batches are read meanwhile, on all cores.
+    blocks follow one another in that order and all rows are wanted; else it holds a million rows or
+    a little more at most, unless one partition holds more. The next batches are read meanwhile, on
+    all cores.
 
     Parameters
     ----------
@@ -84,14 +87,17 @@ def _batches(
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def read(unit: ReadUnit) -> list[pa.RecordBatch]:
-        # With conditions few rows of each block are left, and come together.
-        if unit.is_ordered and not selection.conditions:
-            found = view.block_rows(unit, selection, names)
-        else:
+        if some or not unit.is_ordered:
             found = iter([view.rows(unit, selection, names)])
+        else:
+            found = view.block_rows(unit, selection, names)
         return [batch(rows) for rows in found if len(rows)]
 
-    for batches in ahead(read, _pieces(view.units(selection))):
+    # Of some devices, or with conditions, few rows of each block are left, and come together.
+    some = selection.codes is not None or bool(selection.conditions)
+    units = view.units(selection)
+    pieces = list(joined_units(units, _ROWS_TOGETHER)) if some else _pieces(units)
+    for batches in ahead(read, pieces):
         yield from batches
 
 

@@ -106,7 +106,9 @@ class BlockTable:
 
     @property
     def in_order(self) -> bool:
-        """Whether each block read on its own, in this order, gives rows by (device, time), none twice.
+        """Whether blocks read on their own, in this order, give rows as they are wanted, none twice.
+
+        That is window by window, and in a window by device and time.
 
         Blocks of one commit are cut from rows in order, so a device may go on from one to the
         next of these; it also may if the next begins after all that was before.
@@ -115,7 +117,11 @@ class BlockTable:
         goes_on = self.device_max[:-1] == self.device_min[1:]
         later = self.time_max[:-1] < self.time_min[1:]
         cut = (self.sequence[:-1] == self.sequence[1:]) | later
-        return bool((apart | goes_on & cut).all())
+        follows = apart | goes_on & cut
+        if len(self) and self.places[0, 0] != self.places[-1, 0]:
+            step = np.diff(self.window)
+            follows = (step > 0) | (step == 0) & follows
+        return bool(follows.all())
 
     def by_device(self) -> BlockTable:
         """Return the blocks by their devices, those of one device by time."""

@@ -6,7 +6,7 @@ blocks that holds the same devices. Rows of different units never share a device
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from pipeline.partitioning.device_blocks import LANDING_BLOCK, device_range
 from pipeline.partitioning.pruning import Selection
 from pipeline.partitioning.scheme import Partitioning
 
-__all__ = ["ReadUnit", "read_units"]
+__all__ = ["ReadUnit", "joined_units", "read_units"]
 
 _ROWS_PER_UNIT = 1 << 20
 _ALL_CODES = 1 << 31
@@ -31,7 +31,7 @@ class ReadUnit:
     ----------
     blocks
         Blocks of one window: in the order of their rows if that is known, or else in the order in
-        which they were written.
+        which they were written. Of several windows (`joined_units`), in the order of their rows.
     first_code, last_code
         Half-open range of device codes that belong to the unit; landing blocks hold others too.
     """
@@ -42,7 +42,7 @@ class ReadUnit:
 
     @property
     def window(self) -> int:
-        """Window of the unit."""
+        """Window of the unit, the first one if there are several."""
         return int(self.blocks.window[0])
 
     @property
@@ -95,6 +95,41 @@ def read_units(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:
     for members in np.split(np.arange(len(blocks)), edges):
         if len(members):
             yield from _of_window(blocks.take(members), scheme)
+
+
+def joined_units(units: Iterable[ReadUnit], rows: int) -> Iterator[ReadUnit]:
+    """Yield units of which neighbours are put together, where rows need not be merged.
+
+    What is done for each unit then is done for many windows at once.
+
+    Parameters
+    ----------
+    units
+        In order.
+    rows
+        Rows of the blocks of several units at most.
+    """
+    held: list[ReadUnit] = []
+    size = 0
+    for unit in units:
+        more = int(unit.blocks.rows.sum())
+        whole = unit.is_ordered and (unit.first_code, unit.last_code) == (0, _ALL_CODES)
+        if held and (size + more > rows or not whole):
+            yield _one_of(held)
+            held, size = [], 0
+        if whole:
+            held.append(unit)
+            size += more
+        else:
+            yield unit
+    if held:
+        yield _one_of(held)
+
+
+def _one_of(units: list[ReadUnit]) -> ReadUnit:
+    if len(units) == 1:
+        return units[0]
+    return ReadUnit(BlockTable.concat([unit.blocks for unit in units]), 0, _ALL_CODES)
 
 
 def _of_window(blocks: BlockTable, scheme: Partitioning) -> Iterator[ReadUnit]:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from zarr.abc.store import Store
@@ -18,7 +19,7 @@ from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.layout import INDEX_FIELDS
 from pipeline.archive.locations import Location
-from pipeline.archive.read_units import ReadUnit, read_units
+from pipeline.archive.read_units import ReadUnit, joined_units, read_units
 from pipeline.archive.transactions import Repository
 from pipeline.codecs.block import encode_block
 from pipeline.errors import CorruptBlockError
@@ -153,6 +154,60 @@ def test_blocks_in_order_are_read_one_by_one(
     assert table(*blocks).in_order is in_order
     assert ReadUnit(table(*blocks), 0, 100).is_ordered is in_order
     assert table(*reversed(blocks)).by_device().in_order is in_order
+
+
+def windows(*numbers: int) -> BlockTable:
+    """Return a block of 600,000 rows of the same devices and commit in each of some windows."""
+    found = table(*((1, 3, 9, 0, 9, 1) for _ in numbers))
+    places = found.places.copy()
+    places[:, 0] = numbers
+    return BlockTable(places, found.fields)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "in_order"), [((7, 8, 9), True), ((7, 9, 8), False), ((7, 8, 8), False)]
+)
+def test_blocks_of_later_windows_come_later(numbers: tuple[int, ...], in_order: bool) -> None:
+    assert windows(*numbers).in_order is in_order
+
+
+def test_neighbours_are_joined_where_rows_need_not_be_merged() -> None:
+    scheme = Partitioning(devices_per_block=10)
+    both = BlockTable.concat([windows(1, 2, 3), windows(4, 4), windows(5, 6)])
+    units = list(read_units(both, scheme))
+    assert [unit.is_ordered for unit in units] == [True, True, True, False, True, True]
+    joined = list(joined_units(units, 1_200_000))
+    assert [unit.blocks.window.tolist() for unit in joined] == [[1, 2], [3], [4, 4], [5, 6]]
+    assert [unit.window for unit in joined] == [1, 3, 4, 5]
+    assert list(joined_units([], 10)) == []
+
+
+def test_a_few_devices_of_many_windows_are_read_together() -> None:
+    fleet = memory_archive().create_fleet("fleet", SCHEMA, Partitioning("1 hour", landing_rows=0))
+    chance = np.random.default_rng(5)
+    times = minutes(*range(0, 600, 7))
+    for device in "abcde":
+        values = chance.normal(size=len(times))
+        fleet.append({"device": device, "time": times, "t": values, "n": range(len(times))})
+    fleet.compact()
+    # A window whose rows have to be merged, some of them anew.
+    late = {"device": ["b", "a", "e"], "time": minutes(259, 260, 261)}
+    fleet.append(late | {"t": [9.0, 9.0, 9.0], "n": [900, 901, 902]})
+    every = rows_of(fleet.read())
+    assert len(every) == 5 * len(times) + 2
+    for devices in (["b"], ["e", "a"], None):
+        for where, match in ((None, every["t"] > -99), ({"t": "> 0.5"}, every["t"] > 0.5)):
+            time = (minutes(30)[0], minutes(500)[0])
+            whole = every if devices is None else every[every["device"].isin(devices)]
+            inside = (whole["time"] >= int(time[0].astype("i8"))) & (
+                whole["time"] < int(time[1].astype("i8"))
+            )
+            expected = whole[inside & match[whole.index]].reset_index(drop=True)
+            reader = fleet.read(devices, time, where=where)
+            found = rows_of(reader)
+            pd.testing.assert_frame_equal(found, expected)
+    table = fleet.read("b").read_all()
+    assert len(table["t"].chunks) == 3
 
 
 def test_a_snapshot_is_loaded_once_and_its_ends_are_looked_up_once(

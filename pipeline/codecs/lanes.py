@@ -97,6 +97,7 @@ __all__ = [
     "DELTA",
     "DELTA2",
     "GRID",
+    "GROUP_ROWS",
     "HEAD",
     "LANES",
     "LEAST_LANE",
@@ -133,6 +134,9 @@ SIZES: Final = (HEAD, MOST_GROUPS - 1, MOST_OUTLIERS, SPARE_WORDS)
 
 LEAST_LANE: Final = 256
 """Fewest rows of a lane, unless one lane holds them all."""
+
+GROUP_ROWS: Final = 16384
+"""About how many rows a group has where there are several; a decoder does not rely on it."""
 
 MAX_STATE_BITS: Final = 12
 """Most bits of a state."""

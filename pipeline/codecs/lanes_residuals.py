@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.codecs import scratch
 from pipeline.codecs._load import kernel
-from pipeline.codecs.lanes import LANES, MOST_GROUPS, MOST_OUTLIERS, LanePredictor
+from pipeline.codecs.lanes import GROUP_ROWS, LANES, MOST_GROUPS, MOST_OUTLIERS, LanePredictor
 
 __all__ = ["TABLED", "Residuals", "lane_rows", "noise_bits", "predict", "with_dropped"]
 
@@ -58,7 +58,7 @@ def lane_rows(rows: int, bits: float) -> int:
     """Return the rows of a lane: one lane, four, or so many groups that heads cost little."""
     if rows < _LEAST_SPLIT:
         return rows
-    groups = int(max(1, min(rows // 16384, rows * bits / (200 * _HEAD_BITS), MOST_GROUPS)))
+    groups = int(max(1, min(rows // GROUP_ROWS, rows * bits / (200 * _HEAD_BITS), MOST_GROUPS)))
     lane = -(-rows // (LANES * groups))
     return lane + lane % 2
 

@@ -70,7 +70,7 @@ def answer_dataset(
     for channel, statistics in wanted.items():
         for statistic in statistics:
             coordinates |= _part_coordinates(view, channel, statistic)
-    dataset = xr.Dataset(coords=coordinates, attrs=dataset_attributes(view))
+    sizes = _sizes(coordinates)
     variables: dict[str, Any] = {}
     for channel, statistics in wanted.items():
         definition = view.meta.schema[channel]
@@ -78,7 +78,7 @@ def answer_dataset(
             cells = _filled(found[channel, statistic], axes.time, fill)
             parts = (_part_dimension(channel, statistic),) if cells.values.ndim == 3 else ()
             dimensions = (*axes.dimensions, *parts)
-            shape = tuple(dataset.sizes[name] for name in dimensions)
+            shape = tuple(sizes[name] for name in dimensions)
             variables[f"{channel}_{statistic.label}"] = (
                 dimensions,
                 labelled(cells.values, cells.present, definition, view, statistic.label).reshape(
@@ -86,11 +86,21 @@ def answer_dataset(
                 ),
                 statistic_attributes(definition, statistic),
             )
-    dataset = dataset.assign(variables)  # all at once: aligning each took longer than a question
+    # All at once: to align what is added later takes as long as a small question.
+    dataset = xr.Dataset(variables, coordinates, dataset_attributes(view))
     if fill == "none" and axes.time is not None:
         seen = [values.seen.any(axis=0) for values in found.values()]
         dataset = dataset.isel(time=np.flatnonzero(np.logical_or.reduce(seen)))
     return dataset
+
+
+def _sizes(coordinates: Mapping[str, Any]) -> dict[str, int]:
+    """Return the length of each dimension that has coordinates."""
+    sizes: dict[str, int] = {}
+    for dimensions, values, *_ in coordinates.values():
+        names = (dimensions,) if isinstance(dimensions, str) else dimensions
+        sizes |= zip(names, np.shape(values), strict=True)
+    return sizes
 
 
 def _filled(cells: Values, time: NDArray[np.int64] | None, fill: str) -> Values:

@@ -21,6 +21,9 @@ __all__ = ["PlainForm", "PlainRows"]
 
 _TIME: Final = pa.timestamp("us", "UTC")
 
+_MOST_TEXTS: Final = 1 << 16
+"""Texts of a channel that are kept in mind; where more come they hardly come again."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Column:
@@ -141,7 +144,10 @@ class PlainForm:
         texts = [
             devices,
             None,
-            *(TextCodes() if one.type == pa.string() else None for one in list(schema)[2:]),
+            *(
+                TextCodes(most=_MOST_TEXTS) if kind == pa.string() else None
+                for kind in schema.types[2:]
+            ),
         ]
         columns = tuple(
             _Column(one.name, one.type, _dtype(one.type), known)

@@ -42,10 +42,13 @@ class TextCodes:
     ----------
     empty
         Whether the empty text is one.
+    most
+        How many texts may have a code; None for any number.
     """
 
-    def __init__(self, *, empty: bool = True) -> None:
+    def __init__(self, *, empty: bool = True, most: int | None = None) -> None:
         self._empty = empty
+        self._most = most
         self._lock = threading.Lock()
         # The bytes of the codes: joining them took half the time of making an array of numbers.
         self._codes: dict[Any, bytes] = {}
@@ -120,6 +123,8 @@ class TextCodes:
                 if text in self._codes:
                     continue
                 if not isinstance(text, str) or not (text or self._empty):
+                    return False
+                if self._most is not None and len(self._texts) >= self._most:
                     return False
                 try:
                     size = len(text.encode())

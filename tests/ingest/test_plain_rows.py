@@ -140,6 +140,14 @@ def test_what_only_equals_a_text_has_no_code() -> None:
         codes.codes_of(["\ud800"])
 
 
+def test_texts_that_do_not_come_again_are_not_kept_in_mind() -> None:
+    codes = TextCodes(most=2)
+    assert codes.encode(["a", "b", "a"]) is not None
+    assert codes.encode(["b", "c"]) is None
+    assert codes.encode(["b"]) is not None
+    assert len(codes) == 2
+
+
 def test_threads_agree_about_codes() -> None:
     codes = TextCodes()
     found: list[list[int]] = []

@@ -104,17 +104,18 @@ class TextCodes:
 
     def _find(self, texts: Sequence[Any]) -> bytes | None:
         """Return the codes of texts as bytes."""
-        for _ in range(2):
+        try:
             try:
-                if len(texts) > 1:
-                    return b"".join(itemgetter(*texts)(self._codes))
-                return b"".join([self._codes[text] for text in texts])
+                return self._joined(texts)
             except KeyError:
-                if not self._learn(texts):
-                    return None
-            except TypeError:
-                return None
-        return None
+                return self._joined(texts) if self._learn(texts) else None
+        except TypeError:  # what cannot be looked up is no text
+            return None
+
+    def _joined(self, texts: Sequence[Any]) -> bytes:
+        if len(texts) > 1:
+            return b"".join(itemgetter(*texts)(self._codes))
+        return b"".join([self._codes[text] for text in texts])
 
     def _learn(self, texts: Sequence[Any]) -> bool:
         """Give codes to new texts; tell whether all of them have one now."""

@@ -96,6 +96,15 @@ def test_missing_stays_missing() -> None:
     assert Intake(SCHEMA).take(frame).rows["c"].to_pylist() == ["x", None, "y"]
 
 
+def test_plain_columns_with_something_missing_or_odd_are_taken_all_the_same() -> None:
+    taken = Intake(SCHEMA).take(PLAIN | {"c": ["x", None, "y"]})
+    assert taken.rows["c"].to_pylist() == ["x", None, "y"]
+    assert taken.rows["b"].to_pylist() == [True, False, True]
+    assert taken.codes.tolist() == [0, 1, 0]
+    taken = Intake(SCHEMA).take(PLAIN | {"c": ["x", 5, "y"]})
+    assert taken.rows["c"].to_pylist() == ["x", "5", "y"]
+
+
 def test_a_writer_may_use_its_arrays_again() -> None:
     values = np.array([1.0, 2.0, 3.0])
     taken = Intake(SCHEMA).take({"device": ["a"] * 3, "time": TIMES, "f": values})

@@ -136,6 +136,8 @@ def test_what_only_equals_a_text_has_no_code() -> None:
     codes = TextCodes()
     assert codes.encode(["a", ""]) is not None
     assert codes.encode([Impostor(), "a"]) is None
+    assert codes.encode(["a", []]) is None
+    assert codes.encode(["new", []]) is None
     with pytest.raises(ValueError, match="texts are needed"):
         codes.codes_of(["\ud800"])
 

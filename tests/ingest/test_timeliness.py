@@ -105,13 +105,26 @@ def test_watermarks_go_on_from_what_the_archive_has() -> None:
     assert met[0] == 1000
 
 
+def test_devices_that_are_behind_others_have_watermarks_of_their_own() -> None:
+    marks = Watermarks(10)
+    codes = marks.codes_of(["fast", "slow"])
+    marks.passed(codes, np.array([1_000_000, 100]))
+    assert marks.before(codes[1:], np.array([95])) is None
+    assert marks.before(codes[1:], np.array([89])) is not None
+    marks.passed(codes[:0], np.zeros(0, np.int64))
+    assert marks.newest("slow") == 100
+
+
 def test_many_devices() -> None:
     marks = Watermarks(0)
     names = [f"d{at}" for at in range(1000)]
     codes = marks.codes_of(names)
     marks.passed(codes, np.arange(1000))
     assert len(marks) == 1000
-    assert marks.newest("d999") == 999
+    for hour in range(20):
+        marks.passed(codes, np.arange(1000) + 3600 * hour)
+    assert marks.newest("d7") == 7 + 3600 * 19
+    assert marks.newest("d999") == 999 + 3600 * 19
 
 
 @pytest.mark.parametrize("value", ["accept", "1 h", {"within": "1 h", "else": "receive_time"}])

@@ -27,6 +27,11 @@ from pipeline.archive.fleet_meta import FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState, StalePlanError
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.layout import INDEX_FIELDS
+from pipeline.archive.mending_quarantine import (
+    mend_quarantine,
+    quarantined_rows,
+    unreadable_quarantine,
+)
 from pipeline.archive.rewriting import recomputed
 from pipeline.archive.rollups.verifying import damaged_rollups, forget_built, mend_rollups
 from pipeline.archive.stored_chunks import stored_chunks
@@ -102,6 +107,7 @@ def repair_fleet(repository: Repository, fleet: str, *, dry_run: bool = False) -
         If other writers changed the same windows again and again; run it again.
     """
     run = _Repair(repository, fleet, dry_run)
+    run.quarantine()
     run.tables()
     run.index()
     run.devices()
@@ -116,6 +122,16 @@ class _Repair:
         self.result = RepairResult()
         self._unreadable: set[str] = set()
 
+    def quarantine(self) -> None:
+        """Set unreadable chunks of the quarantine aside."""
+        store = self.repository.snapshot().store
+        load_fleet(store, self.fleet)  # raises if there is none
+        found = unreadable_quarantine(store, self.fleet)
+        self._unreadable |= {one.key for one in found}
+        self.result = replace(self.result, damaged=len(found))
+        if found:
+            self._commit(lambda into: mend_quarantine(into, self.fleet), "quarantine")
+
     def tables(self) -> None:
         """Remove unreadable chunks of tables, and count again what has to be counted."""
         store = self.repository.snapshot().store
@@ -125,7 +141,7 @@ class _Repair:
         tables += layout.summary_tables(meta.stored_channels)
         tables += [layout.changed] if layout.tracked else []
         found = [one for table in tables for one in _unreadable(store, table)]
-        self._unreadable = {one.key for one in found}
+        self._unreadable |= {one.key for one in found}
         self.result = replace(self.result, tables=len(found))
         if found:
             self._commit(lambda into: self._remove(into, meta, found), "unreadable tables")
@@ -309,7 +325,7 @@ def _unreadable(store: Store, table: Table) -> Iterator[DamagedChunk]:
 def _counted(store: Store, fleet: str) -> FleetState:
     """Count devices and quarantined rows anew; the sequence is to be raised later."""
     devices = _filled(store, f"{fleet}/devices/id")
-    return FleetState(devices, devices, 0, _filled(store, f"{fleet}/quarantine/reason"))
+    return FleetState(devices, devices, 0, quarantined_rows(store, fleet))
 
 
 def _filled(store: Store, path: str) -> int:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from zarr.abc.store import Store
 
 import pipeline
-from pipeline.archive.chunk_io import delete_many
+from pipeline.archive.chunk_io import delete_many, get_many, put_many
 from pipeline.archive.expiry import forget
 from pipeline.archive.layout import INDEX_FIELDS, STATE_FIELDS
+from pipeline.archive.mending_quarantine import LOST
 from pipeline.archive.repairing import RepairResult
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.errors import InvalidInputError, NotFoundError
@@ -196,3 +198,57 @@ def test_rows_that_do_not_belong_where_they_are_are_set_aside() -> None:
     assert any("differ in length" in reason for reason in reasons)
     assert any("not in order" in reason for reason in reasons)
     assert any("devices that do not belong" in reason for reason in reasons)
+
+
+def spoil(archive: pipeline.Archive, key: str, damage: str) -> None:
+    def commit(store: Store) -> None:
+        if damage == "remove":
+            delete_many(store, [key])
+        else:
+            (stored,) = get_many(store, [key])
+            assert stored is not None
+            put_many(store, {key: stored.tobytes()[:-1] + bytes([stored[-1] ^ 1])})
+
+    archive._repository.commit(commit, "damage")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("reason", "flip"),
+        ("reason", "remove"),
+        ("record", "flip"),
+        ("source", "flip"),
+        ("received", "flip"),
+    ],
+)
+def test_a_damaged_quarantine_is_readable_again(tmp_path: Path, name: str, damage: str) -> None:
+    archive = pipeline.Archive.create(tmp_path / "x")
+    fleet = archive.create_fleet("fleet", pipeline.Schema([pipeline.Channel("t", "float64")]))
+    for size in (4096, 900):
+        fleet.append(
+            {
+                "device": ["a"] * size,
+                "time": ["2024-01-01T00:00:00Z"] * (size - 1) + ["never"],
+                "t": [f"x{at}" for at in range(size)],
+            },
+            source="radio",
+        )
+    before = fleet.quarantine().to_pylist()
+    assert len(before) == 4996
+    spoil(archive, f"fleet/quarantine/{name}/c/1", damage)
+    assert {one.kind for one in archive.verify().problems} == {"quarantine"}
+    done = repaired(archive)
+    assert done.damaged == 1
+    fleet = archive.fleet("fleet")
+    after = fleet.quarantine().to_pylist()
+    assert after[:4096] == before[:4096]
+    lost = {
+        "reason": LOST,
+        "record": "",
+        "source": "",
+        "received": datetime(1970, 1, 1, tzinfo=UTC),
+    }
+    assert after[4096:] == [one | {name: lost[name]} for one in before[4096:]]
+    fleet.append({"device": ["a"], "time": ["never"]})
+    assert fleet.quarantine().num_rows == 4997

@@ -35,8 +35,9 @@ class BlockStats:
     landing_blocks
         Blocks of landing, with rows of any device.
     write_amplification
-        How often a stored row was written, on average: once by its append, and once by every
-        compaction since; 0 without rows.
+        How often a stored row was written, on average, at most: once by its append, and once by
+        every compaction since; 0 without rows. All rows of a merged block count as those that were
+        rewritten most often.
     """
 
     rows: int

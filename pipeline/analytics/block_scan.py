@@ -19,7 +19,6 @@ from pipeline.analytics.plan import FromRows
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.block_reader import FetchedBlocks, runs_of_blocks
-from pipeline.archive.chunk_io import in_threads
 from pipeline.archive.fleet_view import KEYS
 from pipeline.archive.run_statistics import run_statistics
 from pipeline.codecs.row_cells import count_buckets, count_rows, find_cells
@@ -157,7 +156,7 @@ class _Scan:
         if not len(starts):
             return None
         places = range(len(KEYS), len(KEYS) + len(names))
-        decoded = in_threads(lambda at: self.fetched.decode_ranges(at, ranges), places)
+        decoded = self.fetched.each(lambda at: self.fetched.decode_ranges(at, ranges), places)
         columns = dict(zip(names, decoded, strict=True))
         rows, chosen = stops - starts, None
         if self.conditions:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.archive.block_reader import FetchedBlocks
-from pipeline.archive.chunk_io import in_threads
 from pipeline.model.batches import Column
 from pipeline.partitioning.ordering import ranges_of_rows
 
@@ -76,7 +75,7 @@ def decode_devices(fetched: FetchedBlocks, codes: NDArray[np.int64]) -> DeviceRo
         whole = fetched.decode_ranges(column, ranges)
         return whole if taken is None else whole.take(taken)
 
-    others = in_threads(decode, range(1, len(fetched.columns)))
+    others = fetched.each(decode, range(1, len(fetched.columns)))
     return DeviceRows(positions, [Column(device[positions]), *others])
 
 

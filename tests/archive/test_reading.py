@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 import pipeline
+from pipeline.archive import block_reader
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import read_block_columns
+from pipeline.archive.block_reader import FetchedBlocks, read_block_columns
 from pipeline.archive.chunk_io import chunk_key, put_many
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
@@ -233,3 +235,22 @@ def test_a_snapshot_is_loaded_once_and_its_ends_are_looked_up_once(
     assert after is not view
     assert after.time_bounds(windows)[1] == view.time_bounds(windows)[1] + 4 * 60_000_000
     assert store.view(view.snapshot).time_bounds(windows) == view.time_bounds(windows)
+
+
+@pytest.mark.parametrize(("rows", "alone"), [(600_000, False), (1000, True)])
+def test_small_blocks_are_decoded_by_one_thread(
+    rows: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def threads(function: Callable[[int], int], arguments: Sequence[int]) -> list[int]:
+        asked.extend(arguments)
+        return [function(argument) for argument in arguments]
+
+    monkeypatch.setattr(block_reader, "in_threads", threads)
+    blocks = windows(1, 2)
+    blocks.rows[:] = rows
+    fetched = FetchedBlocks(blocks, [], [], [])
+    assert fetched.each(lambda at: 2 * at, [1, 2, 3]) == [2, 4, 6]
+    assert (asked == []) is alone
+    assert FetchedBlocks(windows(), [], [], []).each(lambda at: at, [5]) == [5]

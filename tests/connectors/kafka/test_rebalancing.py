@@ -118,7 +118,7 @@ def test_a_reader_that_was_asleep_changes_nothing(topic: Topics, settings: Setti
             until([first, second], lambda: partitions(first) == 1)
             # The broker tells by one of two ways, whichever comes first.
             counters = first.source.counters()
-            assert counters["lost"] + counters["repositioned"] >= 1
+            assert counters["lost"] or counters["repositioned"]
             told.send(range(300, 400))
             until([first, second], lambda: len(archive.numbers) >= 400)
     assert sorted(archive.numbers) == list(range(400))

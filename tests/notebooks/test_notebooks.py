@@ -137,6 +137,7 @@ class TestTheRunner:
             ("corrupt nodes/raw/time/c/1/0", False),
             ("s3://bucket/var/x", False),
         ],
+        ids=["a folder", "a home", "an object", "a key", "a bucket"],
     )
     def test_what_is_a_place(self, told: str, *, is_place: bool) -> None:
         assert bool(PLACE.search(told)) == is_place

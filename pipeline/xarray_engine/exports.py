@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import dask.array as da
 import numpy as np
-import pyarrow.parquet as pq
 import xarray as xr
 from dask.base import compute
 from dask.delayed import delayed
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.archive.arrow_rows import read_arrow
 from pipeline.errors import InvalidInputError
+from pipeline.model import parquet_files
 from pipeline.xarray_engine.ragged_index import RaggedIndex
 from pipeline.xarray_engine.selected_rows import SelectedRows
 
@@ -88,20 +87,14 @@ def write_parquet(
     selected
         The rows.
     path
-        The file, which is replaced.
+        The file, which is replaced once it is whole.
     channels
         Channels of it.
     compression
         As Parquet calls it.
     """
-    target = Path(path)
     reader = read_arrow(selected.view, selected.selection, channels)
-    rows = 0
-    with pq.ParquetWriter(target, reader.schema, compression=compression) as writer:
-        for batch in reader:
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    return rows
+    return parquet_files.write_parquet(reader, path, parquet_files.ROW_GROUP_SIZE, compression)
 
 
 def _as_text(variable: xr.Variable) -> xr.Variable:

@@ -13,6 +13,7 @@ import xarray as xr
 
 import pipeline
 from pipeline.errors import InvalidInputError
+from tests.support import minutes
 from tests.xarray_engine.fleets import every_dtype, rows_read
 
 SELECTIONS: dict[str, dict[str, Any]] = {
@@ -118,3 +119,12 @@ def test_parquet_holds_what_is_stored_and_nothing_else(folder: Path, tmp_path: P
         dataset.assign(float64=dataset["float64"] * 2).iot.to_parquet(file)
     with pytest.raises(InvalidInputError, match="picked by position"):
         dataset.isel(row=slice(5)).iot.to_parquet(file)
+    assert sorted(tmp_path.glob("*.parquet*")) == [file]
+    bits = np.array([0x7FF8000000000001, 0x7FF800000000BEEF, 0x7FF8000000000001], np.uint64)
+    archive = pipeline.Archive.create(tmp_path / "bits")
+    archive.create_fleet("f", pipeline.Schema([pipeline.Channel("v", "float64")])).append(
+        {"device": ["a"] * 3, "time": minutes(0, 1, 2), "v": bits.view(np.float64)}
+    )
+    xr.open_dataset(tmp_path / "bits", engine="iot_archive").iot.to_parquet(file)
+    found = pq.read_table(file)["v"].to_numpy()
+    assert found.view(np.uint64).tolist() == bits.tolist(), "every NaN keeps its bits"

@@ -23,11 +23,11 @@ from pipeline.api.rows.duckdb_views import register_in_duckdb
 from pipeline.api.rows.filters import Filter
 from pipeline.api.rows.narrowing import narrowed
 from pipeline.api.rows.pandas_frames import DtypeBackend, pandas_frame
-from pipeline.api.rows.parquet_files import ROW_GROUP_SIZE, write_parquet
 from pipeline.api.rows.polars_frames import lazy_polars_frame
 from pipeline.archive.arrow_rows import KEY_NAMES, arrow_schema, read_arrow
 from pipeline.archive.fleet_view import FleetView
 from pipeline.errors import InvalidInputError
+from pipeline.model.parquet_files import ROW_GROUP_SIZE, write_parquet
 from pipeline.partitioning.pruning import Selection
 
 if TYPE_CHECKING:

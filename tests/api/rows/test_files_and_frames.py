@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
-from pipeline.api.rows import parquet_files
 from pipeline.connectors.parquet import ParquetSource
 from pipeline.errors import InvalidInputError
+from pipeline.model import parquet_files
 from tests.api.rows.plant import DEVICES, ROWS, SCHEMA, day
 from tests.api.rows.test_dataset import equal
 from tests.support import as_any, memory_archive, minutes

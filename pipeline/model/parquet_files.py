@@ -20,8 +20,8 @@ ROW_GROUP_SIZE: Final = 1 << 20
 
 def write_parquet(
     reader: pa.RecordBatchReader, path: Any, row_group_size: int, compression: str
-) -> None:
-    """Write batches of rows into a file, in their order.
+) -> int:
+    """Write batches of rows into a file, in their order, and return how many rows there are.
 
     Parameters
     ----------
@@ -43,22 +43,24 @@ def write_parquet(
         msg = f"row_group_size={row_group_size}; a row group has at least one row"
         raise InvalidInputError(msg)
     if not isinstance(path, str | os.PathLike):
-        _write(reader, path, row_group_size, compression)
-        return
+        return _write(reader, path, row_group_size, compression)
     whole = Path(path)
     part = whole.with_name(f".{whole.name}.part")
     try:
-        _write(reader, part, row_group_size, compression)
+        rows = _write(reader, part, row_group_size, compression)
         part.replace(whole)
+        return rows
     finally:
         part.unlink(missing_ok=True)
 
 
-def _write(reader: pa.RecordBatchReader, where: Any, row_group_size: int, compression: str) -> None:
-    schema = reader.schema
+def _write(reader: pa.RecordBatchReader, where: Any, row_group_size: int, compression: str) -> int:
+    schema, rows = reader.schema, 0
     with pq.ParquetWriter(where, schema, compression=compression, **_encodings(schema)) as writer:
         for group in _groups(reader, row_group_size):
             writer.write_table(group, row_group_size)
+            rows += group.num_rows
+    return rows
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 _ROOT = Path(__file__).parent.parent
 
+_LOGS = ("pipeline", "pipeline.jobs")
+"""Those that the command line sets up, for the whole process."""
+
 collect_ignore = ["integration/plain_reader.py", "integration/rollup_reader.py"]
 """Scripts, which read their arguments when they are imported."""
 
@@ -46,6 +50,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: set IOT_ARCHIVE_REAL_DATA to its folder ({folder} is none)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Put the package's logs back as they were before the test."""
+    before = [(log, log.level, list(log.handlers)) for log in map(logging.getLogger, _LOGS)]
+    yield
+    for log, level, handlers in before:
+        log.setLevel(level)
+        log.handlers[:] = handlers
 
 
 def pytest_configure(config: pytest.Config) -> None:

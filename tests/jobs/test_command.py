@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -19,13 +18,10 @@ from tests.jobs.running import simulated, write_job
 
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
-    """Put the process back as it was: the package's log, and what a signal does."""
-    log = logging.getLogger("pipeline")
-    level, handlers, action = log.level, list(log.handlers), signal.getsignal(signal.SIGTERM)
+    """Put back what a signal does to the process."""
+    action = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, action)
-    log.setLevel(level)
-    log.handlers[:] = handlers
 
 
 def command(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

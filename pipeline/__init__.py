@@ -16,13 +16,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.analytics.approximate.budget import Budget
     from pipeline.api.archive import Archive
+    from pipeline.api.caching import set_cache_size
     from pipeline.api.fleet import Fleet
     from pipeline.jobs.running import run
     from pipeline.partitioning.scheme import Partitioning
     from pipeline.schema.channels import Channel, Schema
     from pipeline.summaries.asked import histogram
 
-__all__ = ["Archive", "Budget", "Channel", "Fleet", "Partitioning", "Schema", "histogram", "run"]
+__all__ = [
+    "Archive",
+    "Budget",
+    "Channel",
+    "Fleet",
+    "Partitioning",
+    "Schema",
+    "histogram",
+    "run",
+    "set_cache_size",
+]
 
 _HOMES = {
     "Archive": "pipeline.api.archive",
@@ -33,6 +44,7 @@ _HOMES = {
     "Schema": "pipeline.schema.channels",
     "histogram": "pipeline.summaries.asked",
     "run": "pipeline.jobs.running",
+    "set_cache_size": "pipeline.api.caching",
 }
 
 

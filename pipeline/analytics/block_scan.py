@@ -18,7 +18,7 @@ from pipeline.analytics.pieces import Piece
 from pipeline.analytics.plan import FromRows
 from pipeline.analytics.query import Query
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import FetchedBlocks, runs_of_blocks
+from pipeline.archive.fetched_blocks import FetchedBlocks, runs_of_blocks
 from pipeline.archive.fleet_view import KEYS
 from pipeline.archive.run_statistics import run_statistics
 from pipeline.codecs.row_cells import count_buckets, count_rows, find_cells

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.archive.decoded_columns import CompactColumn, Recurring
 from pipeline.archive.version_reading import VersionReading
 from pipeline.codecs.block import decode_block
 from pipeline.errors import CorruptBlockError
@@ -16,9 +17,14 @@ from pipeline.model.batches import Column, missing_column
 from pipeline.model.dtypes import storage_dtype
 from pipeline.schema.conversions import Conversion
 
-__all__ = ["Origin", "Source", "decode_chunk", "sources_of"]
+__all__ = ["Chunk", "Origin", "Source", "decode_chunk", "sources_of"]
 
-Chunk = NDArray[np.uint8] | None
+type Chunk = NDArray[np.uint8] | CompactColumn | Recurring | None
+"""The bytes of a column of a block, or what is known of it; None if it has none."""
+
+_SMALL: Final = 1 << 15
+_MUCH: Final = 8
+"""A column is kept decoded if so few rows of it take little time, or one in so many is wanted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +102,8 @@ def decode_chunk(
     Parameters
     ----------
     data
-        The chunk; None where the block has no such column, and every row is missing.
+        The chunk, or what is known of it; None where the block has no such column, and every row
+        is missing. One that recurs is kept decoded, if that does not take long.
     key
         Its store key.
     dtype
@@ -114,6 +121,14 @@ def decode_chunk(
     start, stop = rows or (0, count)
     if data is None:
         return missing_column(stop - start, dtype)
+    if isinstance(data, Recurring):
+        if count <= _SMALL or (stop - start) * _MUCH >= count:
+            whole = decode_chunk(data.data, key, dtype, count)
+            data.decoded.keep(key, whole)
+            return whole if rows is None else whole.take(slice(start, stop))
+        data = data.data
+    if isinstance(data, CompactColumn):
+        return data.column(start, stop)
     block = decode_block(data, where=key, rows=rows)
     if len(block.values) != stop - start or block.values.dtype != dtype:
         wanted = f"{stop - start}" if rows is None else f"the rows {start} to {stop}"

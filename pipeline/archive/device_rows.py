@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.archive.block_reader import FetchedBlocks
+from pipeline.archive.fetched_blocks import FetchedBlocks
 from pipeline.model.batches import Column
 from pipeline.partitioning.ordering import ranges_of_rows
 

@@ -64,7 +64,7 @@ class FleetStore:
         if last is not None and last.snapshot == snapshot.id:
             return last  # a snapshot never changes
         known = self._registry if at is None else None
-        store = RememberingStore(snapshot.store)
+        store = RememberingStore(snapshot.store, snapshot.id)
         self._last = view = FleetView.load(store, snapshot.id, self.name, known)
         if at is None:
             self._registry = view.registry

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable, read_index, thinned_windows, used_windows
-from pipeline.archive.block_reader import FetchedBlocks, fetch_blocks
+from pipeline.archive.block_reader import fetch_blocks
 from pipeline.archive.device_registry import DeviceRegistry, load_registry
 from pipeline.archive.device_rows import decode_devices
+from pipeline.archive.fetched_blocks import FetchedBlocks
 from pipeline.archive.fleet_meta import Duplicates, FleetMeta, load_fleet
 from pipeline.archive.fleet_state import FleetState
 from pipeline.archive.read_units import ReadUnit, read_units

@@ -3,7 +3,8 @@
 A snapshot never changes, so what was read of it once need not be fetched again: questions of a
 dashboard touch the same index, summaries and blocks over and over, and a fetch costs 0.15 to 0.3 ms
 on a local disk and a round trip on an object store. Chunks of small tables are remembered decoded,
-all others as they are stored.
+all others as they are stored; those of blocks that are asked for again, see
+`pipeline.archive.decoded_columns`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import WrapperStore
 
-__all__ = ["REMEMBERED_BYTES", "Remembered", "RememberingStore", "forgetting", "remembered_of"]
+from pipeline.archive.decoded_columns import DecodedColumns
+
+__all__ = [
+    "REMEMBERED_BYTES",
+    "Remembered",
+    "RememberingStore",
+    "decoded_of",
+    "forgetting",
+    "remembered_of",
+]
 
 REMEMBERED_BYTES: Final = 64 << 20
 """How much is remembered of a snapshot by default."""
@@ -111,13 +121,14 @@ class RememberingStore(WrapperStore[Store]):
     ----------
     store
         A store that does not change.
-    remembered
-        What is known of it.
+    snapshot
+        The snapshot's id.
     """
 
-    def __init__(self, store: Store, remembered: Remembered | None = None) -> None:
+    def __init__(self, store: Store, snapshot: str) -> None:
         super().__init__(store)
-        self.remembered = remembered or Remembered()
+        self.remembered = Remembered()
+        self.decoded = DecodedColumns(snapshot)
 
     @property
     def plain(self) -> Store:
@@ -125,19 +136,24 @@ class RememberingStore(WrapperStore[Store]):
         return self._store
 
     def _with_store(self, store: Store) -> RememberingStore:
-        return RememberingStore(store)
+        return RememberingStore(store, self.decoded.snapshot)
 
     async def getsize(self, key: str) -> int:
         """Return a value's size, without fetching it as the base class does."""
         return await self._store.getsize(key)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RememberingStore, (self._store,)
+        return RememberingStore, (self._store, self.decoded.snapshot)
 
 
 def remembered_of(store: Store) -> Remembered | None:
     """Return what is remembered of a store, None if it may change."""
     return store.remembered if isinstance(store, RememberingStore) else None
+
+
+def decoded_of(store: Store) -> DecodedColumns | None:
+    """Return the decoded columns that are kept of a store, None if it may change."""
+    return store.decoded if isinstance(store, RememberingStore) else None
 
 
 def forgetting(store: Store) -> Store:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import FetchedBlocks
 from pipeline.archive.chunk_io import chunk_key, get_many
+from pipeline.archive.fetched_blocks import FetchedBlocks
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import PeriodStatistics, summarise
 from pipeline.archive.read_units import read_units

@@ -15,8 +15,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.abc.store import Store
 
-from pipeline.archive.block_reader import FetchedBlocks
 from pipeline.archive.chunk_io import in_threads
+from pipeline.archive.fetched_blocks import FetchedBlocks
 from pipeline.archive.fleet_meta import check_format
 from pipeline.archive.fleet_view import FleetView
 from pipeline.errors import InvalidInputError

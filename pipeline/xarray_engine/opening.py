@@ -41,7 +41,9 @@ def open_archive(
     snapshot = repository.snapshot(moment(at))
     check_format(snapshot.store)
     name = fleet if fleet is not None else _only_fleet(snapshot, repository.location)
-    store = RememberingStore(snapshot.store)  # selections and questions read the index again
+    store = RememberingStore(
+        snapshot.store, snapshot.id
+    )  # selections and questions read the index again
     view = FleetView.load(store, snapshot.id, name).at_version(schema_version)
     tags = tags_only(view.registry, view.meta, where, NO_LAZY_VALUES)
     selection = selection_of(view.registry, devices, time, tags)

@@ -58,7 +58,7 @@ def open_groups(
         raise NotFoundError(msg)
     root = {"Conventions": "CF-1.11", "snapshot": snapshot.id}
     groups = {"/": xr.Dataset(attrs=root)}
-    store = RememberingStore(snapshot.store)
+    store = RememberingStore(snapshot.store, snapshot.id)
     for name in names if fleet is None else [fleet]:
         view = FleetView.load(store, snapshot.id, name)
         groups |= _of_fleet(view, devices, time, where)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 import pipeline
-from pipeline.archive import block_reader
+from pipeline.archive import fetched_blocks
 from pipeline.archive.block_index import BlockTable
-from pipeline.archive.block_reader import FetchedBlocks, read_block_columns
+from pipeline.archive.block_reader import read_block_columns
 from pipeline.archive.chunk_io import chunk_key, put_many
+from pipeline.archive.fetched_blocks import FetchedBlocks
 from pipeline.archive.fleet_store import FleetStore
 from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.layout import INDEX_FIELDS
@@ -247,7 +248,7 @@ def test_small_blocks_are_decoded_by_one_thread(
         asked.extend(arguments)
         return [function(argument) for argument in arguments]
 
-    monkeypatch.setattr(block_reader, "in_threads", threads)
+    monkeypatch.setattr(fetched_blocks, "in_threads", threads)
     blocks = windows(1, 2)
     blocks.rows[:] = rows
     fetched = FetchedBlocks(blocks, [], [], [])

@@ -84,7 +84,7 @@ def test_a_store_that_remembers_reads_chunks_and_values_once() -> None:
     plain = MemoryStore()
     TABLE.write(plain, {(0,): np.arange(4)})
     put_many(plain, {"value": b"12345678"})
-    store = RememberingStore(plain)
+    store = RememberingStore(plain, "one")
     assert forgetting(store) is plain
     assert remembered_of(plain) is None
 
@@ -107,7 +107,7 @@ def test_a_store_that_remembers_reads_chunks_and_values_once() -> None:
 def test_it_travels_without_what_it_remembers() -> None:
     plain = MemoryStore()
     put_many(plain, {"value": b"1"})
-    store = RememberingStore(plain)
+    store = RememberingStore(plain, "one")
     get_many(store, ["value"])
     travelled = pickle.loads(pickle.dumps(store))
     remembered = remembered_of(travelled)

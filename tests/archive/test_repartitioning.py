@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 import pipeline
-from pipeline.archive.block_reader import FetchedBlocks
+from pipeline.archive.fetched_blocks import FetchedBlocks
 from pipeline.archive.repartitioning import RepartitionResult
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.tables import Table

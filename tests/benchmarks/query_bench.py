@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import pipeline
 from pipeline.jobs.printing import align
 from tests.benchmarks.measuring import Stopwatch, scratch_folder
 from tests.benchmarks.outcome import Figure, Outcome, Size
@@ -30,6 +31,7 @@ from tests.benchmarks.query_systems import System, systems
 __all__ = ["run"]
 
 _ORACLE: Final = {**IOT_ORACLE, **CPU_ORACLE}
+_UNCACHED: Final = "ours_uncached"
 _PEERS: Final = ("duckdb", "duckdb_parquet", "clickhouse")
 _SEED: Final = 20160101
 
@@ -100,6 +102,7 @@ def _measure(
         _check(every, question, draws, data, times)
         for _ in range(scale.rounds):
             _time(every, question, draws, times)
+        _time_uncached(every[0], question, draws, times, scale.rounds)
         found.append(times)
     for system in every:
         system.close()
@@ -137,11 +140,23 @@ def _time(
     """Ask all systems in turns, so that whatever slows the machine slows all of them."""
     for draw in draws:
         for system in every:
-            watch = Stopwatch()
-            with watch:
+            with Stopwatch() as watch:
                 system.ask(question.name, draw)
             times.warm.setdefault(system.name, []).append(watch.seconds)
             times.cpu.setdefault(system.name, []).append(watch.cpu_seconds)
+
+
+def _time_uncached(
+    ours: System, question: Question, draws: Sequence[Draw], times: _Times, rounds: int
+) -> None:
+    """Ask ours once more, with no decoded column kept."""
+    size = pipeline.set_cache_size(0)
+    for _ in range(rounds):
+        for draw in draws:
+            with Stopwatch() as watch:
+                ours.ask(question.name, draw)
+            times.warm.setdefault(_UNCACHED, []).append(watch.seconds)
+    pipeline.set_cache_size(size)
 
 
 def _cold(system: System, question: Question, draw: Draw) -> float:
@@ -168,6 +183,10 @@ def _figures(rows: Sequence[Mapping[str, Any]], stored: Mapping[str, int]) -> di
         figures[f"cpu_geomean_vs_{peer}"] = Figure(
             geometric_mean(cpu), "the same in processor time, which busy neighbours change least"
         )
+        uncached = [row[f"{_UNCACHED}_ms"] / row[f"{peer}_ms"] for row in rows]
+        figures[f"uncached_geomean_vs_{peer}"] = Figure(
+            geometric_mean(uncached), "the same with no decoded column kept by ours"
+        )
         cold = [row["ours_cold_ms"] / row[f"{peer}_cold_ms"] for row in rows]
         figures[f"cold_geomean_vs_{peer}"] = Figure(
             geometric_mean(cold), "the same of opening and the first call"
@@ -191,6 +210,7 @@ _TABLE: Final = {
     "query": "query",
     "rows": "answer_rows",
     "ours ms": "ours_ms",
+    "no cache": "ours_uncached_ms",
     "DuckDB": "duckdb_ms",
     "Parquet": "duckdb_parquet_ms",
     "ClickHouse": "clickhouse_ms",
@@ -208,6 +228,7 @@ def _cell(value: Any) -> str:
 _NOTES: Final = (
     "Milliseconds: warm medians over rounds and random parameters, systems in turns; cold is opening",
     "the system and asking once, in a process that has all code loaded and files in the page cache.",
+    "No cache: ours once more, right after its turns, with no decoded columns kept (set_cache_size(0)).",
     "All sides are embedded, with all cores; DuckDB and ClickHouse hand over Arrow tables.",
     "Every answer was compared with pandas'; sums of floats may differ by their order.",
     "A truck's last value is the last that is known. The five last minutes of groupby-orderby-limit",

@@ -65,9 +65,10 @@ def get_many(
     remembered = remembered_of(store)
     if remembered is None:
         return _fetch(store, keys, prefix_bytes)
-    names = keys if prefix_bytes is None else [f"{key}[:{prefix_bytes}]" for key in keys]
     return remembered.get_many(
-        names, lambda missing: _fetch(store, [keys[at] for at in missing], prefix_bytes)
+        keys,
+        lambda missing: _fetch(store, [keys[at] for at in missing], prefix_bytes),
+        "" if prefix_bytes is None else f"[:{prefix_bytes}]",
     )
 
 
@@ -113,7 +114,7 @@ def read_decoded(
     remembered = remembered_of(store)
     if remembered is None:
         return read(range(len(keys)))
-    return remembered.get_many([f"{key}, decoded" for key in keys], read)
+    return remembered.get_many(keys, read, ", decoded")
 
 
 def get_sizes(store: Store, keys: Sequence[str]) -> list[int]:

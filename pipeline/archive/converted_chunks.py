@@ -9,12 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.archive.decoded_columns import CompactColumn, Recurring
+from pipeline.archive.compact_columns import CompactColumn
+from pipeline.archive.decoded_columns import Recurring
 from pipeline.archive.version_reading import VersionReading
 from pipeline.codecs.block import decode_block
 from pipeline.errors import CorruptBlockError
-from pipeline.model.batches import Column, missing_column
-from pipeline.model.dtypes import storage_dtype
+from pipeline.model.batches import Column
+from pipeline.model.dtypes import fill_value, storage_dtype
 from pipeline.schema.conversions import Conversion
 
 __all__ = ["Chunk", "Origin", "Source", "decode_chunk", "sources_of"]
@@ -96,6 +97,7 @@ def decode_chunk(
     dtype: np.dtype[Any],
     count: int,
     rows: tuple[int, int] | None = None,
+    out: NDArray[Any] | None = None,
 ) -> Column:
     """Return one column of a block, or of a range ``[start, stop)`` of its rows.
 
@@ -112,6 +114,8 @@ def decode_chunk(
         Rows of the block, as the index says.
     rows
         Which rows; None for all.
+    out
+        Receives the values, which are those returned then; of dtype `dtype` and contiguous.
 
     Raises
     ------
@@ -119,17 +123,17 @@ def decode_chunk(
         If the chunk is damaged, or not the one that the index describes.
     """
     start, stop = rows or (0, count)
-    if data is None:
-        return missing_column(stop - start, dtype)
     if isinstance(data, Recurring):
-        if count <= _SMALL or (stop - start) * _MUCH >= count:
-            whole = decode_chunk(data.data, key, dtype, count)
-            data.decoded.keep(key, whole)
-            return whole if rows is None else whole.take(slice(start, stop))
-        data = data.data
+        keep = count <= _SMALL or (stop - start) * _MUCH >= count
+        data = _kept(data, key, dtype, count) if keep else data.data
+    values = np.empty(stop - start, dtype) if out is None else out
+    if data is None:
+        values.fill(fill_value(dtype))
+        return Column(values, np.zeros(len(values), np.bool_))
     if isinstance(data, CompactColumn):
-        return data.column(start, stop)
-    block = decode_block(data, where=key, rows=rows)
+        valid = data.write(values, slice(start, stop))
+        return Column(values, None if valid is None else valid.copy())
+    block = decode_block(data, where=key, rows=rows, out=values)
     if len(block.values) != stop - start or block.values.dtype != dtype:
         wanted = f"{stop - start}" if rows is None else f"the rows {start} to {stop}"
         msg = (
@@ -138,3 +142,7 @@ def decode_chunk(
         )
         raise CorruptBlockError(msg)
     return Column(block.values, block.valid)
+
+
+def _kept(recurring: Recurring, key: str, dtype: np.dtype[Any], count: int) -> CompactColumn:
+    return recurring.decoded.keep(key, decode_chunk(recurring.data, key, dtype, count))

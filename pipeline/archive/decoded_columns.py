@@ -21,31 +21,33 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import count
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.archive.compact_columns import CompactColumn
 from pipeline.archive.machine_memory import memory_size
+from pipeline.archive.transactions.differences import Differences
 from pipeline.model.batches import Column
 
 __all__ = [
     "MEMORY",
-    "CompactColumn",
     "DecodedColumns",
     "DecodedMemory",
     "Recurring",
     "default_size",
 ]
 
-type _Key = tuple[str, str]
+type _Key = tuple[int, str]
+"""A line of snapshots that share what did not change, and a store key."""
 
 _NAMES: Final = 1 << 16
 """Names of columns that are remembered of those that were read once: some 16 MB."""
 
+_SNAPSHOTS: Final = 1024
 _LEAST, _MOST, _SHARE = 256 << 20, 4 << 30, 16
-_OVERHEAD: Final = 400  # of an entry: its key and the objects around the arrays
-_NARROW: Final = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
 
 
 def default_size(memory: int | None) -> int:
@@ -54,67 +56,6 @@ def default_size(memory: int | None) -> int:
     A sixteenth, at least 256 MiB and at most 4 GiB; 256 MiB where it cannot be told.
     """
     return _LEAST if memory is None else min(max(memory // _SHARE, _LEAST), _MOST)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CompactColumn:
-    """A decoded column of a block in little space.
-
-    Parameters
-    ----------
-    dtype
-        Of the column.
-    values
-        Shape (rows,): the values, or how far they are above `least`, in an unsigned dtype.
-    least
-        The smallest value; None if `values` are the values.
-    valid
-        As `Column.valid`.
-    """
-
-    dtype: np.dtype[Any]
-    values: NDArray[Any]
-    least: np.generic | None
-    valid: NDArray[np.bool_] | None
-
-    @classmethod
-    def of(cls, column: Column) -> CompactColumn:
-        """Return what `column` is kept as; shares no memory with it that others may change."""
-        values, valid = column.values, column.valid
-        dtype = values.dtype
-        if dtype.kind not in "iu" or dtype.itemsize == 1 or not len(values):
-            return cls(dtype, values.copy(), None, None if valid is None else valid.copy())
-        least = values.min()
-        span = int(values.max()) - int(least)
-        narrow = next((one for one in _NARROW if span <= np.iinfo(one).max), dtype)
-        if narrow.itemsize >= dtype.itemsize:
-            return cls(dtype, values.copy(), None, None if valid is None else valid.copy())
-        above = np.subtract(values, least, dtype=dtype).astype(narrow)
-        return cls(dtype, above, least, None if valid is None else valid.copy())
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it takes."""
-        return (
-            _OVERHEAD + self.values.nbytes + (0 if self.valid is None else int(self.valid.nbytes))
-        )
-
-    def write(self, out: NDArray[Any], rows: slice | NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Write the values of some rows to `out`; return their validity, not to be changed."""
-        if self.least is None:
-            out[:] = self.values[rows]
-        else:
-            np.add(self.values[rows], self.least, out=out)
-        return None if self.valid is None else self.valid[rows]
-
-    def column(self, start: int, stop: int) -> Column:
-        """Return rows ``[start, stop)`` as a column of their own."""
-        values = np.empty(stop - start, self.dtype)
-        valid = self.write(values, slice(start, stop))
-        return Column(values, None if valid is None else valid.copy())
 
 
 class DecodedMemory:
@@ -133,6 +74,8 @@ class DecodedMemory:
         self._clock = 0
         self._used: dict[_Key, int] = {}
         self._once: OrderedDict[_Key, int] = OrderedDict()
+        self._lines: OrderedDict[str, int] = OrderedDict()
+        self._numbers = count()
         self._lock = threading.Lock()
 
     @property
@@ -170,7 +113,16 @@ class DecodedMemory:
         if not self._limit:
             return [False] * len(keys)
         with self._lock:
-            return [self._ask((snapshot, key), size) for key, size in zip(keys, sizes, strict=True)]
+            line = self._line(snapshot)
+            return [self._ask((line, key), size) for key, size in zip(keys, sizes, strict=True)]
+
+    def _line(self, snapshot: str) -> int:
+        line = self._lines.get(snapshot)
+        if line is None:
+            line = self._lines[snapshot] = next(self._numbers)
+            if len(self._lines) > _SNAPSHOTS:
+                self._lines.popitem(last=False)
+        return line
 
     def _ask(self, key: _Key, size: int) -> CompactColumn | bool:
         self._clock += size
@@ -189,14 +141,31 @@ class DecodedMemory:
 
     def keep(self, snapshot: str, key: str, column: CompactColumn) -> None:
         """Hold a column."""
-        name = snapshot, key
         with self._lock:
+            name = self._line(snapshot), key
             self._once.pop(name, None)
             self._drop(name)
             self._columns[name] = column
             self._used[name] = self._clock
             self._held += column.nbytes
             self._give_up()
+
+    def hand_over(self, earlier: str, later: str, changed: Differences) -> None:
+        """Let a later snapshot have what is held of an earlier one and did not change.
+
+        The earlier one has nothing then. A later one that has columns already keeps those instead.
+        """
+        with self._lock:
+            if later in self._lines or earlier not in self._lines:
+                return
+            line = self._lines[later] = self._lines.pop(earlier)
+            gone = [(line, key) for key in changed.keys]
+            if changed.prefixes:
+                held = [key for number, key in (*self._columns, *self._once) if number == line]
+                gone += [(line, key) for key in changed.touched(held)]
+            for key in gone:
+                self._once.pop(key, None)
+                self._drop(key)
 
     def _give_up(self) -> None:
         while self._held > self._limit:
@@ -231,6 +200,10 @@ class DecodedColumns:
     def take(self, keys: Sequence[str], sizes: Sequence[int]) -> list[CompactColumn | bool]:
         """Return what is known of columns, as `DecodedMemory.take` does."""
         return self.memory.take(self.snapshot, keys, sizes)
+
+    def hand_over(self, later: DecodedColumns, changed: Differences) -> None:
+        """Let a later snapshot have what did not change, as `DecodedMemory.hand_over` does."""
+        self.memory.hand_over(self.snapshot, later.snapshot, changed)
 
     def keep(self, key: str, column: Column) -> CompactColumn:
         """Hold a column, and return what is held."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.archive.block_index import BlockTable
 from pipeline.archive.chunk_io import in_threads
+from pipeline.archive.compact_columns import CompactColumn
 from pipeline.archive.converted_chunks import Chunk, Origin, decode_chunk
-from pipeline.archive.decoded_columns import CompactColumn
 from pipeline.model.batches import Column
 
 __all__ = ["FetchedBlocks", "runs_of_blocks"]
@@ -69,8 +69,23 @@ class FetchedBlocks:
         """
         return self.each(lambda column: self.decode_column(column, at), range(len(self.columns)))
 
-    def decode_column(self, column: int, at: int, rows: tuple[int, int] | None = None) -> Column:
+    def decode_column(
+        self,
+        column: int,
+        at: int,
+        rows: tuple[int, int] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> Column:
         """Return one column of one block, or of a range ``[start, stop)`` of its rows.
+
+        Parameters
+        ----------
+        column, at
+            Which column of which block.
+        rows
+            The range; None for all rows.
+        out
+            Contiguous, of the column's dtype: receives the values, which are those returned then.
 
         Raises
         ------
@@ -79,9 +94,13 @@ class FetchedBlocks:
         """
         count = int(self.blocks.rows[at])
         if (column, at) in self.converted:
-            return self.converted[column, at].decode(count, rows)
+            found = self.converted[column, at].decode(count, rows)
+            if out is None:
+                return found
+            out[:] = found.values
+            return Column(out, found.valid)
         key, dtype = self.keys[column][at], self.columns[column][1]
-        return decode_chunk(self.chunks[column][at], key, dtype, count, rows)
+        return decode_chunk(self.chunks[column][at], key, dtype, count, rows, out)
 
     def decode_ranges(self, column: int, ranges: NDArray[np.int64] | None = None) -> Column:
         """Return one column of all blocks, one after the other, or a range of the rows of each.
@@ -115,19 +134,12 @@ class FetchedBlocks:
             ends = np.cumsum(self.blocks.rows)
         else:
             wanted, ends = map(tuple, ranges.T.tolist()), np.cumsum(ranges[1] - ranges[0])
-        chunks, begin, validity = self.chunks[column], 0, []
+        begin, validity = 0, list[_Valid]()
         for at, (rows, end) in enumerate(zip(wanted, ends.tolist(), strict=True)):
-            if begin == end:
-                continue
-            chunk, part = chunks[at], out[begin:end]
-            if isinstance(chunk, CompactColumn) and (column, at) not in self.converted:
-                valid = chunk.write(part, slice(*(rows or (None,))))
-            else:
-                found = self.decode_column(column, at, rows)
-                part[:] = found.values
-                valid = found.valid
-            if valid is not None:
-                validity.append((begin, end, valid))
+            if begin < end:
+                valid = self.decode_column(column, at, rows, out[begin:end]).valid
+                if valid is not None:
+                    validity.append((begin, end, valid))
             begin = end
         return validity
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -56,19 +57,26 @@ class FleetStore:
         self.name = name
         self._registry: DeviceRegistry | None = None
         self._last: FleetView | None = None
+        self._newest: FleetView | None = None
+        self._lock = threading.Lock()
         self._memories: Memories = {}
 
     def view(self, at: str | datetime | None = None) -> FleetView:
         """Return the fleet at the newest snapshot, at one by id, or as of a time."""
-        snapshot, last = self.repository.snapshot(at), self._last
-        if last is not None and last.snapshot == snapshot.id:
-            return last  # a snapshot never changes
-        known = self._registry if at is None else None
-        store = RememberingStore(snapshot.store, snapshot.id)
-        self._last = view = FleetView.load(store, snapshot.id, self.name, known)
-        if at is None:
-            self._registry = view.registry
-        return view
+        snapshot = self.repository.snapshot(at)
+        with self._lock:
+            known = self._newest if at is None else self._last
+            if known is not None and known.snapshot == snapshot.id:
+                return known  # a snapshot never changes
+            store = RememberingStore(snapshot.store, snapshot.id)
+            if at is not None:
+                self._last = FleetView.load(store, snapshot.id, self.name)
+                return self._last
+            if known is not None:
+                store.follow(known.store, self.repository.differences)
+            view = FleetView.load(store, snapshot.id, self.name, self._registry)
+            self._newest, self._registry = view, view.registry
+            return view
 
     def append(
         self,

@@ -175,7 +175,11 @@ def _step(column: NDArray[Any]) -> int:
 
 
 def decode_block(
-    data: BlockData, *, where: str = "", rows: tuple[int, int] | None = None
+    data: BlockData,
+    *,
+    where: str = "",
+    rows: tuple[int, int] | None = None,
+    out: NDArray[Any] | None = None,
 ) -> DecodedBlock:
     """Decode a block, or some of its rows.
 
@@ -189,6 +193,9 @@ def decode_block(
     rows : tuple of int, optional
         Decode only rows ``[start, stop)``, cut off at the end of the block; all by default.
         Stages that can, touch only the lanes around them.
+    out : ndarray, shape (rows wanted,), optional
+        Contiguous. If it has the dtype and length of the values, it receives them and is what is
+        returned; the usual stages write there at once.
 
     Returns
     -------
@@ -202,11 +209,18 @@ def decode_block(
     try:
         content = open_block(_view(data))
         start, stop = _range(rows, content.rows)
+        if out is not None and (out.dtype != content.dtype or out.size != stop - start):
+            out = None
         if content.sections is None:
-            return _fill(content, start, stop)
-        return DecodedBlock(*decode_payload(content, content.sections, start, stop))
+            found = _fill(content, start, stop)
+        else:
+            found = DecodedBlock(*decode_payload(content, content.sections, start, stop, out))
     except CorruptBlockError as error:
         raise _named(error, where) from error
+    if out is None or found.values is out:
+        return found
+    out[:] = found.values
+    return DecodedBlock(out, found.valid)
 
 
 def _range(wanted: tuple[int, int] | None, rows: int) -> tuple[int, int]:

@@ -351,11 +351,16 @@ class Lanes:
 
 
 def decode_whole(
-    predictor: int, cursor: Cursor, rows: int, mapping: Mapping, dtype: np.dtype[Any]
+    predictor: int,
+    cursor: Cursor,
+    rows: int,
+    mapping: Mapping,
+    dtype: np.dtype[Any],
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Decode the rest of `cursor` at once, as `read_lanes` and `Lanes.restore` do of all rows."""
     data = np.frombuffer(cursor.rest(), np.uint8)
-    out = np.empty(rows, dtype)
+    out = np.empty(rows, dtype) if out is None else out
     width = -4 if dtype == np.float32 else dtype.itemsize
     wrong = kernel("bins_whole", "decode_whole")(
         data, rows, predictor, SIZES, *mapping, width, out.view(np.uint8)

@@ -138,7 +138,11 @@ def inherit(content: Content, cursor: Cursor) -> Cursor:
 
 
 def decode_payload(
-    content: Content, sections: dict[int, Cursor], start: int, stop: int
+    content: Content,
+    sections: dict[int, Cursor],
+    start: int,
+    stop: int,
+    out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Decode rows of a block.
 
@@ -149,6 +153,8 @@ def decode_payload(
         Its own, which are read up.
     start, stop : int
         The rows wanted, within those of the block.
+    out : ndarray, shape (stop - start,), optional
+        Of the column's dtype: what is returned, where that takes no copy.
 
     Returns
     -------
@@ -165,7 +171,7 @@ def decode_payload(
     if start == stop:
         return np.empty(0, content.dtype), None
     if sections.keys().isdisjoint(_GAPS):  # nearly every block
-        values = _decode_values(content, sections, content.rows, start, stop)
+        values = _decode_values(content, sections, content.rows, start, stop, out)
         return _finished(sections, values), None
     if stop - start == content.rows and sections.keys() == _FEW_SECTIONS:
         few = _decode_few(content, sections)
@@ -278,7 +284,12 @@ def _fill_bits(dtype: np.dtype[Any]) -> np.uint64:
 
 
 def _decode_values(
-    content: Content, sections: dict[int, Cursor], rows: int, start: int, stop: int
+    content: Content,
+    sections: dict[int, Cursor],
+    rows: int,
+    start: int,
+    stop: int,
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Decode the rows from `start` up to `stop` of the stream's `rows`."""
     if start == stop:
@@ -290,7 +301,8 @@ def _decode_values(
     finish = read_finish(content.transform, cursor, rows, content.dtype)
     cursor = inherit(content, cursor)
     entropy = content.entropy & ~INHERITED
-    values, first = decode_series(content.predictor, entropy, cursor, rows, finish, (start, stop))
+    part = start, stop
+    values, first = decode_series(content.predictor, entropy, cursor, rows, finish, part, out)
     if values.size != stop - start:
         values = values[start - first : stop - first]
     if CORRECTIONS in sections:

@@ -99,6 +99,7 @@ def decode_series(
     rows: int,
     finish: Finish,
     part: tuple[int, int] | None = None,
+    out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], int]:
     """Decode the rest of `cursor` as a series.
 
@@ -112,6 +113,8 @@ def decode_series(
     finish : Finish
     part : tuple of int, optional
         Rows ``[start, stop)`` that are wanted; all by default.
+    out : ndarray, shape (rows wanted,), optional
+        Of the dtype of `finish`: what is returned, where that takes no copy.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def decode_series(
         If an id is unknown, or the bytes do not hold exactly so many numbers.
     """
     if entropy == BINS:
-        return _decode_lanes(predictor, cursor, rows, finish, part)
+        return _decode_lanes(predictor, cursor, rows, finish, part, out)
     if entropy == RUNS:
         return _decode_runs(predictor, cursor, rows, finish), 0
     if entropy == LIST:
@@ -138,14 +141,20 @@ def decode_series(
 
 
 def _decode_lanes(
-    predictor: int, cursor: Cursor, rows: int, finish: Finish, part: tuple[int, int] | None
+    predictor: int,
+    cursor: Cursor,
+    rows: int,
+    finish: Finish,
+    part: tuple[int, int] | None,
+    out: NDArray[Any] | None,
 ) -> tuple[NDArray[Any], int]:
     mapping, dtype = finish.mapping or NUMBERS, finish.dtype if finish.mapping else _WORDS
     start = 0
     # One group is decoded whole in any case, and at once that takes a fifth less.
     lone = rows < 2 * GROUP_ROWS
     if part is None or part == (0, rows) or lone or not finish.pointwise:
-        numbers = decode_whole(predictor, cursor, rows, mapping, dtype)
+        into = out if finish.mapping and out is not None and out.size == rows else None
+        numbers = decode_whole(predictor, cursor, rows, mapping, dtype, into)
     else:
         lanes = read_lanes(predictor, cursor, rows)
         start, stop = lanes.span(*part)

@@ -188,15 +188,21 @@ def _read_rows(
 def _decode_into(
     values: NDArray[Any], fetched: FetchedBlocks, form: ColumnView, start: int
 ) -> None:
-    """Decode rows side by side, counted over the blocks, each block to its place: nothing is copied twice."""
+    """Decode rows side by side, counted over the blocks, each block to its place: nothing is copied."""
     sizes = fetched.blocks.rows
     begins = np.cumsum(sizes) - sizes - start
+    alike = form.dtype.kind != "O" and form.dtype.itemsize == form.stored.itemsize
 
     def decode(at: int) -> None:
         begin, size = int(begins[at]), int(sizes[at])
         first, last = max(-begin, 0), min(len(values) - begin, size)
         rows = None if (first, last) == (0, size) else (first, last)
-        values[begin + first : begin + last] = form.convert(fetched.decode_column(0, at, rows))
+        part = values[begin + first : begin + last]
+        shown = form.convert(
+            fetched.decode_column(0, at, rows, part.view(form.stored) if alike else None)
+        )
+        if not np.may_share_memory(shown, part):
+            part[:] = shown
 
     in_threads(decode, range(len(fetched.blocks)))
 

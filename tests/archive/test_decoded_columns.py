@@ -8,23 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from numpy.typing import NDArray
 
 import pipeline
 from pipeline.archive import converted_chunks, decoded_columns
+from pipeline.archive.compact_columns import CompactColumn
 from pipeline.archive.converted_chunks import decode_chunk
 from pipeline.archive.decoded_columns import (
     MEMORY,
-    CompactColumn,
     DecodedColumns,
     DecodedMemory,
     Recurring,
     default_size,
 )
 from pipeline.archive.machine_memory import memory_size
+from pipeline.archive.transactions.differences import Differences
 from pipeline.codecs.block import encode_block
 from pipeline.errors import CorruptBlockError, InvalidInputError
 from pipeline.model.batches import Column
@@ -42,59 +39,6 @@ def memory() -> Iterator[DecodedMemory]:
     MEMORY.limit = _SIZE
     yield MEMORY
     MEMORY.limit = before
-
-
-@given(
-    st.sampled_from(_DTYPES).flatmap(
-        lambda name: arrays.arrays(np.dtype(name), st.integers(0, 20))
-    ),
-    st.booleans(),
-    st.data(),
-)
-def test_values_come_back_bit_for_bit(
-    values: NDArray[Any], gaps: bool, data: st.DataObject
-) -> None:
-    valid = np.arange(len(values)) % 3 > 0 if gaps else None
-    kept = CompactColumn.of(Column(values, valid))
-    assert len(kept) == len(values)
-    start = data.draw(st.integers(0, len(values)))
-    stop = data.draw(st.integers(start, len(values)))
-    found = kept.column(start, stop)
-    assert found.values.dtype == values.dtype
-    assert found.values.tobytes() == values[start:stop].tobytes()
-    assert (found.valid is None) is (valid is None)
-    if valid is not None and found.valid is not None:
-        assert found.valid.tolist() == valid[start:stop].tolist()
-
-
-@pytest.mark.parametrize(
-    ("values", "itemsize"),
-    [
-        (np.array([-3, 252], np.int64), 1),
-        (np.array([-3, 253], np.int64), 2),
-        (np.array([1 << 40, (1 << 40) + 65_536], np.int64), 4),
-        (np.array([0, 1 << 32], np.uint64), 8),
-        (np.array([-(1 << 63), (1 << 63) - 1], np.int64), 8),
-        (np.array([0, 65_535], np.uint16), 2),
-        (np.array([0.5, 1.5]), 8),
-    ],
-)
-def test_numbers_are_kept_as_narrow_as_their_range(values: NDArray[Any], itemsize: int) -> None:
-    kept = CompactColumn.of(Column(values))
-    assert kept.values.itemsize == itemsize
-    assert kept.column(0, 2).values.tolist() == values.tolist()
-
-
-def test_what_is_kept_shares_no_memory() -> None:
-    values, valid = np.array([1.0, 2.0]), np.array([True, False])
-    kept = CompactColumn.of(Column(values, valid))
-    values[0], valid[0] = 9, False
-    found = kept.column(0, 2)
-    found.values[1] = 9
-    again = kept.column(0, 2)
-    assert again.values.tolist() == [1, 2]
-    assert again.valid is not None
-    assert again.valid.tolist() == [True, False]
 
 
 def _column(number: int) -> CompactColumn:
@@ -260,3 +204,29 @@ def test_the_size_is_set_for_the_process(memory: DecodedMemory) -> None:
     assert pipeline.set_cache_size(0) == 1 << 20
     with pytest.raises(InvalidInputError, match="give 0 or more"):
         pipeline.set_cache_size(-1)
+
+
+def test_a_later_snapshot_has_what_did_not_change() -> None:
+    memory = DecodedMemory(10_000)
+    column = _column(1)
+    for key in ("a", "b", "group/c"):
+        memory.keep("one", key, column)
+    memory.take("one", ["d", "group/e"], [1, 1])
+    memory.hand_over("nothing", "two", Differences(frozenset()))
+    memory.hand_over("one", "two", Differences(frozenset("b"), ("group/",)))
+    wanted = ["a", "b", "group/c", "d", "group/e"]
+    assert memory.take("two", wanted, [1] * 5) == [column, False, False, True, False]
+    assert memory.take("one", ["a"], [1]) == [False]
+    assert memory.nbytes == column.nbytes
+    memory.keep("three", "a", column)
+    memory.hand_over("two", "three", Differences(frozenset()))
+    assert memory.take("two", ["a"], [1]) == [column]
+
+
+def test_snapshots_that_were_left_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded_columns, "_SNAPSHOTS", 2)
+    memory = DecodedMemory(10_000)
+    for snapshot in ("one", "two", "three"):
+        memory.keep(snapshot, "a", _column(1))
+    found = [memory.take(one, ["a"], [1])[0] for one in ("three", "two", "one")]
+    assert [isinstance(one, CompactColumn) for one in found] == [True, True, False]

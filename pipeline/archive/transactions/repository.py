@@ -31,6 +31,7 @@ from zarr.abc.store import Store
 from pipeline.archive.durability import commit_lock, sync_file, sync_filesystem
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions.claims import BranchClaims, despite_claims
+from pipeline.archive.transactions.differences import Differences, differences_of
 from pipeline.archive.transactions.forks import Fork, Transaction
 from pipeline.archive.transactions.guarded import GuardedStore, translated
 from pipeline.archive.transactions.storage import (
@@ -204,6 +205,17 @@ class Repository:
                 moment = at if at.tzinfo else at.replace(tzinfo=UTC)
                 session = self._fresh().readonly_session(BRANCH, as_of=moment)
             return Snapshot(session.snapshot_id, GuardedStore(session.store, self.location))
+
+    def differences(self, older: str, newer: str) -> Differences | None:
+        """Return what the commits between two snapshots changed; None if that cannot be told.
+
+        It cannot if `older` is no ancestor of `newer`, or was expired.
+        """
+        try:
+            diff = self._repository.diff(from_snapshot_id=older, to_snapshot_id=newer)
+        except ic.IcechunkError:
+            return None
+        return differences_of(diff)
 
     def history(self) -> Iterator[Commit]:
         """Yield the commits, newest first, back to the oldest that was not expired."""

@@ -38,17 +38,20 @@ _SEED: Final = 20160101
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    devices: int
+    """Trucks, hosts and days of rows; random parameters of each question, and rounds of them."""
+
+    trucks: int
+    hosts: int
     days: float
     draws: int
     rounds: int
 
 
 _SCALES: Final = {
-    Size.LARGE: _Scale(4000, 3, 3, 3),
-    Size.FULL: _Scale(400, 3, 5, 5),
-    Size.QUICK: _Scale(100, 1, 3, 3),
-    Size.TINY: _Scale(20, 0.25, 2, 1),
+    Size.LARGE: _Scale(4000, 400, 3, 3, 3),
+    Size.FULL: _Scale(400, 400, 3, 5, 5),
+    Size.QUICK: _Scale(100, 100, 1, 3, 3),
+    Size.TINY: _Scale(20, 20, 0.25, 2, 1),
 }
 
 
@@ -74,8 +77,9 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
     scale, rows, stored = _SCALES[size], [], dict[str, int]()
     for name, questions in groupby(QUESTIONS, lambda question: question.measurement):
         with scratch_folder() as folder:
-            data = make_dataset(name, scale.devices, scale.days, folder)
-            show(f"{name}: {len(data.rows):,} rows of {scale.devices:,} devices")
+            devices = scale.hosts if name == "cpu" else scale.trucks
+            data = make_dataset(name, devices, scale.days, folder)
+            show(f"{name}: {len(data.rows):,} rows of {devices:,} devices")
             rows += _measure(data, list(questions), scale, folder, stored, show)
     table = align(list(_TABLE), [[_cell(row[key]) for key in _TABLE.values()] for row in rows])
     return Outcome(_figures(rows, stored), rows, _NOTES, table)

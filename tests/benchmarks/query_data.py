@@ -6,7 +6,7 @@ rows sorted by device and time, as a frame and as a Parquet file a day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -80,7 +80,8 @@ def make_dataset(name: Measurement, devices: int, days: float, folder: Path) -> 
     table = _sorted(source, len(tags))
     parquet = folder / f"{name}-parquet"
     _write_days(table, parquet)
-    return Dataset(name, source, days, tags, table.to_pandas(), parquet)
+    rows = table.to_pandas(split_blocks=True, self_destruct=True)  # never held twice
+    return Dataset(name, source, days, tags, rows, parquet)
 
 
 def _source(name: Measurement, devices: int, days: float) -> TsbsSource | TsbsCpu:
@@ -91,8 +92,7 @@ def _source(name: Measurement, devices: int, days: float) -> TsbsSource | TsbsCp
 
 def _intakes(source: TsbsSource | TsbsCpu) -> Iterator[pa.Table]:
     for fragment in source.fragments():
-        for intake in fragment.read():
-            yield intake.table
+        yield from (intake.table for intake in fragment.read())
 
 
 def _tag_table(tags: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
@@ -107,13 +107,22 @@ def _sorted(source: TsbsSource | TsbsCpu, devices: int) -> pa.Table:
     """Return all rows that have a device, by its number and time."""
     prefix = "host_" if isinstance(source, TsbsCpu) else "truck_"
     numbers = {f"{prefix}{number}": number for number in range(devices)}
-    tables = []
-    for table in _intakes(source):
+    # Fragments are of devices one after the other, so that each is put in order on its own.
+    parts = [
+        _in_order([intake.table for intake in fragment.read()], numbers)
+        for fragment in source.fragments()
+    ]
+    return pa.concat_tables(parts)
+
+
+def _in_order(tables: Sequence[pa.Table], numbers: Mapping[str, int]) -> pa.Table:
+    numbered = []
+    for table in tables:
         ids = table["device"].combine_chunks()
         of_code = pa.array([numbers[text] for text in ids.dictionary.to_pylist()], pa.int32())
         table = table.set_column(0, "device", of_code.take(ids.indices))
-        tables.append(table.filter(table["device"].is_valid()))
-    everything = pa.concat_tables(tables).combine_chunks()
+        numbered.append(table.filter(table["device"].is_valid()))
+    everything = pa.concat_tables(numbered).combine_chunks()
     time = pa.compute.cast(everything["time"], pa.timestamp("us"))
     order = np.lexsort([np.asarray(time).view(np.int64), np.asarray(everything["device"])])
     return everything.set_column(1, "time", time).take(pa.array(order))

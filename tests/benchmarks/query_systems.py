@@ -75,8 +75,9 @@ class Ours:
         self._fleet = archive.fleet(archive.fleets[0])
 
     def close(self) -> None:
-        """Forget them."""
+        """Forget them, and what the process keeps decoded."""
         self._fleet = None
+        pipeline.set_cache_size(pipeline.set_cache_size(0))
 
     def ask(self, question: str, draw: Draw) -> Any:
         """Ask the fleet."""

@@ -19,7 +19,7 @@ import pipeline
 from tests.benchmarks.measuring import folder_bytes, run_apart, scratch_folder
 from tests.benchmarks.outcome import Figure, Outcome, Size, WrongResultError
 from tests.benchmarks.scale_bench import import_days
-from tests.benchmarks.scale_data import Fleet, days_of, write_days
+from tests.benchmarks.scale_data import CHANNELS, Fleet, days_of, write_days
 
 __all__ = ["run"]
 
@@ -117,7 +117,7 @@ def _measured(
     scale: _Scale, archive: Path, days: int, show: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     points = days * scale.fleet.points_per_day
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, (_, of_one, _) in _QUESTIONS.items():
         times = scale.one if of_one else scale.all
         milliseconds = run_apart(_ask, str(archive), name, scale.fleet.devices, times).value
@@ -134,7 +134,31 @@ def _measured(
         }
         show(f"{points:,} points, {name}: {row['p50_ms']:.1f} ms, cold {row['cold_ms']:.0f} ms")
         rows.append(row)
+    live = run_apart(_ask_live, str(archive), scale.fleet.devices, scale.all).value
+    for row in rows:
+        row["after_commit_ms"] = float(np.median(live[row["question"]][1:]))
+    show(
+        f"{points:,} points, right after a commit: "
+        + ", ".join(f"{row['question']} {row['after_commit_ms']:.1f} ms" for row in rows)
+    )
     return rows
+
+
+def _ask_live(archive: str, devices: int, times: int) -> dict[str, list[float]]:
+    """Return how many milliseconds each question took right after rows were stored, by its name."""
+    fleet = pipeline.Archive.open(archive).fleet(_FLEET)
+    newest = np.datetime64("2026-01-01T00:00", "us")
+    taken: dict[str, list[float]] = {name: [] for name in _QUESTIONS}
+    for turn in range(times + 1):
+        device = f"device-{turn * 7919 % devices:05d}"
+        for name, (question, _, _) in _QUESTIONS.items():
+            newest += np.timedelta64(1, "s")
+            values = {channel: [0.0] for channel in CHANNELS}
+            fleet.append({"device": [device], "time": np.array([newest]), **values})
+            began = time.perf_counter()
+            question(fleet, device)
+            taken[name].append(1e3 * (time.perf_counter() - began))
+    return taken
 
 
 def _ask(archive: str, name: str, devices: int, times: int) -> list[float]:
@@ -171,6 +195,9 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
         usual = "_p50_ms" if is_of_device and "p95" not in name else "_ms"
         found[f"{name}{usual}"] = Figure(row["p50_ms"], f"median, {meaning}")
         found[f"{name}_p99_ms"] = Figure(row["p99_ms"], f"99 % are faster, {meaning}")
+        found[f"{name}_after_commit_ms"] = Figure(
+            row["after_commit_ms"], f"right after a row was stored, {meaning}"
+        )
         found[f"{name}_cold_ms"] = Figure(
             row["cold_ms"], f"first answer of a fresh process, {meaning}"
         )
@@ -181,5 +208,6 @@ _NOTES: Final = (
     "The archive is imported by a job, then compacted, and keeps rollups of hourly and daily means.",
     "Warm: one process, every question about another device. Cold: the first answer of a fresh",
     "process, with opening the archive and loading the compiled kernels, without Python's imports.",
+    "After a commit: one row of another time is stored before every question, by the same process.",
     "The smaller archive holds 35 days, the larger (_largest) 348: a year is what there is of it.",
 )

@@ -125,7 +125,7 @@ def _measured(
             run_apart(_ask, str(archive), name, scale.fleet.devices, 0).value[0]
             for _ in range(scale.fresh)
         ]
-        row = {
+        row: dict[str, Any] = {
             "points": points,
             "question": name,
             "p50_ms": float(np.median(milliseconds[1:])),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,10 +148,12 @@ def measure_slow_storage(folder: str, seconds: float) -> dict[str, float]:
         time.sleep(9 * (time.perf_counter() - began))
         return result
 
-    FleetStore.append_prepared = slowed  # type: ignore[method-assign]
     flush = {"rows": 200_000}
     options: Any = {"max_bytes": 32 << 20, "flush": flush, "compact": False}
-    with fleet.stream(Path(folder) / "log", **options) as stream:
+    with (
+        patch.object(FleetStore, "append_prepared", slowed),
+        fleet.stream(Path(folder) / "log", **options) as stream,
+    ):
         writers = _Writers(stream, seconds)
         watch = Stopwatch()
         with watch:

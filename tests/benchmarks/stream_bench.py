@@ -69,7 +69,8 @@ def _brokers(folder: Path, size: Size, show: Callable[[str], None]) -> dict[str,
         ("kafka_readings_per_s", many * _EACH, _EACH),
         ("kafka_single_readings_per_s", 5 * single, 1),
     ):
-        found[name] = run_apart(measure_kafka, str(folder / name), readings, each).value
+        place, quick = str(folder / name), size is Size.TINY
+        found[name] = run_apart(measure_kafka, place, readings, each, quick).value
     show("Kafka measured")
     return found
 

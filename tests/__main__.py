@@ -1,10 +1,10 @@
 """Run every check and test: ``python -m tests``.
 
-Two lines of steps run side by side. One fetches the servers that tests need, and runs all tests, a
-file on each core, with a JSON report. The other checks lint, format, types and import contracts, and
-runs the codec tests once more with the kernels as plain Python, so that coverage counts their lines;
-what it prints comes when it is done. The coverage bounds are checked last. The first failure of a
-line ends it, and the run fails.
+Two lines of steps run side by side. One fetches the servers that tests need, compiles what is to be
+compiled, and runs all tests, a file on each core, with a JSON report. The other checks lint, format,
+types and import contracts, and runs the codec tests once more with the kernels as plain Python, so
+that coverage counts their lines; what it prints comes when it is done. The coverage bounds are checked
+last. The first failure of a line ends it, and the run fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ LONGEST = 45 * 60
 
 SLOW_WITHOUT_COMPILATION = [
     f"--ignore=tests/codecs/{name}.py"
-    for name in ("test_block_roundtrip", "test_fuzz", "test_lanes")
+    for name in (
+        "test_block_roundtrip",
+        "test_block_statistics",
+        "test_block_zarr",
+        "test_choose_transform",
+        "test_fuzz",
+        "test_lanes",
+        "test_zarr_filters",
+    )
 ]
 """They take minutes as plain Python, and add no line to those that the others reach."""
 
@@ -74,6 +82,8 @@ class Step:
 
 TESTS = [
     Step("servers for tests", [sys.executable, "-m", "tests.servers.install"]),
+    # A minute in a new checkout, which every process of the tests would spend on the same loops.
+    Step("compiled loops", [sys.executable, "-m", "tests.benchmarks.codec_first_use"]),
     Step(
         "tests",
         [

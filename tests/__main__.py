@@ -1,10 +1,10 @@
 """Run every check and test: ``python -m tests``.
 
-Two lines of steps run side by side. One fetches the servers that tests need, and runs all tests, a
-file on each core, with a JSON report. The other checks lint, format, types and import contracts, and
-runs the codec tests once more with the kernels as plain Python, so that coverage counts their lines;
-what it prints comes when it is done. The coverage bounds are checked last. The first failure of a
-line ends it, and the run fails.
+Two lines of steps run side by side. One fetches the servers that tests need, compiles what is to be
+compiled, and runs all tests, a file on each core, with a JSON report. The other checks lint, format,
+types and import contracts, and runs the codec tests once more with the kernels as plain Python, so
+that coverage counts their lines; what it prints comes when it is done. The coverage bounds are checked
+last. The first failure of a line ends it, and the run fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ LONGEST = 45 * 60
 
 SLOW_WITHOUT_COMPILATION = [
     f"--ignore=tests/codecs/{name}.py"
-    for name in ("test_block_roundtrip", "test_fuzz", "test_lanes")
+    for name in (
+        "test_block_roundtrip",
+        "test_block_statistics",
+        "test_block_zarr",
+        "test_choose_transform",
+        "test_fuzz",
+        "test_lanes",
+        "test_zarr_filters",
+    )
 ]
 """They take minutes as plain Python, and add no line to those that the others reach."""
 
@@ -54,7 +62,7 @@ class Step:
         """Run the command and tell whether it succeeded; print to `out`, or where we do."""
         print(f"\n== {self.name}: {' '.join(self.command)}", file=out, flush=True)
         started = time.monotonic()
-        environment = {**os.environ, **self.environment}
+        environment = {**_environment(), **self.environment}
         # In a session of its own, so that nothing it started outlives a command that is stopped.
         process = subprocess.Popen(
             _resolved(self.command), env=environment, stdout=out, stderr=out, start_new_session=True
@@ -74,6 +82,8 @@ class Step:
 
 TESTS = [
     Step("servers for tests", [sys.executable, "-m", "tests.servers.install"]),
+    # A minute in a new checkout, which every process of the tests would spend on the same loops.
+    Step("compiled loops", [sys.executable, "-m", "tests.benchmarks.codec_first_use"]),
     Step(
         "tests",
         [
@@ -130,6 +140,15 @@ def main() -> int:
 def _line(steps: Sequence[Step], out: IO[str] | None = None) -> bool:
     """Run steps one after the other up to the first that fails; tell whether none did."""
     return all(step.run(out) for step in steps)
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, in which whoever imports a module keeps its bytecode.
+
+    The run starts Python some hundred times, and each start would compile every module of the
+    package anew (0.6 s of a processor), each process of pytest every test (9 s).
+    """
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _resolved(command: list[str]) -> list[str]:

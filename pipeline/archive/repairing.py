@@ -37,7 +37,7 @@ from pipeline.archive.rollups.verifying import damaged_rollups, forget_built, me
 from pipeline.archive.stored_chunks import stored_chunks
 from pipeline.archive.summary_tables import Cells, SummaryWriter, read_extent
 from pipeline.archive.tables import Table
-from pipeline.archive.transactions import Repository
+from pipeline.archive.transactions import Repository, Snapshot
 from pipeline.archive.verifying import verify_windows
 from pipeline.archive.verifying_devices import mend_lookup, wrong_devices
 from pipeline.archive.verifying_fleet import spans_to_verify
@@ -121,6 +121,11 @@ class _Repair:
         self.repository, self.fleet, self.dry_run = repository, fleet, dry_run
         self.result = RepairResult()
         self._unreadable: set[str] = set()
+        # Of the newest state that was looked at: most rows of an index need no mending, and the
+        # state is the same for all of these.
+        self._seen: FleetView | None = None
+        self._chunks: dict[int, list[tuple[int, ...]]] = {}
+        self._counts: dict[int, int] = {}
 
     def quarantine(self) -> None:
         """Set unreadable chunks of the quarantine aside."""
@@ -212,9 +217,8 @@ class _Repair:
 
     def _slots_agree(self, view: FleetView, row: int, examined: Sequence[Examined]) -> bool:
         windows = view.meta.layout.index.chunk[1]
-        counts = self._load(view, view.meta.layout.slots)
         return all(
-            counts.get(window, 0) == count or (counts.get(window, 0) < 0 and count == 0)
+            self._counts.get(window, 0) == count or (self._counts.get(window, 0) < 0 and count == 0)
             for window, count in _slot_counts(row, windows, examined).items()
         )
 
@@ -265,6 +269,13 @@ class _Repair:
 
     def _view(self) -> FleetView:
         snapshot = self.repository.snapshot()
+        if self._seen is None or self._seen.snapshot != snapshot.id:
+            self._seen = self._look_at(snapshot)
+            self._chunks = self._index_chunks(self._seen)
+            self._counts = self._load(self._seen, self._seen.meta.layout.slots)
+        return self._seen
+
+    def _look_at(self, snapshot: Snapshot) -> FleetView:
         meta = load_fleet(snapshot.store, self.fleet)
         state = counted = _counted(snapshot.store, self.fleet)
         if not self._unreadable or not self.dry_run:
@@ -278,11 +289,9 @@ class _Repair:
         """Return the index entries that can be read, of eight windows or of all."""
         layout = view.meta.layout
         _, windows, blocks, depth = layout.index.chunk
+        chunks = self._chunks.get(row, []) if row is not None else chain(*self._chunks.values())
         known = {}
-        for at in stored_chunks(view.store, layout.index.path):
-            key = chunk_key(layout.index.path, at)
-            if (key in self._unreadable and self.dry_run) or row not in (None, at[1]):
-                continue
+        for at in chunks:
             chunk = layout.index.read(view.store, [at])[at]
             for inner in np.argwhere(chunk[0] > 0).tolist():
                 place = (
@@ -292,6 +301,15 @@ class _Repair:
                 )
                 known[place] = chunk[:, inner[0], inner[1], inner[2]]
         return known
+
+    def _index_chunks(self, view: FleetView) -> dict[int, list[tuple[int, ...]]]:
+        """Return the chunks of the index that can be read, by row of the grid."""
+        path = view.meta.layout.index.path
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for at in stored_chunks(view.store, path):
+            if not (chunk_key(path, at) in self._unreadable and self.dry_run):
+                found.setdefault(at[1], []).append(at)
+        return found
 
     def _load(self, view: FleetView, slots: Table) -> dict[int, int]:
         found: dict[int, int] = {}

@@ -17,7 +17,7 @@ SCHEMA = pipeline.Schema([pipeline.Channel("t", "float64"), pipeline.Channel("mo
 QUESTIONS: dict[str, Any] = {"t": ["count", "min", "max", "mean", "std", "first", "last"]}
 
 
-def batch(first: int = 0, hours: int = 24 * 40, devices: int = 5, step: int = 3) -> dict[str, Any]:
+def batch(first: int = 0, hours: int = 24 * 40, devices: int = 5, step: int = 6) -> dict[str, Any]:
     """Return rows of some devices, one every `step` hours."""
     time = START + np.arange(first, first + hours, step) * HOUR + 17
     count = len(time) * devices

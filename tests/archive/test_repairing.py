@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from zarr.abc.store import Store
 
 import pipeline
+from pipeline.archive import repairing
 from pipeline.archive.chunk_io import delete_many, get_many, put_many
 from pipeline.archive.expiry import forget
 from pipeline.archive.layout import INDEX_FIELDS, STATE_FIELDS
@@ -27,7 +29,7 @@ from tests.archive.test_verifying import (
     pipeline_selection,
     put_orphan,
 )
-from tests.support import rows_of
+from tests.support import memory_archive, minutes, rows_of
 
 
 def reopened(folder: Path) -> pipeline.Archive:
@@ -65,6 +67,27 @@ def test_nothing_is_done_where_nothing_is_wrong() -> None:
         archive.repair("nobody")
     with pytest.raises(InvalidInputError, match="without at"):
         archive.at(tip).repair()
+
+
+def test_the_index_is_listed_once_however_many_windows_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = memory_archive()
+    schema = pipeline.Schema([pipeline.Channel("t", "float64")])
+    fleet = archive.create_fleet("fleet", schema, pipeline.Partitioning("1 hour"))
+    times = minutes(*range(0, 60 * 24, 60))
+    fleet.append({"device": ["d"] * len(times), "time": times, "t": np.arange(len(times)) / 2})
+    listed: list[str] = []
+
+    def listing(store: Store, path: str) -> Iterator[tuple[int, ...]]:
+        listed.append(path)
+        return stored_chunks(store, path)
+
+    monkeypatch.setattr(repairing, "stored_chunks", listing)
+    assert archive.repair()["fleet"].is_clean
+    index = layout_of(archive).index.path
+    # To find unreadable chunks, and to find entries.
+    assert listed.count(index) == 2
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove"])

@@ -72,7 +72,7 @@ def test_what_others_append_meanwhile_is_there(policy: str) -> None:
     thread.start()
     began.wait(60)
     try:
-        repartition(store_of(archive), SCHEMES[0], rows_at_once=200)
+        repartition(store_of(archive), SCHEMES[0], rows_at_once=100)
         repartition(store_of(archive), SCHEMES[2])
     finally:
         stop.set()
@@ -138,7 +138,7 @@ def test_too_much_that_came_meanwhile_is_copied_before_the_last_commit(
     before = len(rows(fleet))
     done = fleet.repartition(SCHEMES[0])
     assert done.rounds == len(calls) == repartitioning._PATIENT_ROUNDS + 1
-    assert len(rows(fleet)) == before + len(calls) * 5 * 8
+    assert len(rows(fleet)) == before + len(calls) * 5 * 4
     assert archive.verify().is_clean
 
 
@@ -186,7 +186,7 @@ def test_killed_at_any_commit_it_is_done_again(
 ) -> None:
     archive, fleet = filled()
     before, scheme = rows(fleet), fleet.partitioning
-    monkeypatch.setattr(repartitioning, "_ROWS_PER_COMMIT", 500)
+    monkeypatch.setattr(repartitioning, "_ROWS_PER_COMMIT", 250)
     count = [0]
     with monkeypatch.context() as patch:
         original = repartitioning._Run._commit
@@ -199,7 +199,7 @@ def test_killed_at_any_commit_it_is_done_again(
 
         patch.setattr(repartitioning._Run, "_commit", commits)
         with pytest.raises(Killed):
-            fleet.repartition(SCHEMES[0], rows_at_once=300)
+            fleet.repartition(SCHEMES[0], rows_at_once=150)
     assert fleet.partitioning == scheme
     pd.testing.assert_frame_equal(rows(fleet), before)
     assert archive.verify().is_clean
@@ -251,7 +251,7 @@ def test_statistics_that_are_deleted_meanwhile_stay_deleted(
     counts = fleet.aggregate(
         {"t": "count"}, every="1 day", devices="d1", time=("2024-01-04", "2024-01-08")
     )
-    assert counts["t_count"].values.ravel().tolist() == [8, 0, 0, 8]
+    assert counts["t_count"].values.ravel().tolist() == [4, 0, 0, 4]
     assert archive.verify().is_clean
 
 

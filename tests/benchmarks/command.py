@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArchiveError
-from tests.benchmarks.measuring import machine_facts
+from tests.benchmarks.measuring import machine_facts, one_process
 from tests.benchmarks.outcome import Outcome, Size, WrongResultError
 from tests.benchmarks.printing import listing, outcome_text
 from tests.benchmarks.registry import BENCHMARKS
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{told.json}: its folder does not exist; create it first", 2)
     machine = machine_facts()
     try:
-        outcome = BENCHMARKS[told.name].run(told.size, _show)
+        with one_process() if told.size is Size.TINY else nullcontext():
+            outcome = BENCHMARKS[told.name].run(told.size, _show)
     except (ArchiveError, WrongResultError) as error:
         return _fail(str(error), 1)
     print(outcome_text(told.name, told.size, outcome, machine))

@@ -167,7 +167,7 @@ def _run(tables: Sequence[Path], folder: Path, expected: Fingerprint) -> dict[st
 def append_tables(tables: Sequence[Path], folder: Path) -> Stored:
     """Append tables to a new archive; loading and warming up are not timed."""
     with Stopwatch() as warming:
-        _new_fleet("memory://warm-up").append(read_table(tables[0]).slice(0, _WARM_ROWS))
+        _new_fleet("memory://").append(read_table(tables[0]).slice(0, _WARM_ROWS))
     sync_filesystem(folder.parent)
     with Stopwatch() as work:
         fleet = _new_fleet(folder)
@@ -181,7 +181,7 @@ def append_tables(tables: Sequence[Path], folder: Path) -> Stored:
 
 def decode_archive(folder: Path, table: Path) -> tuple[Stopwatch, Fingerprint]:
     """Read all rows of an archive batch by batch, and once more, not timed, to check them."""
-    warm = _new_fleet("memory://warm-up")
+    warm = _new_fleet("memory://")
     warm.append(read_table(table).slice(0, _WARM_ROWS))
     rows = sum(batch.num_rows for batch in warm.read())
     fleet = pipeline.Archive.open(folder).fleet(_FLEET)

@@ -60,7 +60,7 @@ class Stored:
 def append_to_archive(tables: Sequence[Path], folder: Path) -> Stored:
     """Append tables, one after the other, to a new archive; each is a durable commit."""
     with Stopwatch() as warming:
-        _new_fleet("memory://warm-up").append(read_table(tables[0]).slice(0, _WARM_ROWS))
+        _new_fleet("memory://").append(read_table(tables[0]).slice(0, _WARM_ROWS))
     sync_filesystem(folder.parent)
     with Stopwatch() as work:
         fleet = _new_fleet(folder)

@@ -25,6 +25,7 @@ __all__ = [
     "folder_bytes",
     "machine_facts",
     "medians",
+    "one_process",
     "run_apart",
     "scratch_folder",
 ]
@@ -93,8 +94,30 @@ def _clocks() -> tuple[float, float, float]:
     return time.perf_counter(), time.process_time(), everything
 
 
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Have `run_apart` use one and the same process meanwhile, for runs that measure nothing.
+
+    Most of what a tiny run takes is starting interpreters. What is measured in that process is not
+    to be used: its memory is that of everything it did, and nothing is cold there.
+    """
+    if _shared:
+        yield
+        return
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        _shared.append(pool)
+        try:
+            yield
+        finally:
+            _shared.clear()
+
+
+_shared: Final[list[ProcessPoolExecutor]] = []
+"""The process of `one_process`, if there is one."""
+
+
 def run_apart[R](function: Callable[..., R], *arguments: Any) -> Apart[R]:
-    """Run a function in a fresh interpreter.
+    """Run a function in a fresh interpreter, or in that of `one_process`.
 
     Parameters
     ----------
@@ -108,6 +131,8 @@ def run_apart[R](function: Callable[..., R], *arguments: Any) -> Apart[R]:
     Exception
         Whatever the function raises.
     """
+    if _shared:
+        return _shared[0].submit(_measured, function, arguments).result()
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_measured, function, arguments).result()
 

@@ -34,16 +34,19 @@ _TERABYTE: Final = 1000.0  # in GB
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
+    """What is imported, how often, how long `machine_scaling` takes, and what workers are."""
+
     fleet: Fleet
     days: int
     runs: int
     machine: tuple[float, int] = (1.0, 7)
+    processes: bool = True
 
 
 _SCALES: Final = {
     Size.FULL: _Scale(Fleet(1000, 1440), 56, 5),
     Size.QUICK: _Scale(Fleet(1000, 1440), 14, 3),
-    Size.TINY: _Scale(Fleet(50, 48), 4, 1, (0.05, 1)),
+    Size.TINY: _Scale(Fleet(50, 48), 4, 1, (0.05, 1), processes=False),
 }
 
 
@@ -60,7 +63,8 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
         ]
         for turn in range(1, scale.runs + 1):
             for run, start in zip(_WORKERS_AND_CORES, idle, strict=True):
-                rows.append(_measure(turn, run, files, folder / "import", start))
+                done = _import(run, files, folder / "import", scale.processes)
+                rows.append(_row(turn, run, *done, start))
                 workers, cores = run
                 told = f"run {turn} of {scale.runs}, {workers} worker(s), {cores or 'all'} core(s)"
                 show(f"{told}: {rows[-1]['seconds']:.1f} s")
@@ -68,21 +72,22 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
     return Outcome(_figures(rows, machine), rows, _NOTES)
 
 
-def _import(run: _Run, files: Sequence[Path], folder: Path) -> tuple[dict[str, Any], TreeUse]:
+def _import(
+    run: _Run, files: Sequence[Path], folder: Path, processes: bool = True
+) -> tuple[dict[str, Any], TreeUse]:
     workers, cores = run
     arguments = {
-        "n_workers": workers, "threads_per_worker": 1, "processes": True,
+        "n_workers": workers, "threads_per_worker": 1, "processes": processes,
         "dashboard_address": "127.0.0.1:0",
     }  # fmt: skip
     cluster = {"class": "distributed.LocalCluster", "arguments": arguments, "workers": workers}
     return import_days(files, folder, {"cluster": cluster}, "day", cores)
 
 
-def _measure(
-    turn: int, run: _Run, files: Sequence[Path], folder: Path, idle: float
+def _row(
+    turn: int, run: _Run, report: Mapping[str, Any], use: TreeUse, idle: float
 ) -> dict[str, Any]:
-    """Import files; `idle` are the processor seconds that starting takes."""
-    report, use = _import(run, files, folder)
+    """Return what an import took; `idle` are the processor seconds that starting takes."""
     workers, cores = run
     raw = report["rows"] * 8 * (1 + len(CHANNELS)) / 1e9
     return {

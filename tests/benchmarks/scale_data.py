@@ -71,9 +71,12 @@ def write_days(fleet: Fleet, days: int, folder: Path, processes: int = 2) -> lis
         Processes that work on stretches of days at the same time.
     """
     stretches = range(0, days, _DAYS_AT_ONCE)
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        write = partial(_write_stretch, fleet, days=days, folder=folder)
-        list(pool.map(write, stretches))
+    write = partial(_write_stretch, fleet, days=days, folder=folder)
+    if len(stretches) == 1:
+        write(stretches[0])
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            list(pool.map(write, stretches))
     return [_path(folder, day) for day in range(days)]
 
 

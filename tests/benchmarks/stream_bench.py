@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,8 @@ def _brokers(folder: Path, size: Size, show: Callable[[str], None]) -> dict[str,
         ("kafka_readings_per_s", many * _EACH, _EACH),
         ("kafka_single_readings_per_s", 5 * single, 1),
     ):
-        found[name] = run_apart(measure_kafka, str(folder / name), readings, each).value
+        place, quick = str(folder / name), size is Size.TINY
+        found[name] = run_apart(measure_kafka, place, readings, each, quick).value
     show("Kafka measured")
     return found
 
@@ -147,10 +149,12 @@ def measure_slow_storage(folder: str, seconds: float) -> dict[str, float]:
         time.sleep(9 * (time.perf_counter() - began))
         return result
 
-    FleetStore.append_prepared = slowed  # type: ignore[method-assign]
     flush = {"rows": 200_000}
     options: Any = {"max_bytes": 32 << 20, "flush": flush, "compact": False}
-    with fleet.stream(Path(folder) / "log", **options) as stream:
+    with (
+        patch.object(FleetStore, "append_prepared", slowed),
+        fleet.stream(Path(folder) / "log", **options) as stream,
+    ):
         writers = _Writers(stream, seconds)
         watch = Stopwatch()
         with watch:

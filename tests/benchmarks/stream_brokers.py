@@ -52,11 +52,14 @@ def measure_mqtt(folder: str, messages: int, each: int) -> float:
             return messages / (time.perf_counter() - began)
 
 
-def measure_kafka(folder: str, readings: int, each: int) -> float:
-    """Return the readings a second from a producer to the archive, offsets in its commits."""
+def measure_kafka(folder: str, readings: int, each: int, quick: bool = False) -> float:
+    """Return the readings a second from a producer to the archive, offsets in its commits.
+
+    A broker that is `quick` starts in less time, and is slower then.
+    """
     place = Path(folder)
     place.mkdir(parents=True)
-    with KafkaBroker(place / "broker", quick=False) as broker:
+    with KafkaBroker(place / "broker", quick=quick) as broker:
         options = KafkaOptions.model_validate(
             {
                 "bootstrap_servers": [broker.address],

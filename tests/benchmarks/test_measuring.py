@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
 import pytest
 
-from tests.benchmarks.measuring import Stopwatch, run_apart
+from tests.benchmarks.measuring import Stopwatch, one_process, run_apart
 
 
 def touch_memory(megabytes: int) -> int:
@@ -41,3 +42,12 @@ def test_a_stopwatch_adds_up_and_tells_working_from_waiting() -> None:
 def test_an_error_in_a_process_apart_arrives() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         run_apart(int, "no number")
+
+
+def test_one_process_may_do_for_all_that_is_run_apart() -> None:
+    with one_process():
+        first = run_apart(os.getpid).value
+        with one_process():
+            assert run_apart(os.getpid).value == first != os.getpid()
+        assert run_apart(os.getpid).value == first
+    assert run_apart(os.getpid).value != first

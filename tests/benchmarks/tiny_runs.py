@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.command import main
+from tests.benchmarks.measuring import one_process
 from tests.servers.kafka_files import missing
 from tests.servers.mosquitto import find
 
-__all__ = ["BROKERS", "KEYS", "check_tiny_run"]
+__all__ = ["BROKERS", "KEYS", "apart", "check_tiny_run"]
 
 
 def _missing_mosquitto() -> str:
@@ -156,6 +158,13 @@ KEYS = {
 
 MAY_BE_NOTHING = {"raw_chunks_rewritten"}
 """Figures that are 0 where all is well."""
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[None]:
+    """One process for whatever the benchmarks of a module run apart."""
+    with one_process():
+        yield
 
 
 def check_tiny_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

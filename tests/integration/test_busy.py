@@ -68,7 +68,7 @@ def check(archive: pipeline.Archive, turns: dict[str, list[int]]) -> None:
 
 
 def test_four_kinds_of_writers_on_a_folder(tmp_path: Path) -> None:
-    work(str(tmp_path / "archive"), None, 15, tmp_path)
+    work(str(tmp_path / "archive"), None, 8, tmp_path)
 
 
 @pytest.mark.campaign

@@ -30,7 +30,7 @@ from tests.support import START, rows_of
 
 DAY = 86_400_000_000
 SCHEMA = pipeline.Schema([pipeline.Channel("value", "float64")])
-DAYS, COMMITS = 12, 60
+DAYS, COMMITS = 12, 30
 
 
 def batch(step: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def values_of(worker: int, step: int) -> set[float]:
 
 def test_four_processes_append_at_once(tmp_path: Path) -> None:
     archive = new_archive(tmp_path / "archive")
-    commits = 50
+    commits = 25
     workers = [start(archive, at, commits, tmp_path / f"log-{at}") for at in range(4)]
     assert [worker.wait(timeout=240) for worker in workers] == [0, 0, 0, 0]
     frame = rows_of(archive.fleet("fleet").read())

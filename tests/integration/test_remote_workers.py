@@ -45,10 +45,9 @@ def options() -> Iterator[dict[str, Any]]:
         yield told
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[RemoteCluster]:
-    (tmp_path / "cluster").mkdir()
-    with remote_cluster(tmp_path / "cluster", workers=2) as cluster:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteCluster]:
+    with remote_cluster(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
         yield cluster
 
 

@@ -48,7 +48,7 @@ IMPORT = simulated(
 )
 MANY = simulated(
     devices=12,
-    readings=4000,
+    readings=2000,
     interval="30 min",
     devices_per_fragment=2,
     channels=["temperature"],
@@ -64,12 +64,12 @@ def blocks(outcome: Outcome) -> int:
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """The address of a scheduler with two worker processes."""
+def cluster() -> Iterator[distributed.LocalCluster]:
+    """A scheduler with two worker processes."""
     with distributed.LocalCluster(  # type: ignore[no-untyped-call]
         processes=True, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
     ) as cluster:
-        yield str(cluster.scheduler_address)
+        yield cluster
 
 
 def test_a_job_compacts_and_tells_what_it_did(tmp_path: Path) -> None:
@@ -90,10 +90,12 @@ def test_a_job_compacts_and_tells_what_it_did(tmp_path: Path) -> None:
     assert (again["merges"], again["commits"]) == (0, 0)
 
 
-def test_workers_in_other_processes_do_the_same(tmp_path: Path, scheduler: str) -> None:
+def test_workers_in_other_processes_do_the_same(
+    tmp_path: Path, cluster: distributed.LocalCluster
+) -> None:
     here = run(tmp_path / "here", IMPORT, COMPACT)
     there = run(tmp_path / "there", IMPORT)
-    there = run(tmp_path / "there", COMPACT, cluster=scheduler)
+    there = run(tmp_path / "there", COMPACT, cluster=cluster.scheduler_address)
     one, two = here.report["steps"][1], there.report["steps"][0]
     told = ("merges", "blocks_before", "blocks_after", "rows", "partitions")
     assert [one[name] for name in told] == [two[name] for name in told]
@@ -190,14 +192,11 @@ def test_rows_at_once_fit_in_half_of_the_memory() -> None:
         assert held <= 2 * gigabyte
 
 
-def test_a_worker_that_is_killed_meanwhile_does_not_matter(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_meanwhile_does_not_matter(
+    tmp_path: Path, cluster: distributed.LocalCluster
+) -> None:
     rows = run(tmp_path, MANY).rows()
-    with (
-        distributed.LocalCluster(  # type: ignore[no-untyped-call]
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with ThreadPoolExecutor(1) as pool:
         workers = [worker.pid for worker in cluster.workers.values()]
         job = pool.submit(run, tmp_path, ONE_BY_ONE, cluster=cluster.scheduler_address)
         while commits(tmp_path, "compact") < 3:

@@ -135,12 +135,14 @@ class DecodedMemory:
         self._once[key] = self._clock
         if len(self._once) > _NAMES:
             self._once.popitem(last=False)
-        if before is None:
+        if before is None or size > self._limit:
             return False
         return self._held + size <= self._limit or before > self._used[next(iter(self._columns))]
 
     def keep(self, snapshot: str, key: str, column: CompactColumn) -> None:
-        """Hold a column."""
+        """Hold a column, if it fits in at all."""
+        if column.nbytes > self._limit:
+            return
         with self._lock:
             name = self._line(snapshot), key
             self._once.pop(name, None)

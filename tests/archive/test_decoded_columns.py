@@ -92,6 +92,16 @@ def test_a_scan_that_does_not_fit_in_finds_a_part_and_what_comes_back_sooner_rep
     assert sum(_touch(memory, str(number)) for number in range(20)) == 3
 
 
+def test_a_column_that_does_not_fit_in_drives_nothing_out() -> None:
+    column = _column(1)
+    memory = DecodedMemory(column.nbytes)
+    assert [memory.take("one", ["large"], [1 << 20])[0] for _ in range(3)] == [False] * 3
+    memory.keep("one", "a", column)
+    assert [memory.take("one", ["large"], [1 << 20])[0] for _ in range(3)] == [False] * 3
+    memory.keep("one", "large", CompactColumn.of(Column(np.random.default_rng(1).random(1000))))
+    assert memory.take("one", ["a"], [100]) == [column]
+
+
 def test_names_of_what_was_read_once_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoded_columns, "_NAMES", 3)
     memory = DecodedMemory(1000)

@@ -15,7 +15,7 @@ time. What missing values look like is told in `pipeline.xarray_engine.presentat
 
 Both ragged arrays are selected from by ``sel(device=…, time=…)``, which prunes partitions and
 gives what opening with these devices and times would (`pipeline.xarray_engine.ragged_index`).
-With ``chunks={}`` columns are Dask arrays, whose chunks are whole partitions, as many as make a
+With ``chunks={}`` columns are Dask arrays, whose chunks are whole partitions, as many as make four
 million rows; Dask reads a chunk as a whole, so select first and ``chunk`` then where few rows of
 many partitions are wanted.
 """
@@ -54,7 +54,9 @@ from pipeline.xarray_engine.row_plan import chunk_sizes
 
 __all__ = ["open_rows", "row_dataset"]
 
-_ROWS_PER_CHUNK: Final = 1 << 20
+# 32 MB of float64. Of smaller chunks Dask's own work shows: the mean of 50 million rows took 0.31 s in
+# chunks of a million, 0.15 s in these, 0.20 s in twice as large ones.
+_ROWS_PER_CHUNK: Final = 1 << 22
 # Every chunk of an array that is grouped by device reads the blocks of all windows: fewer, larger
 # chunks read them fewer times.
 _ROWS_PER_GROUPED_CHUNK: Final = 1 << 23

@@ -206,15 +206,17 @@ class RememberingStore(WrapperStore[Store]):
     def _take_over(self) -> None:
         if self._before is None:
             return
-        with self._lock:
-            before, self._before = self._before, None
+        with self._lock:  # who reads meanwhile waits for what is taken over
+            before = self._before
             if before is None:
                 return
-            earlier = before.store
-            changed = before.differences(earlier.snapshot, self.snapshot)
-            if changed is not None:
-                self._remembered = earlier._remembered.hand_over(changed)
-                earlier._decoded.hand_over(self._decoded, changed)
+            try:
+                changed = before.differences(before.store.snapshot, self.snapshot)
+                if changed is not None:
+                    self._remembered = before.store._remembered.hand_over(changed)
+                    before.store._decoded.hand_over(self._decoded, changed)
+            finally:
+                self._before = None
 
     @property
     def plain(self) -> Store:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from pipeline.archive.remembering import (
 )
 from pipeline.archive.tables import Table, read_chunks
 from pipeline.archive.transactions.differences import Differences, differences_of
+from pipeline.errors import StorageError
 from pipeline.schema.changes import AddChannel
 from tests.support import memory_archive, minutes
 
@@ -314,3 +317,40 @@ def test_what_was_fetched_of_any_kind_goes_when_it_changes() -> None:
     assert kept is not None
     assert read is not None
     assert (kept.tolist(), read.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 0])
+
+
+def test_who_reads_while_something_is_taken_over_waits_for_it() -> None:
+    plain = MemoryStore()
+    put_many(plain, {"value": b"1"})
+    store, later = RememberingStore(plain, "one"), RememberingStore(plain, "two")
+    known = get_many(store, ["value"])[0]
+    comparing, compared = threading.Event(), threading.Event()
+
+    def compare(older: str, newer: str) -> Differences:
+        comparing.set()
+        assert compared.wait(10)
+        return Differences(frozenset())
+
+    later.follow(store, compare)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(get_many, later, ["value"])
+        assert comparing.wait(10)
+        second = pool.submit(get_many, later, ["value"])
+        compared.set()
+        assert first.result()[0] is known
+        assert second.result()[0] is known
+
+
+def test_a_comparison_that_fails_is_told_once() -> None:
+    plain = MemoryStore()
+    put_many(plain, {"value": b"1"})
+    store, later = RememberingStore(plain, "one"), RememberingStore(plain, "two")
+    get_many(store, ["value"])
+
+    def compare(older: str, newer: str) -> Differences:
+        raise StorageError("gone")
+
+    later.follow(store, compare)
+    with pytest.raises(StorageError, match="gone"):
+        get_many(later, ["value"])
+    assert bytes(get_many(later, ["value"])[0]) == b"1"  # type: ignore[arg-type]

@@ -242,7 +242,8 @@ def _cell(value: Any) -> str:
 _NOTES: Final = (
     "Milliseconds: warm medians over rounds and random parameters, systems in turns; cold is opening",
     "the system and asking once, in a process that has all code loaded and files in the page cache.",
-    "No cache: ours once more, right after its turns, with no decoded columns kept (set_cache_size(0)).",
+    "No cache: ours once more, with no decoded columns kept (set_cache_size(0)); right after its turns, and",
+    "on its own, which favours it.",
     "All sides are embedded, with all cores; DuckDB and ClickHouse hand over Arrow tables.",
     "Every answer was compared with pandas' (of 4,000 trucks with DuckDB's); sums of floats may differ by their order.",
     "A truck's last value is the last that is known. The five last minutes of groupby-orderby-limit",

@@ -15,7 +15,7 @@ def set_cache_size(size: int) -> int:
     archives they are of, so that a question over the same hours is answered without decoding.
     By default it is a sixteenth of the memory of the machine, or of the container, at least 256 MiB
     and at most 4 GiB; of a Dask worker that jobs use, no more than a sixteenth of its memory limit.
-    Every snapshot has columns of its own.
+    Commits drop what they change, and nothing else.
 
     Parameters
     ----------

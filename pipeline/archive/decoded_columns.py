@@ -34,6 +34,7 @@ from pipeline.model.batches import Column
 
 __all__ = [
     "MEMORY",
+    "MEMORY_SHARE",
     "DecodedColumns",
     "DecodedMemory",
     "Recurring",
@@ -47,7 +48,10 @@ _NAMES: Final = 1 << 16
 """Names of columns that are remembered of those that were read once: some 16 MB."""
 
 _SNAPSHOTS: Final = 1024
-_LEAST, _MOST, _SHARE = 256 << 20, 4 << 30, 16
+_LEAST, _MOST = 256 << 20, 4 << 30
+
+MEMORY_SHARE: Final = 16
+"""Decoded columns take one in so many bytes of what a process may use."""
 
 
 def default_size(memory: int | None) -> int:
@@ -55,7 +59,7 @@ def default_size(memory: int | None) -> int:
 
     A sixteenth, at least 256 MiB and at most 4 GiB; 256 MiB where it cannot be told.
     """
-    return _LEAST if memory is None else min(max(memory // _SHARE, _LEAST), _MOST)
+    return _LEAST if memory is None else min(max(memory // MEMORY_SHARE, _LEAST), _MOST)
 
 
 class DecodedMemory:

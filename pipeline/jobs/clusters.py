@@ -22,6 +22,7 @@ import psutil
 from distributed import Client, Scheduler, SpecCluster, Worker
 
 from pipeline.archive.durability import read_mark, shared_mark
+from pipeline.archive.machine_memory import memory_size
 from pipeline.errors import JobError, MissingDependencyError
 from pipeline.jobs.job_file import ClusterOptions
 from pipeline.jobs.warming import warm_up
@@ -221,4 +222,6 @@ def _unregister(client: Any, name: str) -> None:
 
 def _memory(workers: Any) -> int:
     limits = [worker["memory_limit"] for worker in workers]
-    return min(limits) * len(limits) if all(limits) else int(psutil.virtual_memory().total)
+    if all(limits):
+        return int(min(limits) * len(limits))
+    return memory_size() or int(psutil.virtual_memory().total)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from distributed import WorkerPlugin, get_worker
 
 from pipeline.archive.chunk_io import use_threads
-from pipeline.archive.decoded_columns import MEMORY
+from pipeline.archive.decoded_columns import MEMORY, MEMORY_SHARE
 from pipeline.errors import JobError
 from pipeline.jobs.freed_memory import give_back, keep_freed_memory
 from pipeline.jobs.warming import warm_up
@@ -30,8 +30,6 @@ IN_PROCESS: Final = "inproc://"
 """How addresses begin of workers that live in the process of their scheduler."""
 
 _PACKAGES: Final = ("iot-archive", "numpy", "zarr", "icechunk", "dask", "distributed")
-_SHARE_KEPT: Final = 16
-"""Decoded columns take one in so many bytes of a worker's memory limit."""
 _log = logging.getLogger(__name__)
 _refused: dict[str, str] = {}
 
@@ -119,7 +117,7 @@ def _own_process(threads: int, memory: int | None) -> None:
     """Use no more than the worker was given, and look after neither garbage nor freed memory."""
     use_threads(threads)
     if memory:
-        MEMORY.limit = min(MEMORY.limit, memory // _SHARE_KEPT)
+        MEMORY.limit = min(MEMORY.limit, memory // MEMORY_SHARE)
     pa.set_cpu_count(threads)
     keep_freed_memory()
     gc.freeze()

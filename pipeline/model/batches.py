@@ -6,7 +6,7 @@ nothing behind the decoder ever handles one Python object per row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InvalidInputError
 from pipeline.model.dtypes import fill_value
 
-__all__ = ["Column", "RecordBatch", "concatenated", "missing_column"]
+__all__ = ["Column", "RecordBatch", "missing_column"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,30 +89,6 @@ class RecordBatch:
         """Return the batch at `rows` (indices, a bool mask or a slice)."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return RecordBatch(self.devices, self.device_index[rows], self.time[rows], columns)
-
-
-def concatenated(columns: Sequence[Column], dtype: np.dtype[Any]) -> Column:
-    """Return the rows of columns one after the other, of categories only the codes.
-
-    Parameters
-    ----------
-    columns
-        Any number of them, of one dtype.
-    dtype
-        Which is that of the result, also without columns.
-    """
-    if len(columns) == 1:
-        return Column(columns[0].values, columns[0].valid)
-    if not columns:
-        return Column(np.zeros(0, dtype))
-    values = np.concatenate([column.values for column in columns])
-    if all(column.valid is None for column in columns):
-        return Column(values)
-    parts = [
-        np.ones(len(column), np.bool_) if column.valid is None else column.valid
-        for column in columns
-    ]
-    return Column(values, np.concatenate(parts))
 
 
 def missing_column(rows: int, dtype: np.dtype[Any]) -> Column:

@@ -2,8 +2,8 @@
 
 Slots are given to blocks on the newest state, writers put their chunks there, and only then a
 commit is made: it merges the forks and writes index, summaries and counters. Nothing is locked
-while writers write. If another writer took some of the slots meanwhile, the blocks concerned
-are put once more, into the next free ones; all others stay where they are.
+while writers write. If another writer took some of the slots meanwhile, all blocks are put once
+more, through new forks, since a fork cannot give up the chunks that it wrote to the taken ones.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ class BlockWriters(Protocol):
         """Encode the batches under a plan; return them without their payloads."""
         ...
 
-    def put(self, work: Mapping[int, tuple[Fork, Slots]]) -> None:
-        """Write batches, by their position, each through its fork into its slots."""
-        ...
+    def put(self, slots: Sequence[Slots], fork: Callable[[], Fork]) -> Sequence[Fork]:
+        """Write every batch into its slots; return the forks that it was written through.
 
-    def merged(self) -> Sequence[Fork]:
-        """Return forks that hold the last put of every batch, merged into few."""
+        `fork` makes a new one: of them, every process needs one of its own.
+        """
         ...
 
 
@@ -88,15 +87,11 @@ def commit_forked(
         If other writers took the slots every time.
     """
     layout = plan.meta.layout
-    written: list[Slots | None] = [None] * len(prepared)
     for attempt in range(_ATTEMPTS):
         transaction = repository.begin()
         check_plan(transaction.store, plan)
         wanted = _slots(transaction.store, layout, prepared)
-        moved = [at for at, slots in enumerate(wanted) if slots != written[at]]
-        writers.put({at: (transaction.fork(), wanted[at]) for at in moved})
-        written = list(wanted)
-        forks = writers.merged()
+        forks = writers.put(wanted, transaction.fork)
 
         def choose(
             store: Store, wanted: list[Slots] = wanted, forks: Sequence[Fork] = forks
@@ -118,23 +113,26 @@ def commit_forked(
     raise ConflictError(msg)
 
 
-def put_blocks(prepared: Prepared, layout: FleetLayout, fork: Fork, slots: Slots) -> None:
-    """Write the payloads of a batch through a fork.
+def put_blocks(
+    prepared: Sequence[Prepared], layout: FleetLayout, fork: Fork, slots: Sequence[Slots]
+) -> None:
+    """Write the payloads of batches through a fork.
 
     Parameters
     ----------
     prepared
-        With its payloads.
+        With their payloads.
     layout
         Of the fleet.
     fork
         Where to write.
     slots
-        One for each block.
+        For each batch, one for each of its blocks.
     """
     chunks = {
         chunk_key(layout.raw_path(name), (entry.window, entry.device_block, slot)): data
-        for entry, payload, slot in zip(prepared.entries, prepared.payloads, slots, strict=True)
+        for part, taken in zip(prepared, slots, strict=True)
+        for entry, payload, slot in zip(part.entries, part.payloads, taken, strict=True)
         for name, data in payload.items()
     }
     put_many(fork.store, chunks)

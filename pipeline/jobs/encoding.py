@@ -1,38 +1,39 @@
 """Encoding and writing the parts of one commit on the workers.
 
-Rows are encoded as soon as enough of them are read, where they were read, under the plan that the
+Rows are encoded when they are read, or as soon as enough of them are, under the plan that the
 commit is expected to have: what waits for it are encoded blocks, a twentieth of the rows. Should
 it have another plan, what that changes is read and encoded once more. Encoded blocks then go
-to the job, which puts them, or are put by the workers through forks.
+to the job, which puts them, or are put by the workers, each through one fork.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import batched
 from typing import Any, Final
 from uuid import uuid4
 
 from pipeline.archive.appending import AppendPlan
-from pipeline.archive.layout import BLOCK_ROWS
 from pipeline.archive.preparing import Prepared
 from pipeline.archive.transactions import Fork
 from pipeline.jobs.expected_plans import ExpectedPlans, categories_of
 from pipeline.jobs.import_tasks import (
+    Outline,
     PartInfo,
     merge_forks,
     outline,
     prepare_parts,
-    put_prepared,
+    prepared_of,
+    put_encoded,
+    rows_worth_a_task,
 )
 from pipeline.jobs.joining import distinct
 from pipeline.jobs.part_reading import PartReader, ReadPart
 from pipeline.partitioning.scheme import Partitioning
 
-__all__ = ["PartEncoding", "rows_worth_a_task"]
+__all__ = ["PartEncoding"]
 
-_FULL_BLOCKS: Final = 2  # of a partition, so that cutting it evenly leaves blocks well filled
 _MERGED_AT_ONCE: Final = 8
 _SOON: Final = 1  # before parts that are read ahead: what is encoded frees memory
 _NOW: Final = 2  # what a commit waits for
@@ -40,34 +41,17 @@ _NOW: Final = 2  # what a commit waits for
 Slots = tuple[int, ...]
 
 
-def rows_worth_a_task(devices: int, scheme: Partitioning, part_rows: int) -> int:
-    """Return how many rows to encode together, so that blocks of a partition become full.
-
-    A fragment that has some rows of every device would otherwise become one small block for each
-    device block: a day of 10,000 devices, one reading in ten minutes, made blocks of 37,000 rows;
-    four days together make 49,000, a third as many chunks, and 10 % fewer bytes.
-
-    Parameters
-    ----------
-    devices
-        Devices of a part.
-    scheme
-        The fleet's partitioning.
-    part_rows
-        Rows of the largest part: what a task has to be able to hold anyway.
-    """
-    blocks = -(-max(devices, 1) // scheme.devices_per_block)
-    full = _FULL_BLOCKS * BLOCK_ROWS
-    return max(full, min(full * blocks, part_rows))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """Parts that are encoded together, the plan for it, and the future of what comes of it."""
+    """Parts that are encoded together, the plan for it, and the future of what comes of it.
+
+    The outline is that of its blocks, once it is known.
+    """
 
     parts: tuple[ReadPart, ...]
     plan: AppendPlan
     encoded: Any
+    outline: Outline | None = None
 
     def suits(self, plan: AppendPlan) -> bool:
         """Tell whether it would be encoded the same under another plan."""
@@ -138,12 +122,17 @@ class PartEncoding:
         self._devices = 0
         self._gathered: list[tuple[ReadPart, Any]] = []
         self._runs: list[_Run] = []
-        self._forks: dict[int, Any] = {}
 
     def add(self, part: ReadPart, rows: Any) -> None:
-        """Add a part and the future of its rows; encode it if that is enough."""
+        """Add a part and the future of its rows, or of their blocks; encode rows if they are enough."""
         self.parts.append(part)
         self.rows += part.info.rows
+        if part.plan is not None and part.info.outline is not None:
+            self.close()  # rows that came before
+            self._expected.add([part.info])
+            told = Outline(part.info.outline, part.info.worker)
+            self._runs.append(_Run((part,), part.plan, rows, told))
+            return
         self._gathered.append((part, rows))
         self._devices = max(self._devices, len(part.info.devices))
         enough = rows_worth_a_task(self._devices, self._scheme, self._part_rows)
@@ -161,28 +150,37 @@ class PartEncoding:
     def gather(self, plan: AppendPlan) -> Sequence[Prepared]:
         """Bring the blocks here, encoded under a plan."""
         self._settle(plan)
-        self.prepared = self._client.gather([run.encoded for run in self._runs])
+        encoded = self._client.gather([run.encoded for run in self._runs])
+        self.prepared = [prepared_of(one) for one in encoded]
         return self.prepared
 
     def prepare(self, plan: AppendPlan) -> Sequence[Prepared]:
         """Have blocks encoded under a plan; the payloads stay on the workers."""
-        self._forks.clear()
         self._settle(plan)
-        outlines = [self._task(outline, run.encoded) for run in self._runs]
-        self.prepared = self._client.gather(outlines)
+        open_runs = [at for at, run in enumerate(self._runs) if run.outline is None]
+        asked = [self._task(outline, self._runs[at].encoded) for at in open_runs]
+        for at, told in zip(open_runs, self._client.gather(asked), strict=True):
+            self._runs[at] = replace(self._runs[at], outline=told)
+        self.prepared = [run.outline.prepared for run in self._runs if run.outline]
         return self.prepared
 
-    def put(self, work: Mapping[int, tuple[Fork, Slots]]) -> None:
-        """Start to write encoded batches, by their position, where their blocks are."""
-        for at, (fork, slots) in work.items():
-            written = self._runs[at]
-            layout = written.plan.meta.layout
-            self._forks[at] = self._task(put_prepared, written.encoded, layout, fork, slots)
-
-    def merged(self) -> Sequence[Fork]:
-        """Wait for what was put last, merged in a tree of tasks into one fork."""
-        level = list(self._forks.values())
-        while len(level) > 1:
+    def put(self, slots: Sequence[Slots], fork: Callable[[], Fork]) -> Sequence[Fork]:
+        """Write encoded batches into slots where they are; return the forks, merged into few."""
+        held: dict[str, list[int]] = {}
+        for at, run in enumerate(self._runs):
+            held.setdefault(run.outline.worker if run.outline else "", []).append(at)
+        level = [
+            self._task(
+                put_encoded,
+                [self._runs[at].encoded for at in places],
+                self._runs[places[0]].plan.meta.layout,
+                fork(),
+                [slots[at] for at in places],
+                worker=worker,
+            )
+            for worker, places in held.items()
+        ]
+        while len(level) > _MERGED_AT_ONCE:
             level = [
                 self._task(merge_forks, list(some)) for some in batched(level, _MERGED_AT_ONCE)
             ]
@@ -209,6 +207,20 @@ class PartEncoding:
             priority=_SOON,
         )
 
-    def _task(self, function: Any, *arguments: Any, name: str = "", priority: int = _NOW) -> Any:
+    def _task(
+        self,
+        function: Any,
+        *arguments: Any,
+        name: str = "",
+        priority: int = _NOW,
+        worker: str | None = None,
+    ) -> Any:
         key = f"{function.__name__.replace('_', '-')}-{self._name}-{name}-{uuid4().hex}"
-        return self._client.submit(function, *arguments, key=key, priority=priority)
+        return self._client.submit(
+            function,
+            *arguments,
+            key=key,
+            priority=priority,
+            workers=worker,
+            allow_other_workers=worker is not None,
+        )

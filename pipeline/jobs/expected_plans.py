@@ -14,6 +14,7 @@ from pipeline.archive.appending import AppendPlan, plan_append
 from pipeline.archive.fleet_view import FleetView
 from pipeline.jobs.import_tasks import PartInfo
 from pipeline.jobs.joining import distinct
+from pipeline.jobs.known_codes import KnownCodes
 
 __all__ = ["ExpectedPlans", "Tags", "categories_of", "request"]
 
@@ -40,20 +41,68 @@ class ExpectedPlans:
         self._version = version
         self._waiting: list[PartInfo] = []
         self._plan: AppendPlan | None = None
+        self._names = _Names()
+        self._known: tuple[AppendPlan, KnownCodes] | None = None
 
     def add(self, infos: Sequence[PartInfo]) -> AppendPlan:
         """Return a plan for parts, which come after those added before."""
         self._waiting.extend(infos)
         if self._plan is None or not _covers(self._plan, infos):
-            asked = request(self._view, self._waiting, self._tags)
-            self._plan = plan_append(self._view, *asked, self._version)
+            self._plan = self._planned()
+        if self._names.add(infos):
+            self._known = None
         return self._plan
+
+    def known(self) -> tuple[AppendPlan, KnownCodes] | None:
+        """Return a plan for more of the same, and the codes it has for all that parts named so far.
+
+        None if there were no parts yet. The codes are the same object as long as they are the same.
+        """
+        if not self._names.devices:
+            return None
+        if self._plan is None:
+            self._plan = self._planned()
+        if self._known is None or self._known[0] is not self._plan:
+            codes = KnownCodes.of(self._plan, *self._names.all())
+            same = self._known is not None and self._known[1] == codes
+            self._known = self._plan, self._known[1] if same and self._known else codes
+        return self._known
+
+    def _planned(self) -> AppendPlan:
+        if not self._waiting:
+            return plan_append(self._view, (), {}, None, self._version)
+        asked = request(self._view, self._waiting, self._tags)
+        return plan_append(self._view, *asked, self._version)
 
     def committed(self, view: FleetView, parts: int) -> None:
         """Go on from a newer state, which has so many of the parts added first."""
         self._view = view
         del self._waiting[:parts]
         self._plan = None
+
+
+class _Names:
+    """Devices, and texts by category channel, that parts named."""
+
+    def __init__(self) -> None:
+        self.devices: dict[str, None] = {}
+        self._texts: dict[str, dict[str, None]] = {}
+
+    def add(self, infos: Sequence[PartInfo]) -> bool:
+        """Add those of parts; tell whether some are new."""
+        before = self._count()
+        for info in infos:
+            self.devices.update(dict.fromkeys(info.devices))
+            for channel, texts in info.categories.items():
+                self._texts.setdefault(channel, {}).update(dict.fromkeys(texts))
+        return self._count() > before
+
+    def all(self) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+        """Return devices and texts in the order in which they came."""
+        return tuple(self.devices), {name: tuple(texts) for name, texts in self._texts.items()}
+
+    def _count(self) -> int:
+        return len(self.devices) + sum(map(len, self._texts.values()))
 
 
 def _covers(plan: AppendPlan, infos: Sequence[PartInfo]) -> bool:

@@ -1,15 +1,17 @@
 """The tasks of an import graph; they run on workers.
 
-`read_part` reads and validates; its rows stay on the worker. `describe_part` tells the job what
-it needs to hand out codes. `prepare_parts` then encodes. The blocks travel to the job, or
-`put_prepared` writes them where they are.
+`read_part` reads and validates, and encodes at once if the codes of all devices and texts are known
+by then: that is so of most parts of an import but the first. Rows and blocks stay on the worker, and
+`describe_part` tells the job what it has to know of them. Rows that were not encoded wait until the
+job has given codes to what was new, then `prepare_parts` encodes them. The blocks travel to the job,
+or `put_encoded` writes them where they are.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.archive.appending import stored_batch
 from pipeline.archive.fleet_meta import FleetMeta
 from pipeline.archive.forked_appends import put_blocks
-from pipeline.archive.layout import FleetLayout
+from pipeline.archive.layout import BLOCK_ROWS, FleetLayout
 from pipeline.archive.older_rows import converted_batch
 from pipeline.archive.preparing import Memories, Prepared, prepare
 from pipeline.archive.transactions import Fork
@@ -32,27 +34,34 @@ from pipeline.archive.unknown_columns import (
 )
 from pipeline.errors import ArchiveError, JobError
 from pipeline.jobs.joining import join_batches
+from pipeline.jobs.known_codes import KnownCodes
 from pipeline.jobs.open_fragments import keep_open, open_at
 from pipeline.jobs.worker_plugin import ensure_accepted
 from pipeline.model.batches import RecordBatch
 from pipeline.model.ports import Fragment
 from pipeline.model.rejects import Rejects
+from pipeline.partitioning.scheme import Partitioning
 from pipeline.partitioning.windows import GRID_START, GRID_STOP
 from pipeline.schema.validation import validate
 
 __all__ = [
     "Columns",
+    "EncodedPart",
+    "Outline",
     "Part",
     "PartInfo",
     "describe_part",
     "merge_forks",
     "outline",
     "prepare_parts",
-    "put_prepared",
+    "prepared_of",
+    "put_encoded",
     "read_part",
+    "rows_worth_a_task",
 ]
 
 _MOST_RUNS: Final = 4
+_FULL_BLOCKS: Final = 2  # of a partition, so that cutting it evenly leaves blocks well filled
 _lock = threading.Lock()
 _memories: dict[str, Memories] = {}
 
@@ -83,6 +92,8 @@ class PartInfo:
         Address of the worker that holds the rows.
     tags
         Tags that the rows told, by device.
+    outline
+        What a commit has to know of the rows if they are encoded already.
     """
 
     fragment: str
@@ -95,6 +106,7 @@ class PartInfo:
     ignored: int
     worker: str
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    outline: Prepared | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +115,26 @@ class Part:
 
     batch: RecordBatch
     info: PartInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedPart:
+    """The blocks of a fragment's rows, on the worker that read and encoded them."""
+
+    prepared: Prepared
+    info: PartInfo
+
+
+type Encoded = Prepared | EncodedPart
+"""Of some parts together, or of one as soon as it was read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """Encoded rows without their blocks, and the address of the worker that holds those."""
+
+    prepared: Prepared
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +179,8 @@ def read_part(
     skip: int,
     part_rows: int,
     columns: Columns,
-) -> Part:
+    known: KnownCodes | None = None,
+) -> Part | EncodedPart:
     """Read a fragment from piece `skip` on, until there are `part_rows` rows or it ends.
 
     Parameters
@@ -162,15 +195,21 @@ def read_part(
         When to stop; the last piece may go beyond it.
     columns
         What becomes of the fragment's columns.
+    known
+        With which to encode the rows at once, if these are all the codes that they need, and there
+        are enough of them.
 
     Raises
     ------
     ArchiveError
         If the fragment cannot be read, or has columns that are refused.
+    DuplicateRowsError
+        As of `prepare_parts`.
     """
     ensure_accepted()
     try:
-        return _read_part(run, fragment, skip, part_rows, columns)
+        part = _read_part(run, fragment, skip, part_rows, columns)
+        return part if known is None else _encode(run, part, part_rows, known)
     except ArchiveError:
         raise
     except Exception as error:
@@ -225,10 +264,42 @@ def _read_part(
     return Part(batch, info)
 
 
+def _encode(run: str, part: Part, part_rows: int, known: KnownCodes) -> Part | EncodedPart:
+    info, scheme = part.info, known.meta.scheme
+    if info.rows < rows_worth_a_task(len(info.devices), scheme, part_rows):
+        return part
+    devices, texts = known.device_codes(info.devices), known.category_codes(info.categories)
+    if devices is None or texts is None:
+        return part
+    prepared = prepare_parts(run, [part], known.meta, devices, texts)
+    return EncodedPart(prepared, replace(info, outline=prepared.without_payloads()))
+
+
 _NO_ROWS = pa.table({"device": pa.array([], pa.string()), "time": pa.array([], pa.timestamp("us"))})
 
 
-def describe_part(part: Part) -> PartInfo:
+def rows_worth_a_task(devices: int, scheme: Partitioning, part_rows: int) -> int:
+    """Return how many rows to encode together, so that blocks of a partition become full.
+
+    A fragment that has some rows of every device would otherwise become one small block for each
+    device block: a day of 10,000 devices, one reading in ten minutes, made blocks of 37,000 rows;
+    four days together make 49,000, a third as many chunks, and 10 % fewer bytes.
+
+    Parameters
+    ----------
+    devices
+        Devices of a part.
+    scheme
+        The fleet's partitioning.
+    part_rows
+        Rows of the largest part: what a task has to be able to hold anyway.
+    """
+    blocks = -(-max(devices, 1) // scheme.devices_per_block)
+    full = _FULL_BLOCKS * BLOCK_ROWS
+    return max(full, min(full * blocks, part_rows))
+
+
+def describe_part(part: Part | EncodedPart) -> PartInfo:
     """Return what the job has to know of a part."""
     return part.info
 
@@ -271,17 +342,22 @@ def _memories_of(run: str) -> Memories:
         return _memories.setdefault(run, {})
 
 
-def outline(prepared: Prepared) -> Prepared:
+def outline(prepared: Prepared) -> Outline:
     """Return what the job has to know of encoded rows whose blocks stay on the worker."""
-    return prepared.without_payloads()
+    return Outline(prepared.without_payloads(), get_worker().address)
 
 
-def put_prepared(
-    prepared: Prepared, layout: FleetLayout, fork: Fork, slots: tuple[int, ...]
+def prepared_of(encoded: Encoded) -> Prepared:
+    """Return the blocks."""
+    return encoded.prepared if isinstance(encoded, EncodedPart) else encoded
+
+
+def put_encoded(
+    encoded: Sequence[Encoded], layout: FleetLayout, fork: Fork, slots: Sequence[tuple[int, ...]]
 ) -> Fork:
-    """Write encoded blocks through a fork, and return it."""
+    """Write encoded rows through a fork, each into its slots, and return the fork."""
     ensure_accepted()
-    put_blocks(prepared, layout, fork, slots)
+    put_blocks([prepared_of(one) for one in encoded], layout, fork, slots)
     return fork
 
 

@@ -125,8 +125,8 @@ class FragmentImport:
         totals, began = ImportTotals(), time.perf_counter()
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
-        reader = PartReader(self.client, self.run, self.sizes, self.columns)
         expected = ExpectedPlans(self.store.view(), self.tags, self.meta.schema.version)
+        reader = PartReader(self.client, self.run, self.sizes, self.columns, expected)
 
         def gathering() -> PartEncoding:
             return PartEncoding(

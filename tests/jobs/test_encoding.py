@@ -1,4 +1,7 @@
-"""Parts are encoded before their commit begins, and once more if another writer came between."""
+"""Parts are encoded before their commit begins, and once more if another writer came between.
+
+Those that name only devices and texts that are known already are encoded as they are read.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import JobError, StorageError
-from pipeline.jobs import encoding, import_step
+from pipeline.jobs import encoding, import_step, import_tasks
 from pipeline.jobs.encoding import PartEncoding
 from pipeline.jobs.importing import FragmentImport
 from pipeline.jobs.memory import ImportSizes
-from pipeline.jobs.part_reading import PartReader
+from pipeline.jobs.part_reading import PartReader, ReadPart
 from tests.jobs.running import Outcome, all_rows, failed_report, run
 
 FILES, DEVICES, READINGS = 6, 5, 8
@@ -27,16 +31,29 @@ FILES, DEVICES, READINGS = 6, 5, 8
 @pytest.fixture
 def days(tmp_path: Path) -> Path:
     """Files of a day each; every one has a device and a text that those before do not have."""
-    folder = tmp_path / "days"
+    return write_days(tmp_path / "days", new=1)
+
+
+@pytest.fixture
+def same_days(tmp_path: Path) -> Path:
+    """Files of a day each, of the same devices and texts."""
+    return write_days(tmp_path / "same", new=0)
+
+
+def write_days(folder: Path, new: int) -> Path:
     folder.mkdir()
     for day in range(FILES):
         rows = [
-            (f"d{day + device}", datetime(2026, 1, 1 + day, hour, tzinfo=UTC), float(hour + device))
+            (
+                f"d{new * day + device}",
+                datetime(2026, 1, 1 + day, hour, tzinfo=UTC),
+                float(hour + device),
+            )
             for hour in range(READINGS)
             for device in range(DEVICES)
         ]
         ids, times, values = zip(*rows, strict=True)
-        texts = pa.array([f"t{day + hour % 3}" for hour in range(len(rows))]).dictionary_encode()
+        texts = pa.array([f"t{new * day + at % 3}" for at in range(len(rows))]).dictionary_encode()
         table = {"device": ids, "time": pa.array(times, pa.timestamp("us", "UTC"))}
         pq.write_table(pa.table({**table, "v": values, "s": texts}), folder / f"{day}.parquet")
     return folder
@@ -61,8 +78,30 @@ def many_commits(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     """Let commits take two files, encoded each for itself or both together."""
     sizes = ImportSizes(part_rows=1000, reading=4, group_rows=2 * DEVICES * READINGS)
     monkeypatch.setattr(import_step, "choose_sizes", lambda *_: sizes)
-    enough = request.param * DEVICES * READINGS
-    monkeypatch.setattr(encoding, "rows_worth_a_task", lambda *_: enough)
+    worth_a_task(monkeypatch, request.param)
+
+
+def worth_a_task(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    for module in (encoding, import_tasks):
+        monkeypatch.setattr(module, "rows_worth_a_task", lambda *_: files * DEVICES * READINGS)
+
+
+@pytest.fixture
+def encoded_at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Read a file after the other, and note of each whether it was encoded as it was read."""
+    rows = DEVICES * READINGS
+    sizes = ImportSizes(part_rows=rows + 1, reading=1, group_rows=2 * rows)
+    monkeypatch.setattr(import_step, "choose_sizes", lambda *_: sizes)
+    worth_a_task(monkeypatch, 1)
+    noted: list[bool] = []
+    add = PartEncoding.add
+
+    def note(self: PartEncoding, part: ReadPart, rows: Any) -> None:
+        noted.append(part.plan is not None)
+        add(self, part, rows)
+
+    monkeypatch.setattr(PartEncoding, "add", note)
+    return noted
 
 
 def step(days: Path) -> dict[str, Any]:
@@ -137,6 +176,62 @@ def test_codes_that_another_writer_took_are_not_used(
     # The parts of that commit and, if they were encoded by then, of the next one.
     assert len(read_again) in (2, 4)
     assert f"/{2 * at}.parquet" in read_again[0]
+
+
+def test_what_names_nothing_new_is_encoded_as_it_is_read(
+    same_days: Path, tmp_path: Path, encoded_at_once: list[bool], read_again: list[str]
+) -> None:
+    done = run(tmp_path, step(same_days))
+    assert done.report["steps"][0]["commits"] == 3
+    assert stored(done) == expected(same_days)
+    assert encoded_at_once == [False, *[True] * (FILES - 1)]
+    assert not read_again
+
+
+def test_what_names_something_new_waits_for_its_code(
+    days: Path, tmp_path: Path, encoded_at_once: list[bool]
+) -> None:
+    done = run(tmp_path, step(days))
+    assert stored(done) == expected(days)
+    assert encoded_at_once == [False] * FILES
+
+
+@pytest.mark.parametrize(("at", "again"), [(0, {2, 3, 4}), (1, {0})])
+def test_what_was_encoded_as_it_was_read_has_the_codes_of_its_commit(
+    at: int,
+    again: set[int],
+    same_days: Path,
+    tmp_path: Path,
+    encoded_at_once: list[bool],
+    read_again: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    between(monkeypatch, tmp_path, at)
+    done = run(tmp_path, step(same_days))
+    assert stored(done) == expected(same_days)
+    assert done.archive.fleet("rooms").read(devices="stranger").read_all().num_rows == 1
+    assert any(encoded_at_once)
+    assert len(read_again) in again  # devices that a commit has made known keep their codes
+
+
+def test_workers_encode_as_they_read_and_put_what_they_hold(tmp_path: Path) -> None:
+    files, rows = 4, 3 << 16
+    (tmp_path / "days").mkdir()
+    for day in range(files):
+        times = np.datetime64(f"2026-01-{day + 1:02d}", "us") + np.arange(rows) * 400_000
+        values = np.arange(rows) % 97 / 10
+        table = pa.table({"device": ["d"] * rows, "time": times, "v": values})
+        pq.write_table(table, tmp_path / "days" / f"{day}.parquet")
+    arguments: dict[str, Any] = {"processes": True, "n_workers": 1, "threads_per_worker": 1}
+    arguments["dashboard_address"] = "127.0.0.1:0"
+    cluster = {"class": "distributed.LocalCluster", "arguments": arguments, "workers": 1}
+    done = run(tmp_path, step(tmp_path / "days"), cluster=cluster)
+    report = done.report["steps"][0]
+    assert (report["forked"], report["rows"]) == (True, files * rows)
+    given = pa.concat_tables([pq.read_table(f) for f in sorted((tmp_path / "days").iterdir())])
+    found = all_rows(done.archive)
+    assert found["v"].to_pylist() == given["v"].to_pylist()
+    assert not done.archive.verify().problems
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> list[int]:

@@ -30,6 +30,7 @@ from pipeline.connectors.mapping import (
     open_file,
     read_blocks,
     skip_mark,
+    text_size,
 )
 from pipeline.errors import InvalidInputError
 from pipeline.model.ports import Intake
@@ -152,7 +153,7 @@ class DelimitedSource:
         for file in files:
             PathFields(self.path_fields).read(file.path)
         return tuple(
-            DelimitedFragment(self, file.path, *piece, file.state)
+            DelimitedFragment(self, file.path, *piece, file.state, text_size(file, piece))
             for file in files
             for piece in cut_file(file, self.piece_bytes)
         )

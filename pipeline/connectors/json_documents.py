@@ -24,6 +24,7 @@ from pipeline.connectors.mapping import (
     list_files,
     map_rows,
     open_file,
+    text_size,
 )
 from pipeline.errors import InvalidInputError
 from pipeline.model.ports import Intake
@@ -115,7 +116,7 @@ class JsonSource:
         for file in files:
             PathFields(self.path_fields).read(file.path)
         return tuple(
-            JsonFragment(self, file.path, *piece, file.state)
+            JsonFragment(self, file.path, *piece, file.state, text_size(file, piece))
             for file in files
             for piece in self._pieces(file)
         )

@@ -17,19 +17,12 @@ from uuid import uuid4
 from pipeline.archive.appending import AppendPlan
 from pipeline.archive.preparing import Prepared
 from pipeline.archive.transactions import Fork
-from pipeline.jobs.expected_plans import ExpectedPlans, categories_of
-from pipeline.jobs.import_tasks import (
-    Outline,
-    PartInfo,
-    merge_forks,
-    outline,
-    prepare_parts,
-    prepared_of,
-    put_encoded,
-    rows_worth_a_task,
-)
+from pipeline.jobs.encode_tasks import merge_forks, prepare_parts, put_encoded, rows_worth_a_task
+from pipeline.jobs.expected_plans import ExpectedPlans
+from pipeline.jobs.import_parts import Outline, PartInfo, categories_of
 from pipeline.jobs.joining import distinct
-from pipeline.jobs.part_reading import PartReader, ReadPart
+from pipeline.jobs.part_reading import PartReader, ReadPart, ReadRun
+from pipeline.jobs.read_tasks import describe
 from pipeline.partitioning.scheme import Partitioning
 
 __all__ = ["PartEncoding"]
@@ -45,12 +38,13 @@ Slots = tuple[int, ...]
 class _Run:
     """Parts that are encoded together, the plan for it, and the future of what comes of it.
 
-    The outline is that of its blocks, once it is known.
+    That is of something on a worker, and the position there. The outline is that of the blocks, once
+    it is known.
     """
 
     parts: tuple[ReadPart, ...]
     plan: AppendPlan
-    encoded: Any
+    held: tuple[Any, int]
     outline: Outline | None = None
 
     def suits(self, plan: AppendPlan) -> bool:
@@ -119,66 +113,69 @@ class PartEncoding:
         self._expected = expected
         self._scheme = scheme
         self._part_rows = part_rows
-        self._devices = 0
-        self._gathered: list[tuple[ReadPart, Any]] = []
+        self._gathered: list[ReadRun] = []
         self._runs: list[_Run] = []
 
-    def add(self, part: ReadPart, rows: Any) -> None:
-        """Add a part and the future of its rows, or of their blocks; encode rows if they are enough."""
-        self.parts.append(part)
-        self.rows += part.info.rows
-        if part.plan is not None and part.info.outline is not None:
+    def add(self, run: ReadRun) -> None:
+        """Add what was read; encode rows if they are enough."""
+        self.parts += run.parts
+        self.rows += sum(part.info.rows for part in run.parts)
+        if run.encoded and run.plan is not None:
             self.close()  # rows that came before
-            self._expected.add([part.info])
-            told = Outline(part.info.outline, part.info.worker)
-            self._runs.append(_Run((part,), part.plan, rows, told))
+            self._expected.add([part.info for part in run.parts])
+            self._runs.append(_Run(run.parts, run.plan, run.held, run.outline))
             return
-        self._gathered.append((part, rows))
-        self._devices = max(self._devices, len(part.info.devices))
-        enough = rows_worth_a_task(self._devices, self._scheme, self._part_rows)
-        if sum(one.info.rows for one, _ in self._gathered) >= enough:
+        self._gathered.append(run)
+        infos = [part.info for one in self._gathered for part in one.parts]
+        most = max(len(info.devices) for info in infos)
+        enough = rows_worth_a_task(most, self._scheme, self._part_rows)
+        if sum(info.rows for info in infos) >= enough:
             self.close()
 
     def close(self) -> None:
         """Encode what was added and does not come to enough."""
         if self._gathered:
-            parts, rows = zip(*self._gathered, strict=True)
+            parts = tuple(part for run in self._gathered for part in run.parts)
             plan = self._expected.add([part.info for part in parts])
-            self._runs.append(_Run(parts, plan, self._encode(parts, rows, plan)))
+            held = self._encode(parts, [run.held for run in self._gathered], plan)
+            self._runs.append(_Run(parts, plan, held))
             self._gathered = []
 
     def gather(self, plan: AppendPlan) -> Sequence[Prepared]:
         """Bring the blocks here, encoded under a plan."""
         self._settle(plan)
-        encoded = self._client.gather([run.encoded for run in self._runs])
-        self.prepared = [prepared_of(one) for one in encoded]
+        futures = {future.key: future for future, _ in (run.held for run in self._runs)}
+        found = dict(zip(futures, self._client.gather(list(futures.values())), strict=True))
+        self.prepared = [found[future.key][at].prepared for future, at in self._held()]
         return self.prepared
 
     def prepare(self, plan: AppendPlan) -> Sequence[Prepared]:
         """Have blocks encoded under a plan; the payloads stay on the workers."""
         self._settle(plan)
-        open_runs = [at for at, run in enumerate(self._runs) if run.outline is None]
-        asked = [self._task(outline, self._runs[at].encoded) for at in open_runs]
-        for at, told in zip(open_runs, self._client.gather(asked), strict=True):
-            self._runs[at] = replace(self._runs[at], outline=told)
-        self.prepared = [run.outline.prepared for run in self._runs if run.outline]
+        untold = [at for at, run in enumerate(self._runs) if run.outline is None]
+        asked = [self._task(describe, self._runs[at].held[0]) for at in untold]
+        for at, told in zip(untold, self._client.gather(asked), strict=True):
+            self._runs[at] = replace(self._runs[at], outline=told[0])
+        outlines = [run.outline for run in self._runs if run.outline is not None]
+        self.prepared = [one.prepared for one in outlines if one.prepared is not None]
         return self.prepared
 
     def put(self, slots: Sequence[Slots], fork: Callable[[], Fork]) -> Sequence[Fork]:
         """Write encoded batches into slots where they are; return the forks, merged into few."""
-        held: dict[str, list[int]] = {}
+        places: dict[str, list[int]] = {}
         for at, run in enumerate(self._runs):
-            held.setdefault(run.outline.worker if run.outline else "", []).append(at)
+            places.setdefault(run.outline.worker if run.outline else "", []).append(at)
+        held = self._held()
         level = [
             self._task(
                 put_encoded,
-                [self._runs[at].encoded for at in places],
-                self._runs[places[0]].plan.meta.layout,
+                [held[at] for at in here],
+                self._runs[here[0]].plan.meta.layout,
                 fork(),
-                [slots[at] for at in places],
+                [slots[at] for at in here],
                 worker=worker,
             )
-            for worker, places in held.items()
+            for worker, here in places.items()
         ]
         while len(level) > _MERGED_AT_ONCE:
             level = [
@@ -187,25 +184,31 @@ class PartEncoding:
         forks: Sequence[Fork] = self._client.gather(level)
         return forks
 
+    def _held(self) -> list[tuple[Any, int]]:
+        return [run.held for run in self._runs]
+
     def _settle(self, plan: AppendPlan) -> None:
         """Encode those once more that another plan than the expected one changes."""
         for at, run in enumerate(self._runs):
             if not run.suits(plan):
-                rows = [self._reader.again(part) for part in run.parts]
-                self._runs[at] = _Run(run.parts, plan, self._encode(run.parts, rows, plan))
+                held = [self._reader.again(part) for part in run.parts]
+                self._runs[at] = _Run(run.parts, plan, self._encode(run.parts, held, plan))
 
-    def _encode(self, parts: Sequence[ReadPart], rows: Sequence[Any], plan: AppendPlan) -> Any:
+    def _encode(
+        self, parts: Sequence[ReadPart], held: Sequence[tuple[Any, int]], plan: AppendPlan
+    ) -> tuple[Any, int]:
         infos = [part.info for part in parts]
-        return self._task(
+        encoded = self._task(
             prepare_parts,
             self._name,
-            list(rows),
+            list(held),
             plan.meta,
             plan.device_codes(distinct([info.devices for info in infos])),
             plan.category_codes(categories_of(infos)),
             name=f"{infos[0].fragment}-{infos[0].taken}",
             priority=_SOON,
         )
+        return encoded, 0
 
     def _task(
         self,

@@ -12,11 +12,11 @@ from typing import Any
 
 from pipeline.archive.appending import AppendPlan, plan_append
 from pipeline.archive.fleet_view import FleetView
-from pipeline.jobs.import_tasks import PartInfo
+from pipeline.jobs.import_parts import PartInfo, categories_of
 from pipeline.jobs.joining import distinct
 from pipeline.jobs.known_codes import KnownCodes
 
-__all__ = ["ExpectedPlans", "Tags", "categories_of", "request"]
+__all__ = ["ExpectedPlans", "Tags", "request"]
 
 Tags = Mapping[str, Mapping[str, str]]
 """Tag values by tag name, by device id."""
@@ -135,10 +135,3 @@ def request(
 def _tags_of(devices: Iterable[str], tags: Tags, infos: Sequence[PartInfo]) -> dict[str, Any]:
     told = ChainMap(dict(tags), *(dict(info.tags) for info in infos))
     return {name: told[name] for name in devices if name in told}
-
-
-def categories_of(infos: Sequence[PartInfo]) -> dict[str, tuple[str, ...]]:
-    """Return the texts of each category channel, in the order of the joined rows."""
-    return {
-        name: distinct([info.categories[name] for info in infos]) for name in infos[0].categories
-    }

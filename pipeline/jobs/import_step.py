@@ -13,12 +13,12 @@ from pipeline.archive.positions import positions_of
 from pipeline.archive.unknown_columns import policy_of, widened, with_current_names
 from pipeline.errors import JobError, NotFoundError
 from pipeline.jobs.clusters import Cluster
-from pipeline.jobs.import_tasks import Columns
 from pipeline.jobs.importing import FragmentImport, ImportTotals
 from pipeline.jobs.memory import choose_sizes, row_bytes
 from pipeline.jobs.opening import JobArchive
 from pipeline.jobs.positions import Imported, find_imported, position_of
 from pipeline.jobs.progress import Progress
+from pipeline.jobs.read_tasks import Columns
 from pipeline.jobs.reports import ImportReport
 from pipeline.jobs.sampling import choose_window
 from pipeline.jobs.step_options import ImportStep

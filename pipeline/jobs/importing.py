@@ -21,11 +21,11 @@ from pipeline.archive.fleet_view import FleetView
 from pipeline.archive.preparing import Prepared
 from pipeline.jobs.encoding import PartEncoding
 from pipeline.jobs.expected_plans import ExpectedPlans, Tags, request
-from pipeline.jobs.import_tasks import Columns
 from pipeline.jobs.memory import GROUPS_IN_FLIGHT, ImportSizes
 from pipeline.jobs.part_reading import PartReader, ReadPart
 from pipeline.jobs.positions import Imported, position_of
 from pipeline.jobs.progress import Progress
+from pipeline.jobs.read_tasks import Columns
 from pipeline.model.dtypes import storage_dtype
 from pipeline.model.ports import Fragment
 
@@ -126,7 +126,9 @@ class FragmentImport:
         positions = [(fragment, position_of(fragment)) for fragment in fragments]
         left = [(fragment, at) for fragment, at in positions if at not in imported.done]
         expected = ExpectedPlans(self.store.view(), self.tags, self.meta.schema.version)
-        reader = PartReader(self.client, self.run, self.sizes, self.columns, expected)
+        # A commit of so many fragments may begin behind any of them.
+        together = None if self.fragments_per_commit is None else 1
+        reader = PartReader(self.client, self.run, self.sizes, self.columns, expected, together)
 
         def gathering() -> PartEncoding:
             return PartEncoding(
@@ -145,9 +147,9 @@ class FragmentImport:
 
         with _Commits(expected) as commits:
             group = gathering()
-            for part, rows in reader.parts(left, imported.partial):
-                self.progress.show(f"import {self.store.name}: read {part.info.fragment}")
-                group.add(part, rows)
+            for run in reader.runs(left, imported.partial):
+                self.progress.show(f"import {self.store.name}: read {run.parts[-1].info.fragment}")
+                group.add(run)
                 if self._enough(group):
                     commits.begin(commit, group)
                     group = gathering()

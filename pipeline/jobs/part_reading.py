@@ -1,6 +1,8 @@
 """Reading parts of fragments on the workers, some of them ahead of what is needed next.
 
-Parts that name nothing new are encoded as they are read, see `pipeline.jobs.import_tasks`.
+Small fragments are read together, as many as leave every thread some tasks: a task takes the scheduler
+longer than a file of a thousand rows takes a worker. Parts that name nothing new are encoded as they
+are read, see `pipeline.jobs.read_tasks`.
 """
 
 from __future__ import annotations
@@ -12,26 +14,27 @@ from typing import Any, Final
 
 from pipeline.archive.appending import AppendPlan
 from pipeline.jobs.expected_plans import ExpectedPlans
-from pipeline.jobs.import_tasks import Columns, PartInfo, describe_part, read_part
+from pipeline.jobs.import_parts import Outline, PartInfo, Stretch
 from pipeline.jobs.known_codes import KnownCodes
 from pipeline.jobs.memory import ImportSizes
+from pipeline.jobs.read_tasks import Columns, describe, read_parts
 from pipeline.model.ports import Fragment
 
-__all__ = ["PartReader", "ReadPart"]
+__all__ = ["PartReader", "ReadPart", "ReadRun"]
 
 _MOST_AHEAD: Final = 64
+_MOST_TOGETHER: Final = 256
+_TASKS: Final = 2  # at the least, for each part that is read at the same time
+_BYTES_A_ROW: Final = 8  # of a text file, at the least; too many rows are left for another task
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reading:
-    """A part that is being read."""
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where to begin to read: a fragment, its position, and pieces that earlier parts have."""
 
     fragment: Fragment
     position: str
     skip: int
-    rows: Any
-    info: Any
-    plan: AppendPlan | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,15 +47,70 @@ class ReadPart:
         Where it begins: a fragment, its position, and pieces that earlier parts have.
     info
         What is known of it.
-    plan
-        The one that it was encoded under, if it was.
+    worker
+        Address of the worker that read it.
     """
 
     fragment: Fragment
     position: str
     skip: int
     info: PartInfo
-    plan: AppendPlan | None = None
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadRun:
+    """Parts that came from one task: one with its rows, or some that were encoded together.
+
+    Parameters
+    ----------
+    parts
+        The parts.
+    held
+        Future of what the task left on the worker, and the position there.
+    plan
+        The one that they were encoded under.
+    outline
+        What is known of them.
+    """
+
+    parts: tuple[ReadPart, ...]
+    held: tuple[Any, int]
+    plan: AppendPlan | None
+    outline: Outline
+
+    @property
+    def encoded(self) -> bool:
+        """Whether they are encoded."""
+        return self.outline.prepared is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """Fragments that are being read, and the futures of what comes of them and is told of that."""
+
+    starts: tuple[_Start, ...]
+    held: Any
+    told: Any
+    plan: AppendPlan | None
+
+    def runs(self, told: Sequence[Outline]) -> Iterator[ReadRun]:
+        """Yield what was read."""
+        starts = iter(self.starts)
+        for at, outline in enumerate(told):
+            parts = tuple(
+                ReadPart(start.fragment, start.position, start.skip, info, outline.worker)
+                for info, start in zip(outline.infos, starts, strict=False)
+            )
+            yield ReadRun(parts, (self.held, at), self.plan, outline)
+
+    def rest(self, told: Sequence[Outline]) -> tuple[_Start, ...]:
+        """Return what was not read."""
+        infos = [info for outline in told for info in outline.infos]
+        last, rest = self.starts[len(infos) - 1], self.starts[len(infos) :]
+        if infos[-1].done:
+            return rest
+        return (_Start(last.fragment, last.position, infos[-1].taken), *rest)
 
 
 class PartReader:
@@ -70,6 +128,8 @@ class PartReader:
         What becomes of the fragments' columns.
     expected
         Plans to encode parts under.
+    together
+        Most fragments that a task reads.
     """
 
     def __init__(
@@ -79,18 +139,20 @@ class PartReader:
         sizes: ImportSizes,
         columns: Columns,
         expected: ExpectedPlans,
+        together: int | None = None,
     ) -> None:
         self._client = client
         self._run = run
         self._sizes = sizes
         self._columns = columns
         self._plans = expected
+        self._together = _MOST_TOGETHER if together is None else together
         self._sent: tuple[KnownCodes, Any] | None = None
 
-    def parts(
+    def runs(
         self, fragments: Sequence[tuple[Fragment, str]], taken: Mapping[str, int]
-    ) -> Iterator[tuple[ReadPart, Any]]:
-        """Yield each part with the future of its rows, or of their blocks.
+    ) -> Iterator[ReadRun]:
+        """Yield parts as they are read.
 
         Parameters
         ----------
@@ -99,48 +161,70 @@ class PartReader:
         taken
             Pieces to skip, by position.
         """
-        queue = deque(fragments)
+        queue = deque(self._bundles(fragments, taken))
         ahead: deque[_Reading] = deque()
         while queue or ahead:
-            while queue and self._room(ahead, queue[0][0]):
-                fragment, position = queue.popleft()
-                ahead.append(self._begin(fragment, position, taken.get(position, 0)))
-            part = ahead.popleft()
-            info: PartInfo = part.info.result()
-            if not info.done:
+            while queue and self._room(ahead, queue[0]):
+                ahead.append(self._begin(queue.popleft()))
+            reading = ahead.popleft()
+            told: list[Outline] = reading.told.result()
+            rest = reading.rest(told)
+            if rest:
                 # Its place is before all others: later rows of a fragment are later writes.
-                ahead.appendleft(self._begin(part.fragment, part.position, info.taken, info.worker))
-            plan = None if info.outline is None else part.plan
-            yield ReadPart(part.fragment, part.position, part.skip, info, plan), part.rows
+                ahead.appendleft(self._begin(rest, told[-1].worker))
+            yield from reading.runs(told)
 
-    def again(self, part: ReadPart) -> Any:
-        """Read a part once more; return the future of its rows."""
-        return self._submit(part.fragment, part.skip, part.info.worker, "again")
+    def again(self, part: ReadPart) -> tuple[Any, int]:
+        """Read a part once more; return the future of its rows, and the position there."""
+        pieces = part.info.taken - part.skip
+        stretch = Stretch(part.fragment, part.skip, pieces)
+        key = f"again-{self._run}-{part.fragment.name}-{part.skip}"
+        return self._submit([stretch], part.worker, key), 0
 
-    def _room(self, ahead: Sequence[_Reading], fragment: Fragment) -> bool:
-        """Tell whether to start to read a fragment, given the parts that are being read.
+    def _bundles(
+        self, fragments: Sequence[tuple[Fragment, str]], taken: Mapping[str, int]
+    ) -> Iterator[tuple[_Start, ...]]:
+        """Yield fragments that are read together; such as may be large are read alone."""
+        rows = [self._expected(fragment) for fragment, _ in fragments]
+        most = min(sum(rows) // (_TASKS * self._sizes.reading), self._sizes.part_rows)
+        bundle: list[_Start] = []
+        held = 0
+        for (fragment, position), count in zip(fragments, rows, strict=True):
+            if bundle and (held + count > most or len(bundle) == self._together):
+                yield tuple(bundle)
+                bundle, held = [], 0
+            bundle.append(_Start(fragment, position, taken.get(position, 0)))
+            held += count
+        if bundle:
+            yield tuple(bundle)
+
+    def _room(self, ahead: Sequence[_Reading], bundle: Sequence[_Start]) -> bool:
+        """Tell whether to start to read fragments, given those that are being read.
 
         Where fragments tell their rows, small ones are read further ahead, as many as fit.
         """
         if len(ahead) < self._sizes.reading:
             return True
-        rows = sum(self._expected(reading.fragment) for reading in ahead)
-        fits = rows + self._expected(fragment) <= self._sizes.reading * self._sizes.part_rows
+        read = [start for reading in ahead for start in reading.starts]
+        rows = sum(self._expected(start.fragment) for start in [*read, *bundle])
+        fits = rows <= self._sizes.reading * self._sizes.part_rows
         return fits and len(ahead) < _MOST_AHEAD
 
     def _expected(self, fragment: Fragment) -> int:
-        known = getattr(fragment, "rows", None)
+        """Return how many rows a fragment will have, no more than a part may have."""
         most = self._sizes.part_rows
-        return most if known is None else min(int(known), most)
+        rows, size = getattr(fragment, "rows", None), getattr(fragment, "size", None)
+        if rows is None:
+            rows = most if size is None else size // _BYTES_A_ROW
+        return min(int(rows), most)
 
-    def _begin(
-        self, fragment: Fragment, position: str, skip: int, worker: str | None = None
-    ) -> _Reading:
+    def _begin(self, starts: tuple[_Start, ...], worker: str | None = None) -> _Reading:
         plan, known = self._known()
-        rows = self._submit(fragment, skip, worker, "read", known)
-        name = f"{self._run}-{fragment.name}-{skip}"
-        info = self._client.submit(describe_part, rows, key=f"describe-{name}")
-        return _Reading(fragment, position, skip, rows, info, plan)
+        stretches = [Stretch(start.fragment, start.skip) for start in starts]
+        name = f"{self._run}-{starts[0].fragment.name}-{starts[0].skip}"
+        held = self._submit(stretches, worker, f"read-{name}", known)
+        told = self._client.submit(describe, held, key=f"describe-{name}")
+        return _Reading(starts, held, told, plan)
 
     def _known(self) -> tuple[AppendPlan | None, Any]:
         """Return a plan for the next part, and the future of its codes, which are sent once."""
@@ -153,17 +237,16 @@ class PartReader:
         return plan, self._sent[1]
 
     def _submit(
-        self, fragment: Fragment, skip: int, worker: str | None, kind: str, known: Any = None
+        self, stretches: Sequence[Stretch], worker: str | None, key: str, known: Any = None
     ) -> Any:
         return self._client.submit(
-            read_part,
+            read_parts,
             self._run,
-            fragment,
-            skip,
+            stretches,
             self._sizes.part_rows,
             self._columns,
             known,
-            key=f"{kind}-{self._run}-{fragment.name}-{skip}",
+            key=key,
             workers=worker,
             allow_other_workers=worker is not None,
         )

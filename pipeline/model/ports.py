@@ -42,7 +42,10 @@ class Intake:
 
 @runtime_checkable
 class Fragment(Protocol):
-    """A picklable part of a source that one task reads on its own."""
+    """A picklable part of a source that one task reads on its own, or together with others.
+
+    If it has ``rows``, or the ``size`` of its text in bytes, small ones are read together.
+    """
 
     @property
     def name(self) -> str:

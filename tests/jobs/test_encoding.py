@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import JobError, StorageError
-from pipeline.jobs import encoding, import_step, import_tasks
+from pipeline.jobs import encoding, import_step, read_tasks
 from pipeline.jobs.encoding import PartEncoding
 from pipeline.jobs.importing import FragmentImport
 from pipeline.jobs.memory import ImportSizes
-from pipeline.jobs.part_reading import PartReader, ReadPart
+from pipeline.jobs.part_reading import PartReader, ReadRun
 from tests.jobs.running import Outcome, all_rows, failed_report, run
 
 FILES, DEVICES, READINGS = 6, 5, 8
@@ -82,7 +82,7 @@ def many_commits(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 
 
 def worth_a_task(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
-    for module in (encoding, import_tasks):
+    for module in (encoding, read_tasks):
         monkeypatch.setattr(module, "rows_worth_a_task", lambda *_: files * DEVICES * READINGS)
 
 
@@ -96,9 +96,9 @@ def encoded_at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     noted: list[bool] = []
     add = PartEncoding.add
 
-    def note(self: PartEncoding, part: ReadPart, rows: Any) -> None:
-        noted.append(part.plan is not None)
-        add(self, part, rows)
+    def note(self: PartEncoding, run: ReadRun) -> None:
+        noted.extend(run.encoded for _ in run.parts)
+        add(self, run)
 
     monkeypatch.setattr(PartEncoding, "add", note)
     return noted
@@ -270,16 +270,16 @@ def test_commits_under_way_end_before_a_fragment_s_error_is_raised(
 ) -> None:
     sizes = ImportSizes(part_rows=1000, reading=1, group_rows=DEVICES * READINGS)
     monkeypatch.setattr(import_step, "choose_sizes", lambda *_: sizes)
-    parts = PartReader.parts
+    runs = PartReader.runs
 
     def unreadable(self: PartReader, *given: Any) -> Iterator[Any]:
-        for at, part in enumerate(parts(self, *given)):
+        for at, part in enumerate(runs(self, *given)):
             if at == 2:
                 raise JobError("cable pulled")
             yield part
 
     with monkeypatch.context() as patched:
-        patched.setattr(PartReader, "parts", unreadable)
+        patched.setattr(PartReader, "runs", unreadable)
         with pytest.raises(JobError, match="cable pulled"):
             run(tmp_path, step(days))
     resumed = run(tmp_path, step(days))

@@ -19,6 +19,7 @@ from pipeline.connectors.mapping import (
     open_file,
     read_blocks,
     skip_mark,
+    text_size,
 )
 from pipeline.errors import InvalidInputError
 from pipeline.model.ports import Intake
@@ -97,7 +98,7 @@ class LineProtocolSource:
             If `path` matches no file.
         """
         return tuple(
-            LineProtocolFragment(self, file.path, *piece, file.state)
+            LineProtocolFragment(self, file.path, *piece, file.state, text_size(file, piece))
             for file in list_files(self.path, self.storage_options)
             for piece in cut_file(file, self.piece_bytes)
         )

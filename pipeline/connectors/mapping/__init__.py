@@ -30,6 +30,7 @@ from pipeline.connectors.mapping.text_pieces import (
     first_line,
     read_blocks,
     skip_mark,
+    text_size,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "read_channel",
     "skip_mark",
     "text_devices",
+    "text_size",
 ]

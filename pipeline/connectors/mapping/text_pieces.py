@@ -11,9 +11,10 @@ from pipeline.connectors.mapping.compression import is_compressed
 from pipeline.connectors.mapping.files import FoundFile
 from pipeline.errors import InvalidInputError
 
-__all__ = ["TextPiece", "cut_file", "first_line", "read_blocks", "skip_mark"]
+__all__ = ["TextPiece", "cut_file", "first_line", "read_blocks", "skip_mark", "text_size"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_PACKED: Final = 10  # times as small a compressed text may well be
 _LONGEST_LINE: Final = 64 * 1024 * 1024
 
 
@@ -26,6 +27,14 @@ def cut_file(file: FoundFile, piece_bytes: int) -> list[tuple[int, int | None]]:
         return [(0, None)]
     starts = range(0, file.size, piece_bytes)
     return list(zip(starts, [*starts[1:], file.size], strict=True))
+
+
+def text_size(file: FoundFile, piece: tuple[int, int | None]) -> int:
+    """Return about how many bytes of text a piece has; that of a compressed file is guessed."""
+    start, stop = piece
+    if stop is not None:
+        return stop - start
+    return file.size * _PACKED if is_compressed(file.path) else file.size
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class TextPiece[Source]:
         Bytes; a `stop` of None reads to the end.
     state
         What tells the file's content from a later one's.
+    size
+        About how many bytes of text it has, if that is known.
     """
 
     source: Source
@@ -49,6 +60,7 @@ class TextPiece[Source]:
     start: int = 0
     stop: int | None = None
     state: str = ""
+    size: int | None = None
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.archive.appending import AppendPlan
+from pipeline.errors import ArchiveError
 from pipeline.jobs.expected_plans import ExpectedPlans
 from pipeline.jobs.import_parts import Outline, PartInfo, Stretch
 from pipeline.jobs.known_codes import KnownCodes
@@ -160,6 +161,11 @@ class PartReader:
             With their positions.
         taken
             Pieces to skip, by position.
+
+        Raises
+        ------
+        ArchiveError
+            If a fragment cannot be read; those before it were yielded.
         """
         queue = deque(self._bundles(fragments, taken))
         ahead: deque[_Reading] = deque()
@@ -167,7 +173,14 @@ class PartReader:
             while queue and self._room(ahead, queue[0]):
                 ahead.append(self._begin(queue.popleft()))
             reading = ahead.popleft()
-            told: list[Outline] = reading.told.result()
+            try:
+                told: list[Outline] = reading.told.result()
+            except ArchiveError:
+                if len(reading.starts) == 1:
+                    raise
+                # Those before the one at fault are not to be lost with it.
+                ahead.extendleft(self._begin((start,)) for start in reversed(reading.starts))
+                continue
             rest = reading.rest(told)
             if rest:
                 # Its place is before all others: later rows of a fragment are later writes.
@@ -221,7 +234,7 @@ class PartReader:
     def _begin(self, starts: tuple[_Start, ...], worker: str | None = None) -> _Reading:
         plan, known = self._known()
         stretches = [Stretch(start.fragment, start.skip) for start in starts]
-        name = f"{self._run}-{starts[0].fragment.name}-{starts[0].skip}"
+        name = f"{self._run}-{starts[0].fragment.name}-{starts[0].skip}-{len(starts)}"
         held = self._submit(stretches, worker, f"read-{name}", known)
         told = self._client.submit(describe, held, key=f"describe-{name}")
         return _Reading(starts, held, told, plan)

@@ -106,13 +106,13 @@ def read_parts(
     -------
     list
         In order; parts that are encoded together are one entry. There may be fewer parts than
-        stretches, and the last one may end before its fragment does. If a fragment cannot be read,
-        the part before it is the last.
+        stretches, and the last one may end before its fragment does. The same fragments give the
+        same, should it have to be done again.
 
     Raises
     ------
     ArchiveError
-        If the first fragment cannot be read, or has columns that are refused.
+        If a fragment cannot be read, or has columns that are refused.
     DuplicateRowsError
         As of `prepare_parts`.
     """
@@ -120,12 +120,7 @@ def read_parts(
     parts: list[Part] = []
     rows = 0
     for stretch in stretches:
-        try:
-            part = _read(run, stretch, part_rows - rows, columns)
-        except ArchiveError:
-            if not parts:
-                raise
-            break  # those before it are not to wait for it
+        part = _read(run, stretch, part_rows - rows, columns)
         parts.append(part)
         rows += part.info.rows
         if rows >= part_rows or not part.info.done:

@@ -5,7 +5,8 @@ all, in time order. Workers with one thread each read, partition by day and devi
 write, through forks of the job's transaction; the job itself indexes and commits.
 
 One worker on a machine of two cores has the second one for the job, the scheduler and what the
-kernel does for its files; two workers have to share. So there is a run of one worker on one core, too.
+kernel does for its files; two workers have to share. So one worker is run on one core, too, and one and
+two workers that are let run half of the time, so that job and scheduler have a core in both cases.
 
 Every import writes to a folder of its own, and all are removed at the end: ext4 looks, for each file
 that it makes, at those removed in the last minutes, which took a sixth of the processor time.
@@ -29,10 +30,16 @@ from tests.benchmarks.scale_data import CHANNELS, Fleet, write_days
 
 __all__ = ["run"]
 
-type _Run = tuple[int, int | None]
-"""Workers, and cores for them and the job; None for all."""
+type _Run = tuple[int, int | None, bool]
+"""Workers, cores for them and the job (None for all), and whether workers run half of the time."""
 
-_WORKERS_AND_CORES: Final[tuple[_Run, ...]] = ((1, None), (2, None), (1, 1))
+_RUNS: Final[tuple[_Run, ...]] = (
+    (1, None, False),
+    (2, None, False),
+    (1, 1, False),
+    (1, None, True),
+    (2, None, True),
+)
 _TERABYTE: Final = 1000.0  # in GB
 
 
@@ -48,7 +55,7 @@ class _Scale:
 
 
 _SCALES: Final = {
-    Size.FULL: _Scale(Fleet(1000, 1440), 224, 5),
+    Size.FULL: _Scale(Fleet(1000, 1440), 224, 3),
     Size.QUICK: _Scale(Fleet(1000, 1440), 14, 3),
     Size.TINY: _Scale(Fleet(50, 48), 4, 1, (0.05, 1), processes=False),
 }
@@ -64,15 +71,14 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
         folders = (folder / f"import-{number}" for number in count())
         idle = [
             0.0 if size is Size.TINY else _import(run, files[:1], next(folders))[1].cpu_seconds
-            for run in _WORKERS_AND_CORES
+            for run in _RUNS
         ]
         for turn in range(1, scale.runs + 1):
-            for run, start in zip(_WORKERS_AND_CORES, idle, strict=True):
+            for run, start in zip(_RUNS, idle, strict=True):
                 done = _import(run, files, next(folders), scale.processes)
                 rows.append(_row(turn, run, *done, start))
-                workers, cores = run
-                told = f"run {turn} of {scale.runs}, {workers} worker(s), {cores or 'all'} core(s)"
-                show(f"{told}: {rows[-1]['seconds']:.1f} s")
+                told = {name: rows[-1][name] for name in ("workers", "cores", "speed")}
+                show(f"run {turn} of {scale.runs}, {told}: {rows[-1]['seconds']:.1f} s")
     machine = machine_scaling(*scale.machine)
     return Outcome(_figures(rows, machine), rows, _NOTES)
 
@@ -80,25 +86,27 @@ def run(size: Size, show: Callable[[str], None]) -> Outcome:
 def _import(
     run: _Run, files: Sequence[Path], folder: Path, processes: bool = True
 ) -> tuple[dict[str, Any], TreeUse]:
-    workers, cores = run
+    workers, cores, turns = run
     arguments = {
         "n_workers": workers, "threads_per_worker": 1, "processes": processes,
         "dashboard_address": "127.0.0.1:0",
     }  # fmt: skip
     cluster = {"class": "distributed.LocalCluster", "arguments": arguments, "workers": workers}
-    return import_days(files, folder, {"cluster": cluster}, "day", cores)
+    turns = turns and processes
+    return import_days(files, folder, {"cluster": cluster}, "day", cores, turns=turns)
 
 
 def _row(
     turn: int, run: _Run, report: Mapping[str, Any], use: TreeUse, idle: float
 ) -> dict[str, Any]:
     """Return what an import took; `idle` are the processor seconds that starting takes."""
-    workers, cores = run
+    workers, cores, turns = run
     raw = report["rows"] * 8 * (1 + len(CHANNELS)) / 1e9
     return {
         "run": turn,
         "workers": workers,
         "cores": cores or "all",
+        "speed": "half" if turns else "full",
         "raw_gb": raw,
         "seconds": report["seconds"],
         "gb_per_hour": 3600 * raw / report["seconds"],
@@ -109,16 +117,20 @@ def _row(
 
 
 def _figures(rows: Sequence[Mapping[str, Any]], machine: float) -> dict[str, Figure]:
-    one, two, alone = (
-        median(row["gb_per_hour"] for row in rows if _of(row) == run) for run in _WORKERS_AND_CORES
+    one, two, alone, one_half, two_halves = (
+        median(row["gb_per_hour"] for row in rows if _of(row) == run) for run in _RUNS
     )
-    busy = median(row["cores_busy"] for row in rows if _of(row) == _WORKERS_AND_CORES[0])
+    busy = median(row["cores_busy"] for row in rows if _of(row) == _RUNS[0])
     per_core = two / 2
     return {
         "gb_per_hour_per_core": Figure(per_core, "GB of raw rows, with two workers on two cores"),
         "scaling_2_workers": Figure(two / one, "speed of two workers by that of one"),
         "scaling_2_cores": Figure(
             two / alone, "speed of two workers on two cores by that of one on one core"
+        ),
+        "scaling_2_half_workers": Figure(
+            two_halves / one_half,
+            "speed of two workers by that of one, each let run half of the time, and job and scheduler always",
         ),
         "cores_busy_1_worker": Figure(
             busy, "cores that job, scheduler, one worker and its kernel keep busy"
@@ -138,7 +150,8 @@ def _figures(rows: Sequence[Mapping[str, Any]], machine: float) -> dict[str, Fig
 
 
 def _of(row: Mapping[str, Any]) -> _Run:
-    return row["workers"], None if row["cores"] == "all" else row["cores"]
+    cores = None if row["cores"] == "all" else row["cores"]
+    return row["workers"], cores, row["speed"] == "half"
 
 
 _NOTES: Final = (

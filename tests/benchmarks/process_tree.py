@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from tests.benchmarks.half_speed import half_speed
 from tests.benchmarks.outcome import WrongResultError
 
 __all__ = ["TreeUse", "run_tree"]
@@ -39,7 +40,9 @@ class TreeUse:
     peak_rss: int
 
 
-def run_tree(command: Sequence[str], folder: Path, cores: int | None = None) -> TreeUse:
+def run_tree(
+    command: Sequence[str], folder: Path, cores: int | None = None, *, turns: bool = False
+) -> TreeUse:
     """Run a command in `folder` and watch it.
 
     Parameters
@@ -50,6 +53,8 @@ def run_tree(command: Sequence[str], folder: Path, cores: int | None = None) -> 
         Where to run it.
     cores
         How many cores it and its descendants may use; all by default.
+    turns
+        Whether its worker processes run half of the time, one after the other.
 
     Raises
     ------
@@ -63,9 +68,10 @@ def run_tree(command: Sequence[str], folder: Path, cores: int | None = None) -> 
         watched = psutil.Process(process.pid)
         if cores is not None:
             watched.cpu_affinity(sorted(watched.cpu_affinity())[:cores])
-        while process.poll() is None:
-            peak = max(peak, _look(watched, cpu))
-            time.sleep(_EVERY)
+        with half_speed(watched) if turns else nullcontext():
+            while process.poll() is None:
+                peak = max(peak, _look(watched, cpu))
+                time.sleep(_EVERY)
         seconds = time.perf_counter() - began
         said = b"" if process.stderr is None else process.stderr.read()
     if process.returncode:

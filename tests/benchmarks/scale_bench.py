@@ -110,6 +110,8 @@ def import_days(
     keys: Mapping[str, Any],
     window: str = "month",
     cores: int | None = None,
+    *,
+    turns: bool = False,
 ) -> tuple[dict[str, Any], TreeUse]:
     """Import files into a new archive ``folder/archive`` by a job in a process of its own.
 
@@ -125,6 +127,8 @@ def import_days(
         Of the fleet.
     cores
         How many the job and its workers may use together; all by default.
+    turns
+        Whether workers run half of the time, one after the other.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def import_days(
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline", "-q", str(folder / "job.yaml")]
-    use = run_tree(command, _ROOT, cores)
+    use = run_tree(command, _ROOT, cores, turns=turns)
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())["steps"][0]
     return report, use
 

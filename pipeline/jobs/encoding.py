@@ -114,22 +114,24 @@ class PartEncoding:
         self._scheme = scheme
         self._part_rows = part_rows
         self._gathered: list[ReadRun] = []
+        self._gathered_rows = 0
+        self._devices = 0
         self._runs: list[_Run] = []
 
     def add(self, run: ReadRun) -> None:
         """Add what was read; encode rows if they are enough."""
         self.parts += run.parts
-        self.rows += sum(part.info.rows for part in run.parts)
+        rows = sum(part.info.rows for part in run.parts)
+        self.rows += rows
         if run.encoded and run.plan is not None:
             self.close()  # rows that came before
             self._expected.add([part.info for part in run.parts])
             self._runs.append(_Run(run.parts, run.plan, run.held, run.outline))
             return
         self._gathered.append(run)
-        infos = [part.info for one in self._gathered for part in one.parts]
-        most = max(len(info.devices) for info in infos)
-        enough = rows_worth_a_task(most, self._scheme, self._part_rows)
-        if sum(info.rows for info in infos) >= enough:
+        self._gathered_rows += rows
+        self._devices = max(self._devices, *(len(part.info.devices) for part in run.parts))
+        if self._gathered_rows >= rows_worth_a_task(self._devices, self._scheme, self._part_rows):
             self.close()
 
     def close(self) -> None:
@@ -139,7 +141,7 @@ class PartEncoding:
             plan = self._expected.add([part.info for part in parts])
             held = self._encode(parts, [run.held for run in self._gathered], plan)
             self._runs.append(_Run(parts, plan, held))
-            self._gathered = []
+            self._gathered, self._gathered_rows = [], 0
 
     def gather(self, plan: AppendPlan) -> Sequence[Prepared]:
         """Bring the blocks here, encoded under a plan."""

@@ -146,12 +146,11 @@ class Repository:
             make_root(root)
         with translated(location):
             storage = open_storage(location, options)
+            config = configuration(location, storage)
             if not ic.Repository.exists(storage):
-                repository = ic.Repository.create(
-                    storage, config=configuration(), spec_version=_FORMAT
-                )
+                repository = ic.Repository.create(storage, config=config, spec_version=_FORMAT)
             else:
-                repository = ic.Repository.open(storage, config=configuration())
+                repository = ic.Repository.open(storage, config=config)
                 if len(list(islice(repository.ancestry(branch=BRANCH), 2))) > 1:
                     raise AlreadyExistsError(taken)
                 # Nothing was ever committed: whoever began to create it did not finish.
@@ -181,7 +180,8 @@ class Repository:
             storage = open_storage(location, options)
             if not ic.Repository.exists(storage):
                 raise NotFoundError(missing)
-            return cls(location, ic.Repository.open(storage, config=configuration()))
+            config = configuration(location, storage)
+            return cls(location, ic.Repository.open(storage, config=config))
 
     def tip(self) -> str:
         """Return the id of the newest snapshot."""
@@ -235,7 +235,8 @@ class Repository:
 
     def _fresh(self) -> ic.Repository:
         # Another process may have expired snapshots; a handle remembers the parents they had.
-        return ic.Repository.open(self._repository.storage, config=configuration())
+        storage = self._repository.storage
+        return ic.Repository.open(storage, config=configuration(self.location, storage))
 
     def begin(self) -> Transaction:
         """Return the newest state, to fork from for writers in other processes.

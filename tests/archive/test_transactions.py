@@ -34,6 +34,18 @@ def test_an_archive_is_created_once_and_opened(tmp_path: Path) -> None:
         created.create_fleet("rooms", SCHEMA)
 
 
+def test_a_file_is_read_in_one_request(tmp_path: Path) -> None:
+    location = Location.parse(tmp_path / "x")
+    plain = ic.Repository.create(ic.local_filesystem_storage(location.path), spec_version=1)
+    before = plain.storage.default_settings()
+    settings = Repository.open(location)._repository.config.storage
+    assert settings is not None and settings.concurrency is not None
+    assert settings.concurrency.max_concurrent_requests_for_object == 1
+    assert settings.retries == before.retries
+    assert settings.unsafe_use_conditional_update is before.unsafe_use_conditional_update
+    assert settings.unsafe_use_metadata is before.unsafe_use_metadata
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(AlreadyExistsError, match="not an empty folder"):

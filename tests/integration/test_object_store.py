@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,31 @@ def test_write_reopen_and_query(options: dict[str, Any]) -> None:
         pipeline.Archive.create(url, storage_options=options)
     with pytest.raises(NotFoundError):
         pipeline.Archive.open("s3://bucket/second", storage_options=options)
+
+
+def test_a_folder_copied_into_a_bucket_is_as_safe_there(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    archive = pipeline.Archive.create(tmp_path / "archive")
+    archive.create_fleet("fleet", SCHEMA).append({"device": ["a"], "time": minutes(0), "t": [1.5]})
+    endpoint = options["endpoint_url"]
+    for file in (tmp_path / "archive").rglob("*"):
+        if file.is_file():
+            place = f"{endpoint}/bucket/copied/{file.relative_to(archive.url)}"
+            kind = {"Content-Type": "application/octet-stream"}
+            request = urllib.request.Request(place, file.read_bytes(), kind, method="PUT")
+            with urllib.request.urlopen(request, timeout=30):
+                pass
+    copied = Repository.open(Location.parse("s3://bucket/copied"), options)
+    settings = copied._repository.config.storage
+    assert settings is not None and settings.concurrency is not None
+    assert settings.unsafe_use_conditional_update is True
+    assert settings.unsafe_use_conditional_create is True
+    assert settings.retries is not None and settings.retries.max_tries == 10
+    assert settings.concurrency.ideal_concurrent_request_size == 12 << 20
+    fleet = pipeline.Archive.open("s3://bucket/copied", storage_options=options).fleet("fleet")
+    fleet.append({"device": ["a"], "time": minutes(1), "t": [2.5]})
+    assert rows_of(fleet.read())["t"].tolist() == [1.5, 2.5]
 
 
 def test_writers_that_meet_try_again_and_lose_nothing(options: dict[str, Any]) -> None:

@@ -112,6 +112,8 @@ def configuration(location: Location, storage: ic.Storage) -> ic.RepositoryConfi
     config = ic.RepositoryConfig.default()
     if location.scheme == "file":
         config.storage = _whole_objects(storage.default_settings())
+    elif location.scheme != "memory":
+        config.storage = _as_in_a_bucket()
     splits: dict[Any, int] = {
         ic.ManifestSplitDimCondition.DimensionName(name): extent
         for name, extent in _MANIFEST_SPLIT.items()
@@ -138,3 +140,20 @@ def _whole_objects(settings: ic.StorageSettings) -> ic.StorageSettings:
         max_concurrent_requests_for_object=1, ideal_concurrent_request_size=_LARGEST_REQUEST
     )
     return settings
+
+
+def _as_in_a_bucket() -> ic.StorageSettings:
+    # The library's defaults for object stores, spelled out: an archive that was a folder and was
+    # copied into a bucket brings along, in its configuration, commits that do not look at the tip,
+    # and requests that are tried once.
+    return ic.StorageSettings(
+        concurrency=ic.StorageConcurrencySettings(
+            max_concurrent_requests_for_object=18, ideal_concurrent_request_size=12 << 20
+        ),
+        retries=ic.StorageRetriesSettings(
+            max_tries=10, initial_backoff_ms=100, max_backoff_ms=180_000
+        ),
+        unsafe_use_conditional_create=True,
+        unsafe_use_conditional_update=True,
+        unsafe_use_metadata=True,
+    )

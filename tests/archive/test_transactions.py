@@ -9,6 +9,7 @@ from pathlib import Path
 import icechunk as ic
 import numpy as np
 import pytest
+import zarr
 from zarr.abc.store import Store
 
 import pipeline
@@ -44,6 +45,22 @@ def test_a_file_is_read_in_one_request(tmp_path: Path) -> None:
     assert settings.retries == before.retries
     assert settings.unsafe_use_conditional_update is before.unsafe_use_conditional_update
     assert settings.unsafe_use_metadata is before.unsafe_use_metadata
+
+
+@pytest.mark.parametrize(("dimension", "manifests"), [("window", 24), ("hour_window", 1)])
+def test_manifests_of_hours_span_more_windows(
+    tmp_path: Path, dimension: str, manifests: int
+) -> None:
+    repository = Repository.create(Location.parse(tmp_path / "x"))
+
+    def change(store: Store) -> None:
+        zarr.create_array(
+            store, name="t", shape=(10_000,), chunks=(1,), dtype="int8", dimension_names=[dimension]
+        )
+        put_many(store, {f"t/c/{window}": b"1" for window in range(768, 2 * 768)})
+
+    snapshot, _ = repository.commit(change, "chunks")
+    assert len(repository._repository.list_manifest_files(snapshot)) == manifests
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_a_file_is_read_in_one_request(tmp_path: Path) -> None:
     plain = ic.Repository.create(ic.local_filesystem_storage(location.path), spec_version=1)
     before = plain.storage.default_settings()
     settings = Repository.open(location)._repository.config.storage
-    assert settings is not None and settings.concurrency is not None
+    assert settings is not None
+    assert settings.concurrency is not None
     assert settings.concurrency.max_concurrent_requests_for_object == 1
     assert settings.retries == before.retries
     assert settings.unsafe_use_conditional_update is before.unsafe_use_conditional_update

@@ -72,10 +72,12 @@ def test_a_folder_copied_into_a_bucket_is_as_safe_there(
                 pass
     copied = Repository.open(Location.parse("s3://bucket/copied"), options)
     settings = copied._repository.config.storage
-    assert settings is not None and settings.concurrency is not None
+    assert settings is not None
+    assert settings.concurrency is not None
     assert settings.unsafe_use_conditional_update is True
     assert settings.unsafe_use_conditional_create is True
-    assert settings.retries is not None and settings.retries.max_tries == 10
+    assert settings.retries is not None
+    assert settings.retries.max_tries == 10
     assert settings.concurrency.ideal_concurrent_request_size == 12 << 20
     fleet = pipeline.Archive.open("s3://bucket/copied", storage_options=options).fleet("fleet")
     fleet.append({"device": ["a"], "time": minutes(1), "t": [2.5]})

@@ -24,6 +24,7 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
 from pipeline.archive.remembering import forgetting, remembered_of
+from pipeline.archive.transactions.guarded import GuardedStore
 from pipeline.errors import InvalidInputError, NotFoundError
 
 __all__ = [
@@ -75,6 +76,22 @@ def get_many(
 def _fetch(
     store: Store, keys: Sequence[str], prefix_bytes: int | None
 ) -> list[NDArray[np.uint8] | None]:
+    plain = forgetting(store)
+    if not isinstance(plain, GuardedStore):
+        return _fetch_each(store, keys, prefix_bytes)
+    found = plain.read_files(keys, prefix_bytes)
+    missing = [at for at, data in enumerate(found) if data is None]
+    fetched = _fetch_each(store, [keys[at] for at in missing], prefix_bytes)
+    for at, data in zip(missing, fetched, strict=True):
+        found[at] = data
+    return found
+
+
+def _fetch_each(
+    store: Store, keys: Sequence[str], prefix_bytes: int | None
+) -> list[NDArray[np.uint8] | None]:
+    if not keys:
+        return []
     prototype = default_buffer_prototype()
     wanted = None if prefix_bytes is None else RangeByteRequest(0, prefix_bytes)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import icechunk as ic
+import numpy as np
+from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from pipeline.archive.locations import Location
+from pipeline.archive.transactions.chunk_files import ChunkFiles
 from pipeline.errors import (
     ArchiveError,
     ConflictError,
@@ -28,6 +32,7 @@ class GuardedStore(WrapperStore[Store]):
     def __init__(self, store: Store, location: Location) -> None:
         super().__init__(store)
         self._location = location
+        self._files = ChunkFiles.of(store, location)
 
     def _with_store(self, store: Store) -> GuardedStore:
         return GuardedStore(store, self._location)
@@ -46,6 +51,22 @@ class GuardedStore(WrapperStore[Store]):
             whole = await super().get(key, prototype)
             return None if whole is None else whole[byte_range.start : byte_range.end]
 
+    def read_files(
+        self, keys: Sequence[str], prefix_bytes: int | None = None
+    ) -> list[NDArray[np.uint8] | None]:
+        """Return values that can be read faster than by `get`, None for all others.
+
+        Parameters
+        ----------
+        keys
+            Store keys.
+        prefix_bytes
+            Read only this many leading bytes of each value.
+        """
+        if self._files is None:
+            return [None] * len(keys)
+        return self._files.read(keys, prefix_bytes)
+
     async def getsize(self, key: str) -> int:
         """Return a value's size, without fetching it as the base class does."""
         with translated(self._location, key):
@@ -61,6 +82,9 @@ class GuardedStore(WrapperStore[Store]):
         with translated(self._location, prefix):
             async for key in super().list_prefix(prefix):
                 yield key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GuardedStore, (self._store, self._location)
 
 
 @contextmanager

@@ -7,9 +7,11 @@ whatever reason, be it that a file is gone, is left to the library, which tells 
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Self, cast
 
 import icechunk as ic
@@ -19,11 +21,14 @@ from zarr.abc.store import Store
 
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions.chunk_refs import BATCH, Batch, ChunkRefs, Found, places_of
+from pipeline.archive.transactions.file_reads import read_files
 
-__all__ = ["ChunkFiles"]
+__all__ = ["Another", "ChunkFiles"]
 
 _KEYS_WORTH_LISTING: Final = 32
 _LISTED_BYTES: Final = 32 << 20
+
+type Another = Callable[[], ic.IcechunkStore]
 
 _Array = NDArray[np.uint8] | None
 
@@ -33,24 +38,27 @@ class ChunkFiles:
 
     Parameters
     ----------
-    store
-        The library's, of the snapshot.
+    another
+        Returns another store of the snapshot, for nothing but listing: a store cannot be pickled
+        as long as a listing of it is not at its end, that would wait for ever.
     folder
         Of the archive.
     """
 
-    def __init__(self, store: ic.IcechunkStore, folder: str) -> None:
-        self._store = store
+    def __init__(self, another: Callable[[], ic.IcechunkStore], folder: str) -> None:
+        self._another = another
         self._folder = os.fsencode(os.path.join(folder, "chunks", ""))
         self._refs: dict[str, ChunkRefs] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, store: Store, location: Location) -> Self | None:
+    def of(cls, store: Store, location: Location, another: Another | None = None) -> Self | None:
         """Return the files of a store; None if it is no snapshot's in a local folder."""
         if location.scheme != "file" or not isinstance(store, ic.IcechunkStore):
             return None
-        return cls(store, location.path) if store.session.read_only else None
+        if not store.session.read_only:
+            return None
+        return cls(another or partial(_copy, store), location.path)
 
     def read(self, keys: Sequence[str], prefix_bytes: int | None = None) -> list[_Array]:
         """Return chunks, ``uint8`` and read-only, by key; None for what is not read here.
@@ -63,13 +71,22 @@ class ChunkFiles:
             Read only this many leading bytes of each.
         """
         found: list[_Array] = [None] * len(keys)
+        files: list[tuple[int, bytes, int]] = []
         for path, (positions, coordinates) in _by_array(keys).items():
             try:
                 places = places_of(coordinates)
             except (ValueError, OverflowError):  # of different dimensions, or far outside
                 continue
             for at, where in zip(positions, self._find(path, places), strict=True):
-                found[at] = self._read(where, prefix_bytes)
+                if isinstance(where, bytes):
+                    found[at] = np.frombuffer(where[:prefix_bytes], np.uint8)
+                elif where is not None:
+                    name, length = where
+                    size = length if prefix_bytes is None else min(length, prefix_bytes)
+                    files.append((at, self._folder + name, size))
+        arrays = read_files([(path, size) for _, path, size in files])
+        for (at, _, _), array in zip(files, arrays, strict=True):
+            found[at] = array
         return found
 
     def _find(self, path: str, places: NDArray[np.bytes_]) -> list[Found]:
@@ -85,29 +102,16 @@ class ChunkFiles:
 
     def _list(self, path: str) -> Iterator[Batch]:
         try:
+            batches = self._another().array_chunk_iterator(f"/{path}", BATCH)
             # It can be iterated without waiting too, of which its type says nothing.
-            yield from cast("Iterator[Batch]", self._store.array_chunk_iterator(f"/{path}", BATCH))
+            yield from cast("Iterator[Batch]", batches)
         except ic.IcechunkError:
             return
 
-    def _read(self, where: Found, prefix_bytes: int | None) -> _Array:
-        if where is None:
-            return None
-        if isinstance(where, bytes):
-            return np.frombuffer(where[:prefix_bytes], np.uint8)
-        name, length = where
-        size = length if prefix_bytes is None else min(length, prefix_bytes)
-        try:
-            file = os.open(self._folder + name, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            data = os.pread(file, size, 0)
-        except OSError:
-            return None
-        finally:
-            os.close(file)
-        return np.frombuffer(data, np.uint8) if len(data) == size else None
+
+def _copy(store: ic.IcechunkStore) -> ic.IcechunkStore:
+    copy: ic.IcechunkStore = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
+    return copy
 
 
 def _by_array(keys: Sequence[str]) -> dict[str, tuple[list[int], list[list[int]]]]:

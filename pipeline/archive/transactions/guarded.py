@@ -14,7 +14,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from pipeline.archive.locations import Location
-from pipeline.archive.transactions.chunk_files import ChunkFiles
+from pipeline.archive.transactions.chunk_files import Another, ChunkFiles
 from pipeline.errors import (
     ArchiveError,
     ConflictError,
@@ -27,12 +27,22 @@ __all__ = ["GuardedStore", "translated"]
 
 
 class GuardedStore(WrapperStore[Store]):
-    """A store whose failures are errors of this package, with the archive named."""
+    """A store whose failures are errors of this package, with the archive named.
 
-    def __init__(self, store: Store, location: Location) -> None:
+    Parameters
+    ----------
+    store
+        The library's.
+    location
+        Of the archive.
+    another
+        Returns another store of the same snapshot, if it is a snapshot's.
+    """
+
+    def __init__(self, store: Store, location: Location, another: Another | None = None) -> None:
         super().__init__(store)
         self._location = location
-        self._files = ChunkFiles.of(store, location)
+        self._files = ChunkFiles.of(store, location, another)
 
     def _with_store(self, store: Store) -> GuardedStore:
         return GuardedStore(store, self._location)

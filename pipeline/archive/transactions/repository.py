@@ -204,7 +204,13 @@ class Repository:
             else:
                 moment = at if at.tzinfo else at.replace(tzinfo=UTC)
                 session = self._fresh().readonly_session(BRANCH, as_of=moment)
-            return Snapshot(session.snapshot_id, GuardedStore(session.store, self.location))
+            return self._read(session.snapshot_id, session.store)
+
+    def _read(self, snapshot: str, store: ic.IcechunkStore) -> Snapshot:
+        def another() -> ic.IcechunkStore:
+            return self._repository.readonly_session(snapshot_id=snapshot).store
+
+        return Snapshot(snapshot, GuardedStore(store, self.location, another))
 
     def differences(self, older: str, newer: str) -> Differences | None:
         """Return what the commits between two snapshots changed; None if that cannot be told.

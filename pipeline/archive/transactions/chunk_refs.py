@@ -125,7 +125,7 @@ class ChunkRefs:
         return True
 
     def _reserve(self, places: np.dtype[Any]) -> None:
-        if self._count > len(self._ids):
+        if self._count > len(self._ids) or self._places.dtype != places:
             size = max(2 * len(self._ids), self._count, BATCH)
             self._places = _longer(self._places.astype(places), size)
             self._ids = _longer(self._ids, size)

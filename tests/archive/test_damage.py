@@ -49,10 +49,11 @@ def test_a_chunk_that_is_gone_is_named(folder: Path) -> None:
         read(folder)
 
 
-def test_a_shortened_chunk_is_an_error_of_ours(folder: Path) -> None:
+@pytest.mark.parametrize("size", [0, 10, 1000, 30_000])
+def test_a_shortened_chunk_is_an_error_of_ours(folder: Path, size: int) -> None:
     largest = chunk_files(folder)[-1]
-    largest.write_bytes(largest.read_bytes()[:1000])
-    with pytest.raises(ArchiveError, match="archive"):
+    largest.write_bytes(largest.read_bytes()[:size])
+    with pytest.raises(ArchiveError, match=r"fleet/raw/t/c/"):
         read(folder)
 
 

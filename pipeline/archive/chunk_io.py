@@ -178,12 +178,36 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
 def in_threads[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
     """Apply `function`, which releases the GIL, to every argument on all cores, in order.
 
-    Inside of `function` it is a plain loop: the cores are busy, and threads of a pool that wait
-    for threads of the same pool would wait for ever.
+    The thread that calls works as well, and every thread takes the next argument that is left: a
+    future for each, and waiting for it, took 50 us, as much as decoding 20,000 rows. Inside of
+    `function` it is a plain loop: the cores are busy.
     """
     if len(arguments) < 2 or hasattr(_WORKER, "busy") or _cores() == 1:
         return [function(argument) for argument in arguments]
-    return list(_pool().map(function, arguments))
+    found: dict[int, B] = {}
+    failed: dict[int, BaseException] = {}
+    left = iter(range(len(arguments)))
+
+    def work() -> None:
+        for at in left:
+            try:
+                found[at] = function(arguments[at])
+            except BaseException as error:
+                failed[at] = error
+                deque(left, 0)  # nothing more is begun
+
+    helpers = [_pool().submit(work) for _ in range(min(_cores(), len(arguments)) - 1)]
+    _WORKER.busy = True
+    try:
+        work()
+    finally:
+        del _WORKER.busy
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+    if failed:
+        raise failed[min(failed)]
+    return [found[at] for at in range(len(arguments))]
 
 
 def ahead[A, B](function: Callable[[A], B], arguments: Sequence[A]) -> Generator[B]:

@@ -25,7 +25,6 @@ from pipeline.archive.transactions.file_reads import read_files
 
 __all__ = ["Another", "ChunkFiles"]
 
-_KEYS_WORTH_LISTING: Final = 32
 _LISTED_BYTES: Final = 32 << 20
 
 type Another = Callable[[], ic.IcechunkStore]
@@ -49,6 +48,7 @@ class ChunkFiles:
         self._another = another
         self._folder = os.fsencode(os.path.join(folder, "chunks", ""))
         self._refs: dict[str, ChunkRefs] = {}
+        self._held = 0
         self._lock = threading.Lock()
 
     @classmethod
@@ -90,15 +90,14 @@ class ChunkFiles:
         return found
 
     def _find(self, path: str, places: NDArray[np.bytes_]) -> list[Found]:
-        listing = len(places) >= _KEYS_WORTH_LISTING
         with self._lock:
             refs = self._refs.get(path)
             if refs is None:
-                if not listing:
-                    return [None] * len(places)
                 refs = self._refs[path] = ChunkRefs(self._list(path))
-            held = sum(one.nbytes for one in self._refs.values())
-            return refs.find(places, listing=listing and held < _LISTED_BYTES)
+            before = refs.nbytes
+            found = refs.find(places, listing=self._held < _LISTED_BYTES)
+            self._held += refs.nbytes - before
+            return found
 
     def _list(self, path: str) -> Iterator[Batch]:
         try:

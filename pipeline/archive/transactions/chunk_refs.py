@@ -2,10 +2,10 @@
 
 The library fetches a chunk in 100 to 250 us, most of it spent on waking threads, where reading the
 file takes 15 us. Which file that is can only be listed for a whole array, in the order of its
-windows: 0.5 us a chunk where manifests are large, 5 us where they hold 32 chunks each. So a listing
-goes on as long as chunks that were asked for turn up in it, and besides for a tenth of the time that
-was spent on fetching those that did not, so that an answer is never much later for it. A later
-request of the same array takes it up where it was left.
+windows: 0.5 us a chunk where manifests are large, 5 us where they hold 32 chunks each. So nothing is
+listed until some dozens of chunks were asked for. Then the listing goes on as long as those turn up
+in it, and besides for a tenth of the time that fetching them takes, so that no answer is much later
+for it. A later request of the same array takes it up where it was left.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _NATIVE: Final = 1
 _INLINED: Final = 3
 _ID_BYTES: Final = 20
 
+_WORTH_LISTING: Final = 32  # chunks; the first batch takes 1 ms
 _SAVED_S: Final = 60e-6  # by each chunk that turns up
 _STAKE_S: Final = 10e-6  # for each that is looked for, a tenth of what fetching it takes
 _OVERHEAD: Final = 100  # bytes, of an inlined chunk
@@ -59,6 +60,7 @@ class ChunkRefs:
         self._lengths = np.zeros(1, np.int64)
         self._inlined: dict[int, bytes] = {}
         self._inlined_bytes = 0
+        self._sought = 0
 
     def __len__(self) -> int:
         return self._count
@@ -77,12 +79,14 @@ class ChunkRefs:
         places
             Shape (chunks,), see `places_of`.
         listing
-            Whether to go on with the listing, as long as it pays, if some are not known.
+            Whether the listing may go on, if that pays.
         """
         rows = self._rows(places)
         missing = np.flatnonzero(rows < 0)
-        if listing and len(missing) and self._batches is not None:
+        self._sought += len(missing)
+        if listing and self._sought >= _WORTH_LISTING and self._batches is not None:
             self._list_on(self._batches, np.sort(places[missing]))
+            self._sought = 0
             rows[missing] = self._rows(places[missing])
         ids, lengths = self._ids[rows].tolist(), self._lengths[rows].tolist()
         return [
@@ -97,7 +101,7 @@ class ChunkRefs:
         return np.where(known[rows] == places, rows, -1) if self._count else rows - 1
 
     def _list_on(self, batches: Iterator[Batch], wanted: NDArray[np.bytes_]) -> None:
-        until, met = self._clock() + _STAKE_S * len(wanted), 0
+        until, met = self._clock() + _STAKE_S * self._sought, 0
         while met < len(wanted) and self._clock() < until + _SAVED_S * met:
             batch = next(batches, None)
             if batch is None or not self._add(batch):

@@ -24,7 +24,7 @@ from pipeline.archive.transactions.guarded import GuardedStore
 from pipeline.errors import CorruptBlockError
 
 COUNT = 200
-MORE = range(100_000, 100_040)
+MORE = range(100_000, 100_060)
 """Windows without chunks, so many that a listing is worth its time."""
 
 
@@ -101,16 +101,16 @@ def test_what_is_no_chunk_or_not_there_is_left_to_the_library(repository: Reposi
     assert found[COUNT + 3] is not None
     assert found[COUNT + 5 :] == [None, None]
     # Neither places with other numbers of dimensions nor numbers that are none.
-    assert store.read_files(keys_of(range(40)) + others[4:5]) == [None] * 41
-    assert store.read_files(others[5:6] * 40) == [None] * 40
+    assert store.read_files(keys_of(range(60)) + others[4:5]) == [None] * 61
+    assert store.read_files(others[5:6] * 60) == [None] * 60
 
 
 def test_few_chunks_are_not_worth_a_listing_unless_many_ask_for_few(repository: Repository) -> None:
     store = guarded(repository)
-    assert store.read_files(keys_of(range(10))) == [None] * 10
-    assert store.read_files(keys_of(range(10, 20))) == [None] * 10
-    found = store.read_files(keys_of(range(20, 40)))
-    assert [one.tobytes() for one in found if one is not None] == [*map(content, range(20, 40))]
+    assert store.read_files(keys_of(range(20))) == [None] * 20
+    assert store.read_files(keys_of(range(20, 40))) == [None] * 20
+    found = store.read_files(keys_of(range(40, 60)))
+    assert [one.tobytes() for one in found if one is not None] == [*map(content, range(40, 60))]
     (one,) = store.read_files(keys_of([5]))
     assert one is not None
     assert one.tobytes() == content(5)

@@ -56,6 +56,32 @@ def test_an_error_arrives_at_its_place() -> None:
         next(results)
 
 
+def test_the_first_error_in_order_is_raised_and_little_more_is_done() -> None:
+    done: list[int] = []
+
+    def fail(number: int) -> None:
+        slow(number)
+        done.append(number)
+        if number in (3, 4):
+            raise ValueError(number)
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="3"):
+            in_threads(fail, range(1000))
+    assert len(done) < 100
+    assert in_threads(slow, range(20)) == list(range(20))
+
+
+def test_who_waits_for_work_does_a_part_of_it() -> None:
+    def here(_: int) -> int:
+        time.sleep(0.01)
+        return threading.get_ident()
+
+    threads = in_threads(here, range(20))
+    assert threading.get_ident() in threads
+    assert len(set(threads)) > 1
+
+
 def test_single_arguments_need_no_thread() -> None:
     here = threading.current_thread()
     assert list(ahead(lambda _: threading.current_thread(), [0])) == [here]

@@ -4,7 +4,7 @@ The library fetches a chunk in 100 to 250 us, most of it spent on waking threads
 file takes 15 us. Which file that is can only be listed for a whole array, in the order of its
 windows: 0.5 us a chunk where manifests are large, 5 us where they hold 32 chunks each. So nothing is
 listed until some dozens of chunks were asked for. Then the listing goes on as long as those turn up
-in it, and besides for a tenth of the time that fetching them takes, so that no answer is much later
+in it, and besides for a twentieth of the time that fetching them takes, so that no answer is much later
 for it. A later request of the same array takes it up where it was left.
 """
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 __all__ = ["BATCH", "Batch", "ChunkRefs", "Found", "places_of"]
 
-BATCH: Final = 128
-"""Chunks that are listed at once: loading the manifests of so many takes 1 ms at most."""
+BATCH: Final = 64
+"""Chunks that are listed at once: loading the manifests of so many takes half a millisecond at most."""
 
 _NATIVE: Final = 1
 _INLINED: Final = 3
@@ -28,7 +28,7 @@ _ID_BYTES: Final = 20
 
 _WORTH_LISTING: Final = 48  # chunks, which are fetched in 5 to 12 ms; the first batch takes 1 ms
 _SAVED_S: Final = 60e-6  # by each chunk that turns up
-_STAKE_S: Final = 10e-6  # for each that is looked for, a tenth of what fetching it takes
+_STAKE_S: Final = 6e-6  # for each that is looked for, a twentieth of what fetching it takes
 _OVERHEAD: Final = 100  # bytes, of an inlined chunk
 
 type Batch = tuple[Any, Any, Sequence[str], Any, Any, dict[int, bytes]]

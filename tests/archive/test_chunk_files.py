@@ -114,6 +114,10 @@ def test_few_chunks_are_not_worth_a_listing_unless_many_ask_for_few(repository: 
     (one,) = store.read_files(keys_of([5]))
     assert one is not None
     assert one.tobytes() == content(5)
+    # It paid, and goes on for as few as come next.
+    assert all(one is not None for one in store.read_files(keys_of([60, 120])))
+    assert store.read_files(keys_of([COUNT])) == [None]
+    assert store.read_files(keys_of([COUNT])) == [None]
 
 
 def test_a_listing_is_bounded(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

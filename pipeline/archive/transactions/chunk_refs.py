@@ -84,10 +84,12 @@ class ChunkRefs:
         rows = self._rows(places)
         missing = np.flatnonzero(rows < 0)
         self._sought += len(missing)
-        if listing and self._sought >= _WORTH_LISTING and self._batches is not None:
+        worth = self._sought >= _WORTH_LISTING
+        if listing and worth and len(missing) and self._batches is not None:
             self._list_on(self._batches, np.sort(places[missing]))
-            self._sought = 0
             rows[missing] = self._rows(places[missing])
+            # What paid is worth being done for the next few chunks too.
+            self._sought = 0 if (rows < 0).any() else _WORTH_LISTING
         ids, lengths = self._ids[rows].tolist(), self._lengths[rows].tolist()
         return [
             None if row < 0 else self._inlined[row] if length < 0 else (name, length)

@@ -9,6 +9,7 @@ import pytest
 from zarr.storage import MemoryStore
 
 import pipeline
+from pipeline.archive import chunk_io
 from pipeline.archive.chunk_io import ahead, get_many, get_sizes, in_threads
 from pipeline.archive.locations import Location
 from pipeline.archive.transactions import Repository
@@ -102,3 +103,14 @@ def test_sizes_of_chunks_that_are_absent() -> None:
     archive.create_fleet("fleet", pipeline.Schema([pipeline.Channel("t", "int8")]))
     store = Repository.open(Location.parse(archive.url)).snapshot().store
     assert get_sizes(store, ["fleet/raw/t/c/7/0/0"]) == [0]
+
+
+def test_threads_that_call_at_the_same_time_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunk_io, "_cores", lambda: 3)
+    take = chunk_io._AT_WORK.take
+    with take(2) as first, take(3) as second, take(3) as third:
+        assert (first, second, third) == (2, 1, 1)  # the last one has no core, but works itself
+    with take(9) as all_of_them:
+        assert all_of_them == 3

@@ -44,7 +44,7 @@ class _Scale:
 
 
 _SCALES: Final = {
-    Size.FULL: _Scale(Fleet(10_000, 144), 10**8, 21, 101, 5),
+    Size.FULL: _Scale(Fleet(10_000, 144), 10**8, 21, 101, 11),
     Size.QUICK: _Scale(Fleet(10_000, 144), 10**7, 11, 51, 5),
     Size.TINY: _Scale(Fleet(40, 24), 4000, 3, 3, 1),
 }

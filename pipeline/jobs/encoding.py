@@ -117,6 +117,7 @@ class PartEncoding:
         self._gathered_rows = 0
         self._devices = 0
         self._runs: list[_Run] = []
+        self._workers: list[str] = []
 
     def add(self, run: ReadRun) -> None:
         """Add what was read; encode rows if they are enough."""
@@ -159,14 +160,15 @@ class PartEncoding:
         for at, told in zip(untold, self._client.gather(asked), strict=True):
             self._runs[at] = replace(self._runs[at], outline=told[0])
         outlines = [run.outline for run in self._runs if run.outline is not None]
+        self._workers = [one.worker for one in outlines]
         self.prepared = [one.prepared for one in outlines if one.prepared is not None]
         return self.prepared
 
     def put(self, slots: Sequence[Slots], fork: Callable[[], Fork]) -> Sequence[Fork]:
         """Write encoded batches into slots where they are; return the forks, merged into few."""
         places: dict[str, list[int]] = {}
-        for at, run in enumerate(self._runs):
-            places.setdefault(run.outline.worker if run.outline else "", []).append(at)
+        for at, worker in enumerate(self._workers):
+            places.setdefault(worker, []).append(at)
         held = self._held()
         level = [
             self._task(

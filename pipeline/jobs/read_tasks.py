@@ -125,12 +125,10 @@ def read_parts(
         rows += part.info.rows
         if rows >= part_rows or not part.info.done:
             break
-    if known is None:
+    groups = [] if known is None else _worth_a_task(parts, part_rows, known)
+    if known is None or not groups:
         return [*parts]
-    done: list[Part | EncodedParts] = []
-    for together in _worth_a_task(parts, part_rows, known):
-        done += _encode(run, together, part_rows, known)
-    return done
+    return [one for group in groups for one in _encode(run, group, known)]
 
 
 def _read(run: str, stretch: Stretch, part_rows: int, columns: Columns) -> Part:
@@ -186,7 +184,10 @@ def _read_part(run: str, stretch: Stretch, part_rows: int, columns: Columns) -> 
 
 
 def _worth_a_task(parts: Sequence[Part], part_rows: int, known: KnownCodes) -> list[Sequence[Part]]:
-    """Return parts that are to be encoded together, in order; a rest goes with those before it."""
+    """Return parts that are to be encoded together, in order; none if all of them are too few.
+
+    A rest goes with those before it.
+    """
     found: list[list[Part]] = []
     rows, devices = 0, 0
     enough = True
@@ -197,23 +198,22 @@ def _worth_a_task(parts: Sequence[Part], part_rows: int, known: KnownCodes) -> l
         found[-1].append(part)
         rows, devices = rows + part.info.rows, max(devices, len(part.info.devices))
         enough = rows >= rows_worth_a_task(devices, known.meta.scheme, part_rows)
-    if len(found) > 1 and not enough:
+    if not enough:
         rest = found.pop()
-        found[-1] += rest
+        if found:
+            found[-1] += rest
     return [*found]
 
 
 def _encode(
-    run: str, parts: Sequence[Part], part_rows: int, known: KnownCodes
-) -> list[Part | EncodedParts]:
-    """Encode parts together; leave them as they are if codes or rows are wanting."""
+    run: str, parts: Sequence[Part], known: KnownCodes
+) -> Sequence[Part] | list[EncodedParts]:
+    """Encode parts together; leave them as they are if one of the codes is wanting."""
     infos = tuple(part.info for part in parts)
-    most = max(len(info.devices) for info in infos)
-    enough = rows_worth_a_task(most, known.meta.scheme, part_rows)
     devices = known.device_codes(distinct([info.devices for info in infos]))
     texts = known.category_codes(categories_of(infos))
-    if devices is None or texts is None or sum(info.rows for info in infos) < enough:
-        return [*parts]
+    if devices is None or texts is None:
+        return parts
     prepared = encode_parts(run, parts, known.meta, devices, texts)
     return [EncodedParts(prepared, infos)]
 

@@ -94,7 +94,8 @@ def kill_again_and_again(folder: Path, times: int) -> None:
             if number % 2:
                 time.sleep(chance.uniform(0.5, 3.0))
             else:
-                wait_for(process, log, 1)  # there may be no more to do than the row that was added
+                # Later, there may be no more to do than the row that was added.
+                wait_for(process, log, 1 if number else 2)
         finally:
             process.send_signal(signal.SIGKILL)
         assert process.wait(timeout=30) == -signal.SIGKILL

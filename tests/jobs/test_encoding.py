@@ -17,9 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline
+from pipeline.archive.appending import plan_append
+from pipeline.archive.chunk_io import put_many
+from pipeline.archive.fleet_store import FleetStore
+from pipeline.archive.locations import Location
+from pipeline.archive.transactions import Fork, Repository
 from pipeline.errors import JobError, StorageError
 from pipeline.jobs import encoding, import_step, read_tasks
 from pipeline.jobs.encoding import PartEncoding
+from pipeline.jobs.import_parts import Outline
 from pipeline.jobs.importing import FragmentImport
 from pipeline.jobs.memory import ImportSizes
 from pipeline.jobs.part_reading import PartReader, ReadRun
@@ -232,6 +239,44 @@ def test_workers_encode_as_they_read_and_put_what_they_hold(tmp_path: Path) -> N
     found = all_rows(done.archive)
     assert found["v"].to_pylist() == given["v"].to_pylist()
     assert not done.archive.verify().problems
+
+
+class Here:
+    """A client whose tasks are done as they are submitted."""
+
+    def submit(self, function: Any, *arguments: Any, **_: Any) -> Any:
+        return function(*arguments)
+
+    def gather(self, results: list[Any]) -> list[Any]:
+        return results
+
+
+def test_forks_of_many_workers_are_merged_in_a_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = 20
+    archive = pipeline.Archive.create(tmp_path / "archive")
+    archive.create_fleet("f", pipeline.Schema([pipeline.Channel("t", "float64")]))
+    store = FleetStore(Repository.open(Location.parse(archive.url)), "f")
+    plan = plan_append(store.view(), ["d"], {})
+    path = plan.meta.layout.raw_path("t")
+
+    def put(held: Any, layout: Any, fork: Fork, slots: Any) -> Fork:
+        put_many(fork.store, {f"{path}/c/9/9/{slot}": b"block" for (slot,) in slots})
+        return fork
+
+    monkeypatch.setattr(encoding, "put_encoded", put)
+    monkeypatch.setattr(PartEncoding, "_settle", lambda *_: None)
+    unused: Any = None
+    group = PartEncoding(Here(), "run", unused, unused, plan.meta.scheme, 1)
+    for at in range(2 * workers):  # two of every worker
+        outline = Outline((), None, f"worker-{at % workers}")
+        group._runs.append(encoding._Run((), plan, (None, 0), outline))
+    group.prepare(plan)
+    forks = group.put([(at,) for at in range(2 * workers)], store.repository.begin().fork)
+    written = [sum(map(len, fork.session.status().updated_chunks.values())) for fork in forks]
+    assert len(forks) == 3
+    assert sum(written) == 2 * workers
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> list[int]:
